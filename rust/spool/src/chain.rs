@@ -1,0 +1,76 @@
+//! The chain files of a lane as the reader finds them: opened, walked, prepared ahead.
+
+use std::path::Path;
+
+use crate::cursor::ChainOpener;
+use crate::files::Dir;
+use crate::frame::{HEAD_BYTES, MARK_BIT, Mark};
+use crate::lanefile::{self, chain_name, ring_name, spare_name};
+use crate::segment::{Place, Segment};
+use crate::types::{LaneId, Mode, ProducerId};
+
+pub(crate) struct Opener<'a> {
+    pub(crate) dir: &'a Dir,
+    pub(crate) lane: LaneId,
+    pub(crate) id: ProducerId,
+    pub(crate) mode: Mode,
+}
+
+impl ChainOpener for Opener<'_> {
+    fn open(&self, first: u64) -> Option<Segment> {
+        let segment =
+            lanefile::open(self.dir, &chain_name(self.lane, first), self.id, self.mode).ok()??;
+        (segment.place == Place::Chain && segment.first == first).then_some(segment)
+    }
+}
+
+pub(crate) enum Walk {
+    Holds,
+    LeftAt(u64),
+}
+
+/// Follow the frames of a chain file up to `pos`. A file never reused holds `pos` unless a mark left it before.
+pub(crate) fn end_of_walk(segment: &Segment, pos: u64) -> Walk {
+    let mut at = segment.first;
+    while at < pos {
+        if segment.room(at) < 8 {
+            return Walk::LeftAt(at);
+        }
+        let len = segment.medium.load(segment.word_at(at)) as u32;
+        if len & MARK_BIT != 0 && Mark::from_len_word(len).is_some() {
+            return Walk::LeftAt(at + 8);
+        }
+        if len < HEAD_BYTES as u32 || !len.is_multiple_of(8) {
+            // Damaged on the way: the range decides.
+            return if segment.covers(pos) {
+                Walk::Holds
+            } else {
+                Walk::LeftAt(segment.first + segment.capacity)
+            };
+        }
+        at += u64::from(len);
+    }
+    Walk::Holds
+}
+
+/// The first LSNs of the chain files of a lane, in order.
+pub(crate) fn chain_files(path: &Path, lane: LaneId) -> Vec<u64> {
+    let prefix = format!("{}.", ring_name(lane));
+    let names = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut found: Vec<u64> = names
+        .filter_map(|e| {
+            u64::from_str_radix(e.file_name().to_str()?.strip_prefix(&prefix)?, 16).ok()
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+pub(crate) fn make_spare(dir: &Dir, i: usize, bytes: usize) -> std::io::Result<()> {
+    let draft = format!("making.spare.{i}");
+    let _ = dir.unlink(&draft);
+    let file = dir.create(&draft, bytes)?;
+    // Durable before the writer gets it: a file that a power cut forgets would take its frames along.
+    file.sync_all()?;
+    dir.rename(&draft, &spare_name(i))
+}

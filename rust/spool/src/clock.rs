@@ -1,0 +1,88 @@
+//! The clocks and the identity of the machine they belong to.
+
+use std::fs;
+use std::sync::OnceLock;
+
+fn read(clock: libc::clockid_t) -> i64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a valid timespec; a clock the kernel does not know leaves it at zero.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    now.tv_sec
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(now.tv_nsec)
+}
+
+/// Nanoseconds since boot, time asleep included (CLOCK_BOOTTIME).
+#[inline]
+#[must_use]
+pub fn boottime_ns() -> i64 {
+    #[cfg(target_os = "linux")]
+    return read(libc::CLOCK_BOOTTIME);
+    #[cfg(not(target_os = "linux"))]
+    return read(libc::CLOCK_MONOTONIC);
+}
+
+/// Nanoseconds since 1970 by the wall clock (CLOCK_REALTIME).
+#[must_use]
+pub fn wall_ns() -> i64 {
+    read(libc::CLOCK_REALTIME)
+}
+
+/// The kernel's random id of this boot; zeros where it is not known.
+#[must_use]
+pub fn boot_id() -> [u8; 16] {
+    static ID: OnceLock<[u8; 16]> = OnceLock::new();
+    *ID.get_or_init(|| {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        digits
+            .parse::<crate::ProducerId>()
+            .map(|id| id.0)
+            .unwrap_or_default()
+    })
+}
+
+fn namespace(kind: &str) -> u64 {
+    let link = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap_or_default();
+    let text = link.to_string_lossy();
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+/// The inode of this process's pid namespace; 0 where it is not known.
+#[must_use]
+pub fn pid_namespace() -> u64 {
+    namespace("pid")
+}
+
+/// The inode of this process's time namespace; 0 where it is not known.
+#[must_use]
+pub fn time_namespace() -> u64 {
+    namespace("time")
+}
+
+/// The start time of a process in clock ticks since boot (field 22 of `/proc/PID/stat`), and whether
+/// it is a zombie. `None`: there is no such process.
+#[must_use]
+pub fn process_start(pid: u32) -> Option<(u64, bool)> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&stat);
+    // The command name may hold spaces and brackets: count from the last ')'.
+    let rest = &text[text.rfind(')')? + 1..];
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let zombie = matches!(fields.first(), Some(&"Z" | &"X"));
+    fields.get(19)?.parse().ok().map(|ticks| (ticks, zombie))
+}
+
+/// The name of this host, cut at 255 bytes.
+#[must_use]
+pub fn host_name() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: the buffer is 256 bytes long; the last byte stays 0 whatever gethostname writes.
+    unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}

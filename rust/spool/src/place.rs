@@ -1,0 +1,197 @@
+//! Where a producer's files may lie: only where a shared mapping of reserved blocks is kept.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::types::{Mode, ProducerId};
+
+const EXT4: i64 = 0xEF53;
+const XFS: i64 = 0x5846_5342;
+const TMPFS: i64 = 0x0102_1994;
+const OVERLAY: i64 = 0x794c_7630;
+
+/// Whether the file system below `path` honours `mmap` and `fallocate`: ext4, xfs, tmpfs, and overlay on those.
+#[must_use]
+pub fn honours_mmap(path: &Path) -> bool {
+    magic(path).is_some_and(|kind| matches!(kind, EXT4 | XFS | TMPFS | OVERLAY))
+}
+
+#[cfg(target_os = "linux")]
+fn magic(path: &Path) -> Option<i64> {
+    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: statfs is plain data and `name` a valid C string; the kernel fills the struct.
+    unsafe {
+        let mut stat: libc::statfs = std::mem::zeroed();
+        (libc::statfs(name.as_ptr(), &mut stat) == 0).then_some(stat.f_type as i64 & 0xFFFF_FFFF)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn magic(_path: &Path) -> Option<i64> {
+    None
+}
+
+/// Where the files of a new producer go.
+#[derive(Debug)]
+pub(crate) struct Placement {
+    /// The directory to make.
+    pub(crate) dir: PathBuf,
+    pub(crate) mode: Mode,
+    /// The file in the run directory that names `dir`. `None`: `dir` is in the run directory.
+    pub(crate) pointer: Option<PathBuf>,
+}
+
+/// `<run>/.spool/<job>`, the job written as a hash of its key.
+#[must_use]
+pub fn job_dir(run_dir: &Path, job_key: &str) -> PathBuf {
+    let low = crc32c::crc32c(job_key.as_bytes());
+    let high = crc32c::crc32c_append(!low, job_key.as_bytes());
+    run_dir.join(".spool").join(format!("{high:08x}{low:08x}"))
+}
+
+pub(crate) fn choose(
+    run_dir: &Path,
+    job_key: &str,
+    id: ProducerId,
+    force: Option<Mode>,
+) -> io::Result<Placement> {
+    let job = job_dir(run_dir, job_key);
+    make_private(&job)?;
+    let home = job.join(id.to_string());
+    if let Some(mode) = force {
+        return Ok(Placement {
+            dir: home,
+            mode,
+            pointer: None,
+        });
+    }
+    if honours_mmap(&job) {
+        return Ok(Placement {
+            dir: home,
+            mode: Mode::Mmap,
+            pointer: None,
+        });
+    }
+    for base in local_bases() {
+        if !honours_mmap(&base) {
+            continue;
+        }
+        let base = base.join(format!("training_monitor-{}", user()));
+        // Somebody else's directory under a name we expect must not get our data.
+        if make_private(&base).is_ok() && owned(&base) {
+            let pointer = Some(job.join(format!("{id}.at")));
+            return Ok(Placement {
+                dir: base.join(id.to_string()),
+                mode: Mode::Mmap,
+                pointer,
+            });
+        }
+    }
+    Ok(Placement {
+        dir: home,
+        mode: Mode::Pwrite,
+        pointer: None,
+    })
+}
+
+fn local_bases() -> Vec<PathBuf> {
+    let tmp = std::env::var_os("TMPDIR").map(PathBuf::from);
+    tmp.into_iter()
+        .chain([PathBuf::from("/var/tmp"), PathBuf::from("/tmp")])
+        .collect()
+}
+
+fn user() -> u32 {
+    // SAFETY: geteuid only reads.
+    unsafe { libc::geteuid() }
+}
+
+fn owned(dir: &Path) -> bool {
+    fs::symlink_metadata(dir)
+        .is_ok_and(|m| m.is_dir() && m.uid() == user() && m.mode() & 0o077 == 0)
+}
+
+/// Make a directory and its parents, each 0700 whatever the umask; one that is there stays as it is.
+///
+/// # Errors
+/// The kernel's.
+pub fn make_private(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent()
+        && !parent.as_os_str().is_empty()
+    {
+        make_private(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The directories of all producers of a run, those on other disks by their pointer files.
+///
+/// # Errors
+/// The kernel's, other than a spool that is not there.
+pub fn producer_dirs(run_dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for job in entries(&run_dir.join(".spool"))? {
+        for entry in entries(&job)? {
+            let name = entry
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if let Some(id) = name.strip_suffix(".at") {
+                let target = fs::read_to_string(&entry).unwrap_or_default();
+                let target = PathBuf::from(target.trim_end());
+                if id.parse::<ProducerId>().is_ok() && target.is_dir() {
+                    found.push(target);
+                }
+            } else if name.parse::<ProducerId>().is_ok() && entry.is_dir() {
+                found.push(entry);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Ok(list) => list.map(|e| e.map(|e| e.path())).collect(),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_is_no_place_for_a_mapping() {
+        assert!(!honours_mmap(Path::new("/proc")));
+    }
+
+    #[test]
+    fn a_directory_is_private_whatever_the_umask() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("a/b");
+        make_private(&dir).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+    }
+}

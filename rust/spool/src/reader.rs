@@ -1,0 +1,335 @@
+//! The read side of one producer: all its lanes, its dictionary, its control words.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::batch::{GapRange, Read};
+use crate::clock;
+use crate::control::Control;
+use crate::dict::{DictReader, DictTail};
+use crate::files::Dir;
+use crate::lanes::LANES;
+use crate::meta::{Meta, OpenError, ProducerInfo};
+use crate::place;
+use crate::stats::{self, Life, ProducerStats};
+use crate::tail::Tail;
+use crate::types::{LaneId, Lsn};
+
+pub(crate) const READER_LOCK: &str = "reader";
+const LIFE_AGE: Duration = Duration::from_millis(50);
+const WHOLE_AGE: Duration = Duration::from_millis(200);
+
+/// Why a lane could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The kernel's error.
+    #[error("cannot read the spool at {path}: {source}")]
+    Io {
+        /// The producer's directory.
+        path: String,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// No file of that lane was found.
+    #[error("{path} has no {lane}")]
+    NoLane {
+        /// The producer's directory.
+        path: String,
+        /// The lane asked for.
+        lane: LaneId,
+    },
+}
+
+/// Reads one producer. Only one reader at a time: the lock says so.
+#[derive(Debug)]
+pub struct ProducerReader {
+    dir: Dir,
+    path: PathBuf,
+    info: ProducerInfo,
+    meta: Meta,
+    dict: DictReader,
+    tails: BTreeMap<LaneId, Tail>,
+    life: (Instant, Life),
+    whole_checked: Instant,
+    /// A lane is there that could not be opened at the last look.
+    unopened: bool,
+    lost: bool,
+    synced_names: bool,
+    _lock: File,
+}
+
+impl ProducerReader {
+    /// Open a producer's directory and take its reader lock.
+    ///
+    /// # Errors
+    /// [`OpenError`]: not a producer, damaged, of a later version, or read by another process.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let io = |e| OpenError::io(path, e);
+        let dir = Dir::open(path).map_err(io)?;
+        let (meta, info) = Meta::open(&dir, path)?;
+        let lock = dir
+            .open_file(READER_LOCK)
+            .or_else(|_| dir.create(READER_LOCK, 8))
+            .map_err(io)?;
+        // SAFETY: the descriptor is open; flock only takes a lock on it.
+        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            return Err(OpenError::Taken {
+                path: path.display().to_string(),
+            });
+        }
+        let dict = DictReader::open(&dir, info.id).map_err(io)?;
+        let life = stats::life(&dir, path, &info, &meta);
+        let now = Instant::now();
+        Ok(Self {
+            dir,
+            path: path.to_path_buf(),
+            info,
+            meta,
+            dict,
+            tails: BTreeMap::new(),
+            life: (now, life),
+            whole_checked: now,
+            unopened: false,
+            lost: false,
+            synced_names: false,
+            _lock: lock,
+        })
+    }
+
+    /// Who the producer is.
+    #[must_use]
+    pub fn info(&self) -> &ProducerInfo {
+        &self.info
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it still logs; looked up at most every 50 ms. Once ended it stays ended.
+    pub fn life(&mut self) -> Life {
+        if self.life.1 != Life::Dead && self.life.0.elapsed() > LIFE_AGE {
+            self.life = (
+                Instant::now(),
+                stats::life(&self.dir, &self.path, &self.info, &self.meta),
+            );
+        }
+        self.life.1
+    }
+
+    /// The lanes that exist now. New ones want [`ProducerReader::set_mark`] before they are read.
+    pub fn lanes(&mut self) -> Vec<LaneId> {
+        let ended = self.life() != Life::Alive;
+        let (id, mode) = (self.info.id, self.info.mode);
+        self.unopened = false;
+        for lane in (0..LANES as u8).map(LaneId) {
+            if self.tails.contains_key(&lane) {
+                continue;
+            }
+            let opened = match Tail::open(&self.dir, id, lane, mode) {
+                // Not finished while its producer lives; damaged when it ended.
+                Ok(None) if ended => Tail::salvage(&self.dir, id, lane, mode).map(Some),
+                other => other,
+            };
+            match opened {
+                Ok(Some(tail)) => {
+                    self.tails.insert(lane, tail);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Too many open files, say: it is tried again, and the producer is not done before.
+                Ok(None) | Err(_) => self.unopened = true,
+            }
+        }
+        self.tails.keys().copied().collect()
+    }
+
+    fn no_lane(&self, lane: LaneId) -> ReadError {
+        ReadError::NoLane {
+            path: self.path.display().to_string(),
+            lane,
+        }
+    }
+
+    /// Start a lane at the stored mark, or at what was acknowledged where that is more; then the
+    /// difference is a gap.
+    ///
+    /// # Errors
+    /// There is no such lane.
+    pub fn set_mark(&mut self, lane: LaneId, mark: Lsn) -> Result<Option<GapRange>, ReadError> {
+        let missing = self.no_lane(lane);
+        let tail = self.tails.get_mut(&lane).ok_or(missing)?;
+        Ok(tail.place(&self.dir, &self.path, mark))
+    }
+
+    /// Read up to about `max_bytes` from a lane.
+    ///
+    /// # Errors
+    /// There is no such lane.
+    pub fn read(&mut self, lane: LaneId, max_bytes: usize) -> Result<Read, ReadError> {
+        let life = self.life();
+        self.check_whole();
+        let rebooted = self.info.boot_id != clock::boot_id();
+        let missing = self.no_lane(lane);
+        let tail = self.tails.get_mut(&lane).ok_or(missing)?;
+        if tail.is_truncated() {
+            self.lost = true;
+            self.meta.control().set_lost();
+            return Ok(tail.give_up());
+        }
+        let read = tail.read(
+            &self.dir,
+            &self.path,
+            max_bytes,
+            life != Life::Alive,
+            rebooted,
+        );
+        if life == Life::Alive {
+            tail.prepare_spares(&self.dir);
+        }
+        Ok(read)
+    }
+
+    /// Deleted files are noticed here; the producer is told to make new ones. Ours stay readable until we end.
+    fn check_whole(&mut self) {
+        if self.lost || self.whole_checked.elapsed() < WHOLE_AGE {
+            return;
+        }
+        self.whole_checked = Instant::now();
+        if self.tails.values().any(|tail| !tail.is_whole()) {
+            self.lost = true;
+            self.meta.control().set_lost();
+        }
+    }
+
+    /// Whether files of this producer were deleted or truncated by somebody.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// After the durable commit: everything of this lane below `upto` is in the database for good.
+    ///
+    /// # Errors
+    /// There is no such lane.
+    pub fn acknowledge(&mut self, lane: LaneId, upto: Lsn) -> Result<(), ReadError> {
+        let missing = self.no_lane(lane);
+        let tail = self.tails.get_mut(&lane).ok_or(missing)?;
+        tail.acknowledge(&self.dir, upto);
+        Ok(())
+    }
+
+    /// The ring size of a lane in bytes, and how many bytes of it wait for an acknowledgement. `None`: no such lane.
+    #[must_use]
+    pub fn fill(&self, lane: LaneId) -> Option<(u64, u64)> {
+        self.tails
+            .get(&lane)
+            .map(|tail| (tail.backlog(), tail.ring().capacity))
+    }
+
+    /// Definitions written since the last call.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn dictionary(&mut self) -> Result<DictTail, ReadError> {
+        let path = &self.path;
+        self.dict.tail().map_err(|source| ReadError::Io {
+            path: path.display().to_string(),
+            source,
+        })
+    }
+
+    /// Make everything written so far survive a power cut: the dictionary first, then the lanes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn sync_data(&mut self) -> io::Result<Duration> {
+        let started = Instant::now();
+        if !self.synced_names {
+            self.dir.sync()?;
+            for parent in self.path.ancestors().skip(1).take(3) {
+                Dir::open(parent)?.sync()?;
+            }
+            self.synced_names = true;
+        }
+        self.dict.sync()?;
+        self.tails
+            .values()
+            .try_for_each(|tail| tail.sync(&self.dir))?;
+        Ok(started.elapsed())
+    }
+
+    /// The words the producer reads.
+    #[must_use]
+    pub fn control(&self) -> Control<'_> {
+        self.meta.control()
+    }
+
+    /// Counters and latencies.
+    #[must_use]
+    pub fn stats(&self) -> ProducerStats {
+        stats::read(&self.dir, &self.meta)
+    }
+
+    /// Whether the producer ended and nothing unread is left.
+    ///
+    /// # Errors
+    /// None today; the result leaves room for remote lanes.
+    pub fn drained(&mut self) -> Result<bool, ReadError> {
+        // Ended first, then empty: the other way round a last frame could slip in between.
+        self.life.0 = Instant::now()
+            .checked_sub(LIFE_AGE * 2)
+            .unwrap_or(self.life.0);
+        if self.life() == Life::Alive {
+            return Ok(false);
+        }
+        self.lanes();
+        let rebooted = self.info.boot_id != clock::boot_id();
+        let mut tails = self.tails.values();
+        Ok(!self.unopened && tails.all(|tail| tail.placed && !tail.is_unread(rebooted)))
+    }
+
+    /// Whether any lane has something to read.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        self.tails
+            .values()
+            .any(|tail| tail.placed && tail.has_next())
+    }
+
+    pub(crate) fn tails(&self) -> impl Iterator<Item = &Tail> {
+        self.tails.values()
+    }
+
+    /// Where the next read of a lane starts. `None`: no such lane.
+    #[must_use]
+    pub fn position(&self, lane: LaneId) -> Option<Lsn> {
+        self.tails.get(&lane).map(|tail| Lsn(tail.pos()))
+    }
+
+    /// Delete the producer's files: everything is in the database for good and it has ended.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove(self, run_dir: &Path) -> io::Result<()> {
+        // Out of sight first: a directory that was half deleted when we were killed is no producer.
+        let gone = self.path.with_file_name(format!(".{}.gone", self.info.id));
+        std::fs::rename(&self.path, &gone)?;
+        std::fs::remove_dir_all(&gone)?;
+        let job = place::job_dir(run_dir, &self.info.job_key);
+        let pointer = job.join(format!("{}.at", self.info.id));
+        match std::fs::remove_file(pointer) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => {
+                // Only when it was the job's last producer.
+                let _ = std::fs::remove_dir(job);
+                Ok(())
+            }
+        }
+    }
+}
