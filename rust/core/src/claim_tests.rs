@@ -1,0 +1,97 @@
+//! Tests of claiming a run directory.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+
+use tm_spool::{LANE_BYTES, Producer, ProducerOptions};
+
+use super::*;
+
+fn producer(run_dir: &Path, job_key: &str) -> Producer {
+    Producer::create(ProducerOptions {
+        run_dir: run_dir.to_path_buf(),
+        job_key: job_key.to_owned(),
+        rank: 0,
+        local_rank: 0,
+        world: 1,
+        local_world: 1,
+        node_limit_bytes: 1 << 30,
+        parent: None,
+        lane_bytes: LANE_BYTES.min(1 << 16),
+        force_mode: None,
+    })
+    .unwrap()
+}
+
+#[test]
+fn ranks_of_one_job_share_a_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let first = claim_run(root.path(), "run", "job a").unwrap();
+    let second = claim_run(root.path(), "run", "job a").unwrap();
+    assert!(first.first && !second.first);
+    assert_eq!(first.run_dir, second.run_dir);
+    assert_eq!(first.run_dir, root.path().join("run"));
+}
+
+#[test]
+fn another_live_job_gets_a_suffix_and_a_dead_one_gives_way() {
+    let root = tempfile::tempdir().unwrap();
+    let first = claim_run(root.path(), "run", "job a").unwrap();
+    let alive = producer(&first.run_dir, "job a");
+    let second = claim_run(root.path(), "run", "job b").unwrap();
+    assert_eq!((second.name.as_str(), second.suffixed), ("run-2", true));
+    let third = claim_run(root.path(), "run", "job c").unwrap();
+    assert_eq!(third.name, "run-3");
+    alive.close(std::time::Duration::ZERO);
+    let fourth = claim_run(root.path(), "run", "job d").unwrap();
+    assert_eq!((fourth.name.as_str(), fourth.suffixed), ("run", false));
+}
+
+#[test]
+fn twenty_starts_in_the_same_moment_get_twenty_directories() {
+    let root = tempfile::tempdir().unwrap();
+    let names: HashSet<String> = std::thread::scope(|scope| {
+        let start = |i: usize| {
+            let root = root.path();
+            scope.spawn(move || claim_run(root, "run", &format!("job {i}")).unwrap().name)
+        };
+        let threads: Vec<_> = (0..20).map(start).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert_eq!(names.len(), 20);
+}
+
+#[test]
+fn everything_is_private() {
+    let root = tempfile::tempdir().unwrap();
+    let inner = root.path().join("ai_logger");
+    let claim = claim_run(&inner, "run", "job").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(&claim.run_dir), 0o700);
+    assert_eq!(mode(&inner.join(".claims")), 0o700);
+    assert_eq!(mode(&inner.join(".claims/lock")), 0o600);
+    assert_eq!(mode(&claim_path(&inner.join(".claims"), "job")), 0o600);
+}
+
+#[test]
+fn a_name_that_leaves_the_root_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["", "..", ".", "a/b", "/etc", ".hidden", "nul\0"] {
+        let error = claim_run(root.path(), name, "job").unwrap_err();
+        assert!(matches!(error, ClaimError::BadName { .. }), "{name:?}");
+    }
+    let error = claim_run(root.path(), "a/b", "job").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "\"a/b\" cannot name a run: use one path component of 1 to 200 bytes"
+    );
+}
+
+#[test]
+fn a_broken_claim_file_claims_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let claims = root.path().join(".claims");
+    claim_run(root.path(), "other", "job x").unwrap();
+    fs::write(claim_path(&claims, "job a"), b"{\"job_key\": \"jo").unwrap();
+    assert_eq!(claim_run(root.path(), "run", "job a").unwrap().name, "run");
+}

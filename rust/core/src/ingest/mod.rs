@@ -1,0 +1,144 @@
+//! Ingest: one Rust thread that tails the lanes of a run and makes them durable in the database.
+
+mod pace;
+mod shared;
+mod tailed;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::store::{DATABASE_NAME, Store, StoreError, StoredAlert};
+pub use shared::IngestStatus;
+use shared::Shared;
+use worker::Worker;
+
+/// How ingest works; the defaults are right for production.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// Most bytes of overflow in the lanes of this node, over all its producers.
+    pub node_limit_bytes: u64,
+    /// How long frames wait for company before they are committed.
+    pub commit_interval: Duration,
+    /// A producer that logs nothing for so long has its open groups sealed.
+    pub idle_seal: Duration,
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self {
+            node_limit_bytes: 8 << 30,
+            commit_interval: Duration::from_millis(250),
+            idle_seal: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The running ingest of one run. Dropping it stops the thread without draining: nothing is lost, the
+/// lanes keep what is not durable.
+#[derive(Debug)]
+pub struct Ingest {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ingest {
+    /// Open (or make) the database of the run and start the thread.
+    ///
+    /// # Errors
+    /// The database is not ours, of a newer version, or cannot be written. A full disk is no error:
+    /// ingest starts and waits for space.
+    pub fn start(run_dir: &Path, options: IngestOptions) -> Result<Self, StoreError> {
+        let database = run_dir.join(DATABASE_NAME);
+        let store = match Store::open(&database) {
+            Ok(store) => Some(store),
+            Err(StoreError::DiskFull) => None,
+            Err(error) => return Err(error),
+        };
+        let shared = Arc::new(Shared::default());
+        let worker = Worker::new(run_dir.to_path_buf(), store, options, Arc::clone(&shared));
+        let thread = std::thread::Builder::new()
+            .name("tm-ingest".into())
+            .spawn(move || worker.run())
+            .map_err(|source| StoreError::File {
+                action: "cannot start ingest for",
+                path: database,
+                source,
+            })?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// How it goes. Cheap; updated a few times a second.
+    #[must_use]
+    pub fn status(&self) -> IngestStatus {
+        let mut status = self.shared.status();
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            status
+                .last_error
+                .get_or_insert_with(|| "ingest has ended".into());
+        }
+        status
+    }
+
+    /// Ask the trainers of this run to stop; they see it at their next look.
+    pub fn set_stop(&self, reason: &str) {
+        self.shared.set_stop(reason);
+    }
+
+    /// Configs that became known since the last call, by attempt.
+    #[must_use]
+    pub fn configs(&self) -> Vec<(u32, String)> {
+        self.shared.take_configs()
+    }
+
+    /// Alerts that became durable since the last call.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<StoredAlert> {
+        self.shared.take_alerts()
+    }
+
+    /// Drain what the lanes hold now, seal, checkpoint and close, within `patience`.
+    ///
+    /// # Errors
+    /// The thread ended by a defect of ours. What could not be stored in time is no error: it is still
+    /// in the lanes, and the status says so.
+    pub fn finish(mut self, patience: Duration) -> Result<IngestStatus, StoreError> {
+        let deadline = Instant::now() + patience;
+        self.shared.finish_by(deadline);
+        let Some(thread) = self.thread.take() else {
+            return Ok(self.shared.status());
+        };
+        // The worker keeps the deadline by itself; the margin is for a system call that hangs.
+        let margin = deadline + Duration::from_secs(1);
+        while !thread.is_finished() && Instant::now() < margin {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if thread.is_finished() && thread.join().is_err() {
+            return Err(StoreError::Unexpected(
+                "the ingest thread ended by a defect".into(),
+            ));
+        }
+        Ok(self.shared.status())
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.shared.abandon();
+        if let Some(thread) = self.thread.take() {
+            // Ends within one commit; its outcome no longer matters to anybody.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Where the database of a run lies.
+#[must_use]
+pub fn database_path(run_dir: &Path) -> PathBuf {
+    run_dir.join(DATABASE_NAME)
+}

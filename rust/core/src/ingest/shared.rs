@@ -1,0 +1,112 @@
+//! What the ingest thread tells the others, and what they ask of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::store::StoredAlert;
+
+/// How ingest goes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct IngestStatus {
+    /// Producers that may log more.
+    pub producers_alive: u32,
+    /// Producers seen by this ingest.
+    pub producers: u32,
+    /// Points of the whole run that are on the disk.
+    pub durable_points: u64,
+    /// Points made durable per second, over the last seconds.
+    pub points_per_s: f64,
+    /// Age of the oldest frame that is not durable yet, in seconds.
+    pub lag_s: f64,
+    /// Bytes in the lanes that are not acknowledged.
+    pub backlog_bytes: u64,
+    /// The highest step of the producers that are alive. `None`: no points yet.
+    pub last_step: Option<i64>,
+    /// All producers ended and everything is durable.
+    pub idle: bool,
+    /// What is wrong now. `None`: nothing.
+    pub last_error: Option<String>,
+    /// Launches of the run so far.
+    pub attempts: u32,
+    /// Where a damaged database was moved. `None`: it was sound.
+    pub quarantined: Option<String>,
+    /// Frames known to be missing, since this ingest started.
+    pub gaps: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    status: IngestStatus,
+    configs: Vec<(u32, String)>,
+    alerts: Vec<StoredAlert>,
+    /// `None`: nobody asked the trainers to stop.
+    stop: Option<String>,
+    /// `None`: go on.
+    finish_by: Option<Instant>,
+}
+
+/// Shared between the ingest thread and its handle; one lock, never held over I/O.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Stored with Release by the handle's drop, loaded with Acquire once per turn of the thread.
+    abandoned: AtomicBool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is a plain assignment: after a panic elsewhere the state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn status(&self) -> IngestStatus {
+        self.lock().status.clone()
+    }
+
+    pub(super) fn publish(&self, status: IngestStatus) {
+        self.lock().status = status;
+    }
+
+    pub(super) fn add(&self, configs: Vec<(u32, String)>, alerts: Vec<StoredAlert>) {
+        if !configs.is_empty() || !alerts.is_empty() {
+            let mut state = self.lock();
+            state.configs.extend(configs);
+            state.alerts.extend(alerts);
+        }
+    }
+
+    pub(super) fn take_configs(&self) -> Vec<(u32, String)> {
+        std::mem::take(&mut self.lock().configs)
+    }
+
+    pub(super) fn take_alerts(&self) -> Vec<StoredAlert> {
+        std::mem::take(&mut self.lock().alerts)
+    }
+
+    pub(super) fn set_stop(&self, reason: &str) {
+        self.lock().stop = Some(reason.to_owned());
+    }
+
+    /// `None`: nobody asked since the last call.
+    pub(super) fn take_stop(&self) -> Option<String> {
+        self.lock().stop.take()
+    }
+
+    pub(super) fn finish_by(&self, deadline: Instant) {
+        self.lock().finish_by = Some(deadline);
+    }
+
+    /// When the work has to be done. `None`: go on.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.lock().finish_by
+    }
+
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,268 @@
+//! The ingest thread: find producers, read their lanes, commit, acknowledge, say how it goes.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tm_spool::{Life, ProducerReader, Sleeper};
+
+use super::IngestOptions;
+use super::pace::{Backoff, Every, Rate, Trouble};
+use super::shared::{IngestStatus, Shared};
+use super::tailed::Tailed;
+use crate::store::{Store, StoreError};
+
+mod clock;
+mod commit;
+mod discover;
+
+use clock::ClockWatch;
+
+/// A commit does not wait for more once so many points wait.
+const COMMIT_POINTS: u64 = 1_000_000;
+/// Nor once so many bytes do; nothing more is read then, so this bounds our memory.
+const PENDING_BYTES: usize = 24 << 20;
+const BEAT_EVERY: Duration = Duration::from_millis(400);
+const LATEST_EVERY: Duration = Duration::from_secs(1);
+const LIFE_EVERY: Duration = Duration::from_millis(200);
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+const PLACE_EVERY: Duration = Duration::from_secs(1);
+/// Less than this read in one turn: nap, so that a slow loop is not read frame by frame.
+const NAP_BELOW_BYTES: usize = 256 << 10;
+const NAP: Duration = Duration::from_millis(10);
+const SHORT_NAP: Duration = Duration::from_millis(1);
+/// Frames came within this time: nap; else sleep until woken.
+const BUSY_FOR: Duration = Duration::from_secs(1);
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// Everything the thread owns.
+pub(crate) struct Worker {
+    run_dir: PathBuf,
+    options: IngestOptions,
+    shared: Arc<Shared>,
+    /// `None`: it failed and is to be opened again.
+    store: Option<Store>,
+    tailed: Vec<Tailed>,
+    /// Readers kept only to say that we live, while the database cannot be opened.
+    parked: Vec<ProducerReader>,
+    /// Directories that are done with but could not be deleted.
+    finished: HashSet<PathBuf>,
+    /// Directories that could not be opened, each told once.
+    refused: HashSet<PathBuf>,
+    /// Job keys whose trainers are asked to stop, and why.
+    stopped: Vec<(String, String)>,
+    status: IngestStatus,
+    trouble: Trouble,
+    /// An error that stays until the same thing works again. `None`: the database works.
+    store_error: Option<String>,
+    sleeper: Sleeper,
+    backoff: Backoff,
+    rate: Rate,
+    clock: ClockWatch,
+    started: Instant,
+    committed_at: Instant,
+    read_at: Instant,
+    find: Every,
+    beat: Every,
+    latest: Every,
+    life: Every,
+    tell: Every,
+    place: Every,
+    sync_parked: Every,
+    /// Attempts whose config was handed out.
+    told: HashSet<u32>,
+    seen: u32,
+}
+
+impl Worker {
+    pub(super) fn new(
+        run_dir: PathBuf,
+        store: Option<Store>,
+        options: IngestOptions,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let now = Instant::now();
+        let mut worker = Self {
+            run_dir,
+            options,
+            shared,
+            store: None,
+            tailed: Vec::new(),
+            parked: Vec::new(),
+            finished: HashSet::new(),
+            refused: HashSet::new(),
+            stopped: Vec::new(),
+            status: IngestStatus::default(),
+            trouble: Trouble::default(),
+            store_error: None,
+            sleeper: Sleeper::new(),
+            backoff: Backoff::default(),
+            rate: Rate::new(now),
+            clock: ClockWatch::default(),
+            started: now,
+            committed_at: now,
+            read_at: now,
+            find: Every::new(Duration::ZERO),
+            beat: Every::new(BEAT_EVERY),
+            latest: Every::new(LATEST_EVERY),
+            life: Every::new(LIFE_EVERY),
+            tell: Every::new(STATUS_EVERY),
+            place: Every::new(PLACE_EVERY),
+            sync_parked: Every::new(commit::SYNC_AFTER),
+            told: HashSet::new(),
+            seen: 0,
+        };
+        match store {
+            Some(store) => worker.adopt(store),
+            None => worker.store_failed(&StoreError::DiskFull),
+        }
+        worker
+    }
+
+    /// Work until told to finish or abandoned.
+    pub(super) fn run(mut self) {
+        while !self.shared.is_abandoned() {
+            let now = Instant::now();
+            let deadline = self.shared.deadline();
+            let got = self.turn(now);
+            if let Some(deadline) = deadline {
+                if (got == 0 && self.is_settled()) || now >= deadline {
+                    self.finish();
+                    return;
+                }
+                if got == 0 {
+                    std::thread::sleep(SHORT_NAP);
+                }
+                continue;
+            }
+            self.sleep(now, got);
+        }
+    }
+
+    /// One round. Returns the bytes read.
+    fn turn(&mut self, now: Instant) -> usize {
+        if self.beat.is_due(now) {
+            self.beat_all();
+        }
+        if self.store.is_none() {
+            self.reopen(now);
+        } else if self.place.is_due(now) {
+            self.check_place(now);
+        }
+        self.take_stop();
+        if self.store.is_some() && self.find.is_due(now) {
+            self.discover();
+        }
+        let got = self.read_all(now);
+        if self.life.is_due(now) {
+            self.note_ends(false);
+        }
+        if self.is_commit_due(now) {
+            self.commit(now);
+        }
+        self.sync_late(now);
+        if self.tell.is_due(now) || self.shared.deadline().is_some() {
+            self.publish(now);
+        }
+        got
+    }
+
+    fn read_all(&mut self, now: Instant) -> usize {
+        let mut waiting: usize = self.tailed.iter().map(|t| t.bytes).sum();
+        let mut got = 0;
+        for tailed in &mut self.tailed {
+            // A share each, so that one busy producer does not starve the others.
+            let budget = PENDING_BYTES.saturating_sub(waiting);
+            match tailed.read(now, budget.min(PENDING_BYTES / 4)) {
+                Ok(bytes) => {
+                    waiting += bytes;
+                    got += bytes;
+                }
+                Err(error) => self.trouble.note(error.to_string()),
+            }
+        }
+        if got > 0 {
+            self.read_at = now;
+            self.sleeper.busy();
+        }
+        got
+    }
+
+    fn note_ends(&mut self, at_once: bool) {
+        for tailed in &mut self.tailed {
+            if let Err(error) = tailed.note_end(at_once) {
+                self.trouble.note(error.to_string());
+            }
+        }
+    }
+
+    /// Whether nothing is left to read or to commit.
+    fn is_settled(&self) -> bool {
+        self.tailed
+            .iter()
+            .all(|t| t.source.pending.is_empty() && !t.reader.has_next())
+            && self.store.is_some()
+    }
+
+    fn sleep(&mut self, now: Instant, got: usize) {
+        if now.duration_since(self.read_at) < BUSY_FOR {
+            if got < NAP_BELOW_BYTES {
+                let small = self.tailed.iter().any(Tailed::is_small);
+                std::thread::sleep(if small { SHORT_NAP } else { NAP });
+            }
+            return;
+        }
+        let waits = self.tailed.iter().any(|t| !t.source.pending.is_empty());
+        let timeout = if waits { NAP } else { LONGEST_SLEEP };
+        let mut readers: Vec<&mut ProducerReader> =
+            self.tailed.iter_mut().map(|t| &mut t.reader).collect();
+        if waits || readers.is_empty() {
+            std::thread::sleep(timeout.min(Duration::from_millis(100)));
+        } else {
+            self.sleeper.wait(&mut readers, timeout);
+        }
+    }
+
+    fn beat_all(&self) {
+        for reader in self.tailed.iter().map(|t| &t.reader).chain(&self.parked) {
+            reader.control().beat();
+        }
+    }
+
+    fn take_stop(&mut self) {
+        let Some(reason) = self.shared.take_stop() else {
+            return;
+        };
+        for tailed in &self.tailed {
+            tailed.reader.control().stop(&reason);
+            let job_key = tailed.reader.info().job_key.clone();
+            if !self.stopped.iter().any(|(known, _)| *known == job_key) {
+                self.stopped.push((job_key, reason.clone()));
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let alive = self
+            .tailed
+            .iter_mut()
+            .filter_map(|t| (t.reader.life() == Life::Alive).then(|| t.reader.stats().last_step));
+        let steps: Vec<i64> = alive.collect();
+        let status = &mut self.status;
+        status.producers_alive = steps.len() as u32;
+        status.producers = self.seen;
+        if let Some(step) = steps.into_iter().max().filter(|step| *step >= 0) {
+            status.last_step = Some(step);
+        }
+        status.points_per_s = self.rate.per_s(now);
+        status.lag_s = self.tailed.iter().map(Tailed::lag_s).fold(0.0, f64::max);
+        status.backlog_bytes = self.tailed.iter().map(Tailed::backlog_bytes).sum();
+        status.idle = self.tailed.is_empty() && self.parked.is_empty() && self.store.is_some();
+        status.last_error = self
+            .store_error
+            .clone()
+            .or_else(|| self.trouble.current(now));
+        self.shared.publish(status.clone());
+    }
+}

@@ -1,0 +1,10 @@
+//! Ingest, store and read side of `training_monitor`: from the lanes to the database and back.
+
+pub mod claim;
+pub mod ingest;
+mod merge;
+pub mod removal;
+pub mod store;
+
+pub use ingest::{Ingest, IngestOptions, IngestStatus};
+pub use store::{RunReader, StoreError};

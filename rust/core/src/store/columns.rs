@@ -1,0 +1,323 @@
+//! The column codec: one key's values in one group as a tag byte and the bytes it announces.
+//!
+//! Every encoding gives back the exact bits: NaN payloads, -0.0, integers of any size, `None`.
+
+use pco::ChunkConfig;
+use pco::standalone::{simple_compress, simple_decompress};
+use tm_spool::ValueType;
+
+use super::bytes::{ByteReader, ByteWriter};
+
+const RAW_F64: u8 = 0;
+const CONST_F64: u8 = 1;
+const PCO_F64: u8 = 2;
+const PCO_F32: u8 = 3;
+const LINEAR_I64: u8 = 4;
+const TYPED: u8 = 5;
+/// Set in the tag when the row numbers come first: the column does not cover every row of its group.
+const SPARSE: u8 = 0x80;
+
+const LEVEL: usize = 4;
+/// Below this many values the header of pco costs more than it saves.
+const PCO_MIN: usize = 8;
+
+const F64: u8 = ValueType::F64 as u8;
+const I64: u8 = ValueType::I64 as u8;
+const BOOL: u8 = ValueType::Bool as u8;
+const BIG_INT: u8 = ValueType::BigInt as u8;
+const NONE: u8 = ValueType::None as u8;
+
+/// Bytes that are not a column: the database was damaged, or written by a newer version.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("a stored column cannot be decoded: {0}")]
+pub struct ColumnError(pub String);
+
+impl ColumnError {
+    fn new(what: &str) -> Self {
+        Self(what.to_owned())
+    }
+}
+
+/// The values of one key in the rows of one group, in row order.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Column {
+    /// The rows that have a value. `None`: every row has one.
+    pub rows: Option<Vec<u32>>,
+    /// The 64 bits of each value; for a big integer its index in `bigs`.
+    pub slots: Vec<u64>,
+    /// The type of each value as the number of a [`ValueType`]. `None`: all are f64.
+    pub types: Option<Vec<u8>>,
+    /// Big integers in decimal.
+    pub bigs: Vec<Box<[u8]>>,
+}
+
+impl Column {
+    /// The type of value `i`.
+    pub(super) fn kind(&self, i: usize) -> u8 {
+        self.types
+            .as_ref()
+            .map_or(F64, |t| t.get(i).copied().unwrap_or(NONE))
+    }
+
+    /// Value `i` as a number. `None`: it is a typed null, or there is no such value.
+    pub(super) fn number(&self, i: usize) -> Option<f64> {
+        let slot = *self.slots.get(i)?;
+        match self.kind(i) {
+            F64 => Some(f64::from_bits(slot)),
+            I64 => Some(slot as i64 as f64),
+            BOOL => Some(if slot == 0 { 0.0 } else { 1.0 }),
+            BIG_INT => {
+                let digits = self.bigs.get(usize::try_from(slot).ok()?)?;
+                std::str::from_utf8(digits).ok()?.parse().ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// Forget the values, keep the memory.
+    pub(super) fn clear(&mut self) {
+        self.rows = None;
+        self.slots.clear();
+        self.types = None;
+        self.bigs.clear();
+    }
+
+    /// Encode into `out`, which is cleared first.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), ColumnError> {
+        out.clear();
+        out.push(0);
+        let mut tag = 0;
+        if let Some(rows) = &self.rows {
+            tag |= SPARSE;
+            out.put_block(&compress(rows)?);
+        }
+        tag |= match &self.types {
+            Some(types) if types.iter().any(|t| *t != F64) => {
+                self.encode_typed(types, out)?;
+                TYPED
+            }
+            _ => encode_floats(&self.slots, out)?,
+        };
+        if let Some(first) = out.first_mut() {
+            *first = tag;
+        }
+        Ok(())
+    }
+
+    /// Runs of types, then one block per type that occurs: each kind compresses as if it were alone.
+    fn encode_typed(&self, types: &[u8], out: &mut Vec<u8>) -> Result<(), ColumnError> {
+        out.put_u32(types.chunk_by(|a, b| a == b).count() as u32);
+        for run in types.chunk_by(|a, b| a == b) {
+            out.push(run.first().copied().unwrap_or(NONE));
+            out.put_u32(run.len() as u32);
+        }
+        let of = |kind: u8| {
+            let pairs = types.iter().zip(&self.slots);
+            pairs.filter(move |(t, _)| **t == kind).map(|(_, s)| *s)
+        };
+        let floats: Vec<u64> = of(F64).collect();
+        let mut block = vec![0];
+        let tag = encode_floats(&floats, &mut block)?;
+        if let Some(first) = block.first_mut() {
+            *first = tag;
+        }
+        out.put_block(&block);
+        for kind in [I64, BOOL] {
+            let ints: Vec<i64> = of(kind).map(|s| s as i64).collect();
+            out.put_block(&encode_ints(&ints)?);
+        }
+        for slot in of(BIG_INT) {
+            let digits = usize::try_from(slot).ok().and_then(|i| self.bigs.get(i));
+            out.put_block(digits.ok_or_else(|| ColumnError::new("no digits"))?);
+        }
+        Ok(())
+    }
+
+    /// Decode what [`Column::encode`] wrote; `rows_in_group` is the number of rows of the group.
+    pub(super) fn decode(data: &[u8], rows_in_group: usize) -> Result<Self, ColumnError> {
+        let mut input = ByteReader::new(data);
+        let tag = input.take_u8().ok_or_else(|| ColumnError::new("no tag"))?;
+        let rows = if tag & SPARSE == 0 {
+            None
+        } else {
+            let block = input
+                .take_block()
+                .ok_or_else(|| ColumnError::new("no rows"))?;
+            Some(decompress::<u32>(block)?)
+        };
+        let n = rows.as_ref().map_or(rows_in_group, Vec::len);
+        let mut column = Self {
+            rows,
+            ..Self::default()
+        };
+        match tag & !SPARSE {
+            TYPED => column.decode_typed(&mut input)?,
+            float => column.slots = decode_floats(float, input.rest(), n)?,
+        }
+        let fits = |rows: &Vec<u32>| rows.iter().all(|r| (*r as usize) < rows_in_group);
+        if column.slots.len() != n || !column.rows.as_ref().is_none_or(fits) {
+            return Err(ColumnError::new(
+                "the number of values does not fit the group",
+            ));
+        }
+        Ok(column)
+    }
+
+    fn decode_typed(&mut self, input: &mut ByteReader<'_>) -> Result<(), ColumnError> {
+        let short = || ColumnError::new("cut short");
+        let mut types = Vec::new();
+        for _ in 0..input.take_u32().ok_or_else(short)? {
+            let kind = input.take_u8().ok_or_else(short)?;
+            let run = input.take_u32().ok_or_else(short)? as usize;
+            if run > MAX_ROWS {
+                return Err(ColumnError::new("a run of types too long"));
+            }
+            types.resize(types.len() + run, kind);
+        }
+        let count = |kind: u8| types.iter().filter(|t| **t == kind).count();
+        let block = input.take_block().ok_or_else(short)?;
+        let (tag, body) = block.split_first().ok_or_else(short)?;
+        let mut floats = decode_floats(*tag, body, count(F64))?.into_iter();
+        let mut ints = decode_ints(input.take_block().ok_or_else(short)?)?.into_iter();
+        let mut bools = decode_ints(input.take_block().ok_or_else(short)?)?.into_iter();
+        for _ in 0..count(BIG_INT) {
+            self.bigs.push(input.take_block().ok_or_else(short)?.into());
+        }
+        let mut bigs = 0..;
+        for kind in &types {
+            self.slots.push(match *kind {
+                F64 => floats.next().ok_or_else(short)?,
+                I64 => ints.next().ok_or_else(short)? as u64,
+                BOOL => bools.next().ok_or_else(short)? as u64,
+                BIG_INT => bigs.next().unwrap_or_default(),
+                _ => 0,
+            });
+        }
+        self.types = Some(types);
+        Ok(())
+    }
+}
+
+/// More rows than any group has; keeps a damaged length from asking for all memory.
+const MAX_ROWS: usize = 1 << 24;
+
+fn config() -> ChunkConfig {
+    ChunkConfig::default().with_compression_level(LEVEL)
+}
+
+fn compress<T: pco::data_types::Number>(values: &[T]) -> Result<Vec<u8>, ColumnError> {
+    simple_compress(values, &config()).map_err(|e| ColumnError(e.to_string()))
+}
+
+fn decompress<T: pco::data_types::Number>(bytes: &[u8]) -> Result<Vec<T>, ColumnError> {
+    simple_decompress(bytes).map_err(|e| ColumnError(e.to_string()))
+}
+
+/// Append the values to `out` in the smallest way, and say which it was.
+fn encode_floats(slots: &[u64], out: &mut Vec<u8>) -> Result<u8, ColumnError> {
+    if let Some(first) = slots.first()
+        && slots.iter().all(|s| s == first)
+    {
+        out.extend_from_slice(&first.to_le_bytes());
+        return Ok(CONST_F64);
+    }
+    if slots.len() >= PCO_MIN {
+        let (tag, packed) = match as_singles(slots) {
+            Some(singles) => (PCO_F32, compress(&singles)?),
+            None => {
+                let doubles: Vec<f64> = slots.iter().map(|s| f64::from_bits(*s)).collect();
+                (PCO_F64, compress(&doubles)?)
+            }
+        };
+        if packed.len() < slots.len() * 8 {
+            out.extend_from_slice(&packed);
+            return Ok(tag);
+        }
+    }
+    for slot in slots {
+        out.extend_from_slice(&slot.to_le_bytes());
+    }
+    Ok(RAW_F64)
+}
+
+/// The values as f32. `None`: at least one of them would lose bits.
+fn as_singles(slots: &[u64]) -> Option<Vec<f32>> {
+    let exact = |slot: &u64| {
+        let single = f64::from_bits(*slot) as f32;
+        (f64::from(single).to_bits() == *slot).then_some(single)
+    };
+    slots.iter().map(exact).collect()
+}
+
+fn decode_floats(tag: u8, body: &[u8], n: usize) -> Result<Vec<u64>, ColumnError> {
+    match tag {
+        RAW_F64 => {
+            let words = body.as_chunks::<8>().0.iter();
+            Ok(words.map(|b| u64::from_le_bytes(*b)).collect())
+        }
+        CONST_F64 => {
+            let slot = body
+                .first_chunk::<8>()
+                .ok_or_else(|| ColumnError::new("cut short"))?;
+            Ok(vec![u64::from_le_bytes(*slot); n])
+        }
+        PCO_F64 => Ok(decompress::<f64>(body)?
+            .into_iter()
+            .map(f64::to_bits)
+            .collect()),
+        PCO_F32 => {
+            let singles = decompress::<f32>(body)?.into_iter();
+            Ok(singles.map(|s| f64::from(s).to_bits()).collect())
+        }
+        other => Err(ColumnError(format!("unknown encoding {other}"))),
+    }
+}
+
+/// Encode integers (steps, times, integer values): a straight line is 21 bytes, whatever its length.
+pub(crate) fn encode_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
+    let mut out = Vec::new();
+    let (Some(first), count) = (values.first(), values.len()) else {
+        return Ok(out);
+    };
+    let stride = values
+        .get(1)
+        .map_or(0, |second| second.wrapping_sub(*first));
+    if values
+        .windows(2)
+        .all(|w| matches!(w, [a, b] if b.wrapping_sub(*a) == stride))
+    {
+        out.push(LINEAR_I64);
+        out.put_u32(count as u32);
+        out.extend_from_slice(&first.to_le_bytes());
+        out.extend_from_slice(&stride.to_le_bytes());
+        return Ok(out);
+    }
+    out.push(PCO_F64);
+    out.extend_from_slice(&compress(values)?);
+    Ok(out)
+}
+
+/// Decode what [`encode_ints`] wrote.
+pub(crate) fn decode_ints(data: &[u8]) -> Result<Vec<i64>, ColumnError> {
+    let Some((tag, body)) = data.split_first() else {
+        return Ok(Vec::new());
+    };
+    if *tag != LINEAR_I64 {
+        return decompress(body);
+    }
+    let mut input = ByteReader::new(body);
+    let short = || ColumnError::new("cut short");
+    let count = input.take_u32().ok_or_else(short)? as usize;
+    let first = input.take_u64().ok_or_else(short)? as i64;
+    let stride = input.take_u64().ok_or_else(short)? as i64;
+    if count > MAX_ROWS {
+        return Err(ColumnError::new("too many rows"));
+    }
+    Ok((0..count as i64)
+        .map(|i| first.wrapping_add(stride.wrapping_mul(i)))
+        .collect())
+}
+
+#[cfg(test)]
+#[path = "columns_tests.rs"]
+mod tests;

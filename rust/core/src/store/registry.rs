@@ -1,0 +1,186 @@
+//! Attempts and producers: who logs into this run, and what their numbers meant so far.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tm_spool::{Mode, ProducerInfo, clock};
+
+use super::bytes::unpack_u32s;
+use super::error::StoreError;
+use super::firsts::Firsts;
+use super::source::{Dictionary, FreshTally, Pending, ProducerRow, Source};
+use super::write::CommitOptions;
+use super::{Store, latest::Latest};
+
+impl Store {
+    /// The row of a producer, made on first sight. A new job key is a new attempt: register the
+    /// producers of several new jobs in the order of their start.
+    pub(crate) fn register(&mut self, info: &ProducerInfo) -> Result<Source, StoreError> {
+        let tx = self.conn.transaction()?;
+        let attempt = attempt_of(&tx, info)?;
+        let uuid = info.id.to_string();
+        let known: Option<i64> = tx
+            .query_row("SELECT id FROM producers WHERE uuid = ?1", [&uuid], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        let id = match known {
+            Some(id) => id,
+            None => insert_producer(&tx, info, attempt)?,
+        };
+        tx.commit()?;
+        self.source(ProducerRow {
+            id,
+            attempt,
+            rank: info.rank,
+            wall_offset_ns: info.wall_ns - info.boottime_ns,
+        })
+    }
+
+    fn source(&self, row: ProducerRow) -> Result<Source, StoreError> {
+        Ok(Source {
+            dictionary: load_dictionary(&self.conn, row.id)?,
+            marks: load_marks(&self.conn, row.id)?,
+            points: stored_points(&self.conn, Some(row.id))?,
+            row,
+            pending: Pending::default(),
+            fresh: FreshTally::default(),
+            latest: Latest::default(),
+            firsts: Firsts::default(),
+        })
+    }
+
+    /// Seal the raw frames an earlier writer left, so that every session starts with none.
+    pub(super) fn seal_orphans(&mut self) -> Result<(), StoreError> {
+        let rows: Vec<ProducerRow> = {
+            let mut select = self.conn.prepare(
+                "SELECT id, attempt, rank, wall_ns - boottime_ns FROM producers
+                 WHERE id IN (SELECT producer FROM fresh)",
+            )?;
+            let rows = select.query_map([], |r| {
+                Ok(ProducerRow {
+                    id: r.get(0)?,
+                    attempt: r.get(1)?,
+                    rank: r.get(2)?,
+                    wall_offset_ns: r.get(3)?,
+                })
+            })?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for row in rows {
+            let mut source = self.source(row)?;
+            source.fresh = FreshTally::unknown();
+            source.pending.seal = true;
+            self.commit(&mut [&mut source], &CommitOptions::default())?;
+        }
+        Ok(())
+    }
+
+    /// The configs stored so far, by attempt.
+    pub(crate) fn configs(&self) -> Result<Vec<(u32, String)>, StoreError> {
+        let mut select = self
+            .conn
+            .prepare("SELECT id, config FROM attempts WHERE config IS NOT NULL ORDER BY id")?;
+        let rows = select.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Points stored by all producers so far.
+    pub(crate) fn points(&self) -> Result<u64, StoreError> {
+        stored_points(&self.conn, None)
+    }
+
+    /// How many attempts the run has had.
+    pub(crate) fn attempts(&self) -> Result<u32, StoreError> {
+        Ok(self
+            .conn
+            .query_row("SELECT count(*) FROM attempts", [], |r| r.get(0))?)
+    }
+}
+
+fn attempt_of(conn: &Connection, info: &ProducerInfo) -> Result<u32, StoreError> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO attempts(job_key, started_ns) VALUES(?1, ?2)
+         ON CONFLICT(job_key) DO UPDATE SET started_ns = min(started_ns, excluded.started_ns)
+         RETURNING id",
+    )?;
+    Ok(insert.query_row(params![info.job_key, info.wall_ns], |row| row.get(0))?)
+}
+
+fn insert_producer(
+    conn: &Connection,
+    info: &ProducerInfo,
+    attempt: u32,
+) -> Result<i64, StoreError> {
+    let mode = match info.mode {
+        Mode::Mmap => "mmap",
+        Mode::Pwrite => "pwrite",
+    };
+    conn.execute(
+        "INSERT INTO producers(uuid, attempt, parent, rank, local_rank, world, host, boot_id,
+             time_namespace, pid, mode, boottime_ns, wall_ns)
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        params![
+            info.id.to_string(),
+            attempt,
+            info.parent.map(|id| id.to_string()),
+            info.rank,
+            info.local_rank,
+            info.world,
+            info.host,
+            hex(&info.boot_id),
+            info.time_ns as i64,
+            info.pid,
+            mode,
+            info.boottime_ns,
+            info.wall_ns,
+        ],
+    )?;
+    Ok(conn.last_insert_rowid())
+}
+
+fn stored_points(conn: &Connection, producer: Option<i64>) -> Result<u64, StoreError> {
+    let sql = "SELECT sum(points) FROM producers WHERE id = coalesce(?1, id)";
+    let sum: Option<i64> = conn.query_row(sql, [producer], |row| row.get(0))?;
+    Ok(sum.unwrap_or(0) as u64)
+}
+
+/// Bytes as lowercase hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// What a producer's numbers mean, as far as the database knows.
+pub(crate) fn load_dictionary(conn: &Connection, producer: i64) -> Result<Dictionary, StoreError> {
+    let mut dictionary = Dictionary::default();
+    let mut keys = conn.prepare_cached("SELECT id, key FROM producer_keys WHERE producer = ?1")?;
+    let mut rows = keys.query([producer])?;
+    while let Some(row) = rows.next()? {
+        dictionary.define_key(row.get(0)?, row.get(1)?);
+    }
+    let mut layouts = conn.prepare_cached("SELECT id, keys FROM layouts WHERE producer = ?1")?;
+    let mut rows = layouts.query([producer])?;
+    while let Some(row) = rows.next()? {
+        let keys = unpack_u32s(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?);
+        dictionary.define_layout(row.get(0)?, keys.into());
+    }
+    dictionary.committed();
+    Ok(dictionary)
+}
+
+fn load_marks(conn: &Connection, producer: i64) -> Result<HashMap<u8, u64>, StoreError> {
+    let mut select = conn.prepare("SELECT lane, mark_lsn FROM lanes WHERE producer = ?1")?;
+    let rows = select.query_map([producer], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+impl Store {
+    /// A row for something that happened to us, not to a producer.
+    pub(crate) fn record_event(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
+        self.conn.execute(
+            "INSERT INTO events(kind, time_ns, detail) VALUES(?1, ?2, ?3)",
+            params![kind, clock::wall_ns(), detail],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! The tables, and the way from an older format to this one.
+
+use rusqlite::{Connection, Transaction};
+
+use super::error::StoreError;
+
+/// The format this build writes; `PRAGMA user_version` of the database.
+pub(crate) const FORMAT_VERSION: i64 = 1;
+/// "TMdb": tells our database from any other SQLite file.
+pub(crate) const APPLICATION_ID: i64 = 0x544d_6462;
+
+/// One step of the format: the statements that lead from the version before to `to`.
+struct Migration {
+    to: i64,
+    sql: &'static str,
+}
+
+/// In order; a new format appends its step and never edits an old one.
+const MIGRATIONS: &[Migration] = &[Migration {
+    to: 1,
+    sql: include_str!("schema.sql"),
+}];
+
+/// Bring the database to [`FORMAT_VERSION`], or say why that cannot be done.
+pub(crate) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+    let found = user_version(conn)?;
+    check_version(found)?;
+    for step in MIGRATIONS.iter().filter(|m| m.to > found) {
+        let tx = conn.transaction()?;
+        apply(&tx, step)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+fn apply(tx: &Transaction<'_>, step: &Migration) -> Result<(), StoreError> {
+    tx.execute_batch(step.sql)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", step.to)?;
+    Ok(())
+}
+
+pub(crate) fn user_version(conn: &Connection) -> Result<i64, StoreError> {
+    Ok(conn.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+/// Refuse what a newer version wrote: reading it with old eyes would be a silent wrong answer.
+pub(crate) fn check_version(found: i64) -> Result<(), StoreError> {
+    if found > FORMAT_VERSION {
+        return Err(StoreError::TooNew {
+            found,
+            supported: FORMAT_VERSION,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Tests of the store with frames of a real producer.
+
+use std::path::Path;
+
+use tm_spool::{Flags, LaneId, Lsn, Producer, ProducerOptions, ProducerReader, Step};
+
+use super::Store;
+use super::open::DATABASE_NAME;
+use super::read::{RunReader, SeriesOptions};
+use super::source::Source;
+use super::write::CommitOptions;
+
+fn producer(run: &Path) -> Producer {
+    Producer::create(ProducerOptions {
+        run_dir: run.to_path_buf(),
+        job_key: "store".into(),
+        rank: 0,
+        local_rank: 0,
+        world: 1,
+        local_world: 1,
+        node_limit_bytes: 1 << 30,
+        parent: None,
+        lane_bytes: 64 << 10,
+        force_mode: None,
+    })
+    .unwrap()
+}
+
+/// What a reader finds, as pending work of a source.
+fn pend(reader: &mut ProducerReader, source: &mut Source) {
+    let lane = reader.lanes()[0];
+    reader.set_mark(lane, Lsn(0)).unwrap();
+    let batch = reader.read(lane, 1 << 20).unwrap().batch.unwrap();
+    source.pending.marks.insert(lane.0, batch.end.0);
+    source
+        .pending
+        .definitions
+        .push(reader.dictionary().unwrap());
+    source.pending.batches.push(batch);
+}
+
+#[test]
+fn definitions_of_a_commit_that_failed_are_written_by_the_next() {
+    let run = tempfile::tempdir().unwrap();
+    let producer = producer(run.path());
+    let layout = producer.layout(&[producer.key(b"loss").unwrap()]).unwrap();
+    producer
+        .append_points(Flags(0), Step(7), layout, &[0.5f64.to_bits()])
+        .unwrap();
+    let mut reader = ProducerReader::open(producer.dir()).unwrap();
+    let database = run.path().join(DATABASE_NAME);
+    let mut store = Store::open(&database).unwrap();
+    let mut source = store.register(reader.info()).unwrap();
+    pend(&mut reader, &mut source);
+    let fail =
+        "CREATE TEMP TRIGGER full BEFORE INSERT ON fresh BEGIN SELECT RAISE(ABORT, 'full'); END";
+    store.conn.execute_batch(fail).unwrap();
+    let options = CommitOptions::default();
+    assert!(store.commit(&mut [&mut source], &options).is_err());
+    store.conn.execute_batch("DROP TRIGGER full").unwrap();
+    store.commit(&mut [&mut source], &options).unwrap();
+    // Live, and after the writer was killed before it sealed.
+    for _ in 0..2 {
+        let series = RunReader::open(run.path())
+            .unwrap()
+            .series(b"loss", &SeriesOptions::default())
+            .unwrap();
+        assert_eq!(series.step, [7]);
+        drop(Store::open(&database).unwrap());
+    }
+    let names: Vec<_> = RunReader::open(run.path()).unwrap().metrics().unwrap();
+    assert_eq!(
+        names.len(),
+        1,
+        "metrics() knows what an earlier writer left in fresh"
+    );
+    assert_eq!(LaneId(0), reader.lanes()[0]);
+}

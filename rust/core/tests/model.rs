@@ -1,0 +1,365 @@
+//! Ingest and store against a plain model: whatever is logged, killed and reopened, in whatever order, the
+//! database holds exactly what was accepted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{Run, wait};
+use proptest::prelude::*;
+use tm_core::store::{Cell, SeriesOptions, Values};
+use tm_core::{Ingest, RunReader};
+use tm_spool::{Flags, KeyId, Producer, Step, ValueType, side_slot};
+
+const KEYS: [&str; 5] = ["loss", "acc", "val/loss", "note", "größe"];
+
+/// A value as proptest makes it.
+#[derive(Debug, Clone)]
+enum Logged {
+    Float(u64),
+    Int(i64),
+    Bool(bool),
+    Big(String),
+    None,
+    Text(String),
+}
+
+impl Logged {
+    fn cell(&self) -> Cell {
+        match self {
+            Self::Float(bits) => Cell::F64(f64::from_bits(*bits)),
+            Self::Int(v) => Cell::I64(*v),
+            Self::Bool(v) => Cell::Bool(*v),
+            Self::Big(v) => Cell::BigInt(v.clone()),
+            Self::None => Cell::None,
+            Self::Text(v) => Cell::Text(v.clone().into_bytes()),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// One call with these keys; `repeat` times with rising steps.
+    Log {
+        who: usize,
+        keys: Vec<usize>,
+        step: i64,
+        values: Vec<Logged>,
+        pairs: bool,
+        repeat: u16,
+    },
+    Start {
+        rank: u32,
+        next_job: bool,
+    },
+    Close {
+        who: usize,
+    },
+    KillIngest,
+    FinishIngest,
+    StartIngest,
+    Compare,
+}
+
+fn value() -> impl Strategy<Value = Logged> {
+    prop_oneof![
+        6 => any::<u64>().prop_map(Logged::Float),
+        4 => any::<f32>().prop_map(|v| Logged::Float(f64::from(v).to_bits())),
+        2 => any::<i64>().prop_map(Logged::Int),
+        1 => any::<bool>().prop_map(Logged::Bool),
+        1 => "-?[1-9][0-9]{20,40}".prop_map(Logged::Big),
+        1 => Just(Logged::None),
+        1 => ".{0,12}".prop_map(Logged::Text),
+    ]
+}
+
+fn floats() -> impl Strategy<Value = Logged> {
+    any::<u64>().prop_map(Logged::Float)
+}
+
+fn log() -> impl Strategy<Value = Op> {
+    let keys = proptest::sample::subsequence((0..KEYS.len()).collect::<Vec<_>>(), 1..=KEYS.len());
+    let values = prop_oneof![
+        proptest::collection::vec(floats(), KEYS.len()),
+        proptest::collection::vec(value(), KEYS.len()),
+    ];
+    let repeat = prop_oneof![4 => Just(1u16), 1 => 1..1500u16];
+    (
+        any::<usize>(),
+        keys,
+        -3..40i64,
+        values,
+        prop::bool::weighted(0.2),
+        repeat,
+    )
+        .prop_map(|(who, keys, step, values, pairs, repeat)| Op::Log {
+            who,
+            keys,
+            step,
+            values,
+            pairs,
+            repeat,
+        })
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        12 => log(),
+        2 => (0..3u32, prop::bool::weighted(0.4)).prop_map(|(rank, next_job)| Op::Start { rank, next_job }),
+        1 => any::<usize>().prop_map(|who| Op::Close { who }),
+        2 => Just(Op::KillIngest),
+        1 => Just(Op::FinishIngest),
+        3 => Just(Op::StartIngest),
+        2 => Just(Op::Compare),
+    ];
+    proptest::collection::vec(op, 1..40)
+}
+
+/// What the database must hold.
+#[derive(Debug, Clone)]
+struct Point {
+    attempt: u32,
+    rank: u32,
+    step: i64,
+    cell: Cell,
+}
+
+struct World {
+    run: Run,
+    ingest: Option<Ingest>,
+    producers: Vec<(Producer, u32, u32)>,
+    job: u32,
+    points: BTreeMap<usize, Vec<Point>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            run: Run::new(),
+            ingest: None,
+            producers: Vec::new(),
+            job: 1,
+            points: BTreeMap::new(),
+        };
+        world.start(0, false);
+        world
+    }
+
+    fn start(&mut self, rank: u32, next_job: bool) {
+        if self.producers.len() >= 4 {
+            return;
+        }
+        self.job += u32::from(next_job);
+        let producer = self
+            .run
+            .producer_with(&format!("job {}", self.job), rank, 1 << 16);
+        self.producers.push((producer, self.job, rank));
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Log {
+                who,
+                keys,
+                step,
+                values,
+                pairs,
+                repeat,
+            } if !self.producers.is_empty() => {
+                let who = who % self.producers.len();
+                for i in 0..i64::from(repeat) {
+                    self.log(who, &keys, step + i, &values, pairs);
+                }
+            }
+            Op::Log { .. } => {}
+            Op::Start { rank, next_job } => self.start(rank, next_job),
+            Op::Close { who } if !self.producers.is_empty() => {
+                let who = who % self.producers.len();
+                let (producer, ..) = self.producers.remove(who);
+                producer.close(Duration::ZERO);
+            }
+            Op::Close { .. } => {}
+            Op::KillIngest => drop(self.ingest.take()),
+            Op::FinishIngest => {
+                if let Some(ingest) = self.ingest.take() {
+                    let status = ingest.finish(Duration::from_secs(20)).unwrap();
+                    assert_eq!(status.last_error, None);
+                }
+            }
+            Op::StartIngest => self.ensure_ingest(),
+            Op::Compare => self.compare(),
+        }
+    }
+
+    fn ensure_ingest(&mut self) {
+        if self.ingest.is_none() {
+            self.ingest = Some(self.run.ingest());
+        }
+    }
+
+    fn log(&mut self, who: usize, keys: &[usize], step: i64, values: &[Logged], pairs: bool) {
+        let (producer, attempt, rank) = &self.producers[who];
+        let ids: Vec<KeyId> = keys
+            .iter()
+            .map(|k| producer.key(KEYS[*k].as_bytes()).unwrap())
+            .collect();
+        let (mut slots, mut types, mut side) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            let mut aside = |bytes: &[u8]| {
+                side.extend_from_slice(bytes);
+                side_slot((side.len() - bytes.len()) as u32, bytes.len() as u32)
+            };
+            let (slot, kind) = match &values[*key] {
+                Logged::Float(bits) => (*bits, ValueType::F64),
+                Logged::Int(v) => (*v as u64, ValueType::I64),
+                Logged::Bool(v) => (u64::from(*v), ValueType::Bool),
+                Logged::Big(v) => (aside(v.as_bytes()), ValueType::BigInt),
+                Logged::None => (0, ValueType::None),
+                Logged::Text(v) => (aside(v.as_bytes()), ValueType::Text),
+            };
+            slots.push(slot);
+            types.push(kind);
+        }
+        let typed = types.iter().any(|t| *t != ValueType::F64);
+        let (flags, at) = (Flags(0), Step(step));
+        let accepted = if pairs {
+            producer.append_pairs(flags, at, &ids, &slots, typed.then_some(&types[..]), &side)
+        } else {
+            let layout = producer.layout(&ids).unwrap();
+            if typed {
+                producer.append_typed(flags, at, layout, &slots, &types, &side)
+            } else {
+                producer.append_points(flags, at, layout, &slots)
+            }
+        };
+        if accepted.is_ok() {
+            for key in keys {
+                let cell = values[*key].cell();
+                let point = Point {
+                    attempt: *attempt,
+                    rank: *rank,
+                    step,
+                    cell,
+                };
+                self.points.entry(*key).or_default().push(point);
+            }
+        }
+    }
+
+    fn compare(&mut self) {
+        self.ensure_ingest();
+        let alive = self.producers.len();
+        wait("everything to be durable", || {
+            let left = tm_spool::producer_dirs(self.run.path()).unwrap();
+            left.len() == alive && self.producers.iter().all(|p| p.0.backlog_bytes() == 0)
+        });
+        let reader = self.run.reader();
+        assert_eq!(reader.gaps().unwrap(), []);
+        let total: usize = self.points.values().map(Vec::len).sum();
+        assert_eq!(reader.counts().unwrap().points, total as u64);
+        for (key, points) in &self.points {
+            compare_raw(&reader, KEYS[*key], points);
+            compare_merged(&reader, KEYS[*key], points);
+        }
+        let counts: BTreeMap<Vec<u8>, u64> = reader
+            .metrics()
+            .unwrap()
+            .into_iter()
+            .map(|m| (m.name, m.count))
+            .collect();
+        let expected = self
+            .points
+            .iter()
+            .map(|(k, p)| (KEYS[*k].as_bytes().to_vec(), p.len() as u64));
+        assert_eq!(counts, expected.collect());
+    }
+}
+
+/// Bits, not numbers: NaN payloads and the sign of zero count.
+fn bits(cell: &Cell) -> String {
+    match cell {
+        Cell::F64(v) => format!("{:016x}", v.to_bits()),
+        other => format!("{other:?}"),
+    }
+}
+
+fn cells(values: &Values) -> Vec<String> {
+    match values {
+        Values::F64(v) => v.iter().map(|v| bits(&Cell::F64(*v))).collect(),
+        Values::Mixed(v) => v.iter().map(bits).collect(),
+    }
+}
+
+type Shown = (i64, u32, u32, String);
+
+fn read(reader: &RunReader, key: &str, raw: bool) -> Vec<Shown> {
+    let options = SeriesOptions {
+        raw,
+        ..SeriesOptions::default()
+    };
+    let series = reader.series(key.as_bytes(), &options).unwrap();
+    let place = series.step.iter().zip(&series.rank).zip(&series.attempt);
+    place
+        .zip(cells(&series.value))
+        .map(|(((s, r), a), c)| (*s, *r, *a, c))
+        .collect()
+}
+
+fn show(point: &Point) -> Shown {
+    (point.step, point.rank, point.attempt, bits(&point.cell))
+}
+
+fn compare_raw(reader: &RunReader, key: &str, points: &[Point]) {
+    let mut expected: Vec<&Point> = points.iter().collect();
+    expected.sort_by_key(|p| p.attempt);
+    let expected: Vec<Shown> = expected.into_iter().map(show).collect();
+    assert_eq!(read(reader, key, true), expected, "raw {key}");
+}
+
+fn compare_merged(reader: &RunReader, key: &str, points: &[Point]) {
+    let mut firsts: BTreeMap<u32, i64> = BTreeMap::new();
+    for point in points {
+        let first = firsts.entry(point.attempt).or_insert(point.step);
+        *first = point.step.min(*first);
+    }
+    let mut last: BTreeMap<(i64, u32), &Point> = BTreeMap::new();
+    for point in points {
+        let hidden = firsts
+            .iter()
+            .any(|(a, first)| *a > point.attempt && point.step >= *first);
+        let known = last.get(&(point.step, point.rank));
+        if !hidden && known.is_none_or(|known| known.attempt <= point.attempt) {
+            last.insert((point.step, point.rank), point);
+        }
+    }
+    let expected: Vec<Shown> = last.into_values().map(show).collect();
+    assert_eq!(read(reader, key, false), expected, "merged {key}");
+    let since = SeriesOptions {
+        since: Some(10),
+        rank: Some(1),
+        ..SeriesOptions::default()
+    };
+    let series = reader.series(key.as_bytes(), &since).unwrap();
+    let part = expected.iter().filter(|p| p.0 >= 10 && p.1 == 1);
+    assert_eq!(
+        cells(&series.value),
+        part.map(|p| p.3.clone()).collect::<Vec<_>>()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn the_database_holds_what_was_accepted(ops in ops()) {
+        let mut world = World::new();
+        for op in ops {
+            world.apply(op);
+        }
+        world.compare();
+        world.apply(Op::FinishIngest);
+        world.compare();
+    }
+}
