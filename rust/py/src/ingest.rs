@@ -1,0 +1,137 @@
+//! `_core.Ingest`: the ingest thread as the monitor drives it.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use tm_core::{IngestOptions, IngestStatus};
+
+use crate::errors;
+
+/// Brings the lanes of a run into its database, on a thread of its own that never needs the interpreter.
+#[pyclass(module = "training_monitor._core", frozen)]
+pub struct Ingest {
+    /// Never held while Python code runs.
+    state: Mutex<State>,
+}
+
+enum State {
+    Running(tm_core::Ingest),
+    /// How it ended.
+    Finished(IngestStatus),
+}
+
+impl Ingest {
+    fn with<T>(
+        &self,
+        running: impl FnOnce(&tm_core::Ingest) -> T,
+        finished: impl FnOnce(&IngestStatus) -> T,
+    ) -> T {
+        // The state is whole whatever panicked: it is only ever replaced.
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Running(ingest) => running(ingest),
+            State::Finished(status) => finished(status),
+        }
+    }
+}
+
+#[pymethods]
+impl Ingest {
+    #[new]
+    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None))]
+    fn new(
+        py: Python<'_>,
+        run_dir: PathBuf,
+        node_limit_bytes: Option<u64>,
+        commit_interval_secs: Option<f64>,
+        idle_seal_secs: Option<f64>,
+    ) -> PyResult<Self> {
+        let usual = IngestOptions::default();
+        let secs = |given: Option<f64>, usual| {
+            given.map_or(usual, |secs| {
+                Duration::try_from_secs_f64(secs).unwrap_or(usual)
+            })
+        };
+        let options = IngestOptions {
+            node_limit_bytes: node_limit_bytes.unwrap_or(usual.node_limit_bytes),
+            commit_interval: secs(commit_interval_secs, usual.commit_interval),
+            idle_seal: secs(idle_seal_secs, usual.idle_seal),
+        };
+        let started = py.detach(|| tm_core::Ingest::start(&run_dir, options));
+        let ingest = started.map_err(|error| errors::store(py, error))?;
+        Ok(Self {
+            state: Mutex::new(State::Running(ingest)),
+        })
+    }
+
+    /// Tells how it goes.
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let status = py.detach(|| self.with(tm_core::Ingest::status, IngestStatus::clone));
+        status_dict(py, status)
+    }
+
+    /// Returns the configs that became known since the last call, with their attempts.
+    fn configs(&self, py: Python<'_>) -> Vec<(u32, String)> {
+        py.detach(|| self.with(tm_core::Ingest::configs, |_| Vec::new()))
+    }
+
+    /// Asks the trainers of this run to stop.
+    fn set_stop(&self, py: Python<'_>, reason: &str) {
+        py.detach(|| self.with(|ingest| ingest.set_stop(reason), |_| ()));
+    }
+
+    /// Stores what the lanes hold now, closes the database, and tells how it ended.
+    fn finish<'py>(&self, py: Python<'py>, timeout_s: f64) -> PyResult<Bound<'py, PyDict>> {
+        let patience = Duration::try_from_secs_f64(timeout_s).unwrap_or(Duration::ZERO);
+        let ended = py.detach(|| {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = match &*state {
+                State::Running(ingest) => ingest.status(),
+                State::Finished(status) => return Ok(status.clone()),
+            };
+            let State::Running(ingest) =
+                std::mem::replace(&mut *state, State::Finished(last.clone()))
+            else {
+                return Ok(last);
+            };
+            let status = ingest.finish(patience)?;
+            *state = State::Finished(status.clone());
+            Ok(status)
+        });
+        status_dict(py, ended.map_err(|error| errors::store(py, error))?)
+    }
+}
+
+fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDict>> {
+    // Taken apart by name: a new field does not compile until somebody shows it.
+    let IngestStatus {
+        producers_alive,
+        producers,
+        durable_points,
+        points_per_s,
+        lag_s,
+        backlog_bytes,
+        last_step,
+        idle,
+        last_error,
+        attempts,
+        quarantined,
+        gaps,
+    } = status;
+    let facts = PyDict::new(py);
+    facts.set_item("producers_alive", producers_alive)?;
+    facts.set_item("producers", producers)?;
+    facts.set_item("durable_points", durable_points)?;
+    facts.set_item("points_per_s", points_per_s)?;
+    facts.set_item("lag_s", lag_s)?;
+    facts.set_item("backlog_bytes", backlog_bytes)?;
+    facts.set_item("last_step", last_step)?;
+    facts.set_item("idle", idle)?;
+    facts.set_item("last_error", last_error)?;
+    facts.set_item("attempts", attempts)?;
+    facts.set_item("quarantined", quarantined)?;
+    facts.set_item("gaps", gaps)?;
+    Ok(facts)
+}

@@ -1,0 +1,100 @@
+//! Run directories: claiming one, and looking at who writes there.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use tm_spool::{Life, Mode, OpenError, ProducerInfo, ProducerStats, clock, peek, producer_dirs};
+
+use crate::errors;
+
+/// Gives this job its run directory: its path, its name, and whether the name needed a suffix.
+#[pyfunction]
+pub fn claim_run(
+    py: Python<'_>,
+    root: PathBuf,
+    name: &str,
+    job_key: &str,
+) -> PyResult<(OsString, String, bool)> {
+    let claimed = py.detach(|| tm_core::claim::claim_run(&root, name, job_key));
+    let claim = claimed.map_err(|error| errors::claim(py, error))?;
+    Ok((claim.run_dir.into_os_string(), claim.name, claim.suffixed))
+}
+
+/// Lists the processes that have lanes in a run directory, as they are now.
+#[pyfunction]
+pub fn producers(py: Python<'_>, run_dir: PathBuf) -> PyResult<Vec<Bound<'_, PyDict>>> {
+    let found = py.detach(|| -> std::io::Result<Vec<_>> {
+        Ok(producer_dirs(&run_dir)?
+            .into_iter()
+            .map(|dir| (peek(&dir), dir))
+            .collect())
+    })?;
+    let mut rows = Vec::new();
+    for (seen, dir) in found {
+        match seen {
+            Ok((info, stats, life)) => rows.push(row(py, &info, &stats, life, &dir)?),
+            // Deleted between the two looks, or half made: there is nothing to show.
+            Err(OpenError::Io { .. } | OpenError::NotMeta { .. } | OpenError::Taken { .. }) => {}
+            Err(error @ OpenError::Version { .. }) => return Err(errors::open(py, error)),
+        }
+    }
+    Ok(rows)
+}
+
+fn row<'py>(
+    py: Python<'py>,
+    info: &ProducerInfo,
+    stats: &ProducerStats,
+    life: Life,
+    dir: &std::path::Path,
+) -> PyResult<Bound<'py, PyDict>> {
+    let facts = PyDict::new(py);
+    facts.set_item("id", info.id.to_string())?;
+    facts.set_item("parent", info.parent.map(|parent| parent.to_string()))?;
+    facts.set_item("rank", info.rank)?;
+    facts.set_item("local_rank", info.local_rank)?;
+    facts.set_item("world", info.world)?;
+    facts.set_item("host", &info.host)?;
+    facts.set_item("pid", info.pid)?;
+    facts.set_item("job_key", &info.job_key)?;
+    facts.set_item(
+        "life",
+        match life {
+            Life::Alive => "alive",
+            Life::Closed => "closed",
+            Life::Dead => "dead",
+        },
+    )?;
+    facts.set_item(
+        "mode",
+        match info.mode {
+            Mode::Mmap => "mmap",
+            Mode::Pwrite => "pwrite",
+        },
+    )?;
+    facts.set_item("dir", dir.as_os_str())?;
+    facts.set_item("started", info.wall_ns as f64 / 1e9)?;
+    facts.set_item("accepted", stats.accepted_points)?;
+    facts.set_item("accepted_frames", stats.accepted_frames)?;
+    facts.set_item("rejected", stats.rejected.iter().sum::<u64>())?;
+    facts.set_item("durable", stats.durable_points)?;
+    facts.set_item("backlog_bytes", stats.backlog_bytes)?;
+    facts.set_item(
+        "last_step",
+        (stats.last_step >= 0 || stats.accepted_points > 0).then_some(stats.last_step),
+    )?;
+    let sampled = stats.log_ns.samples > 0;
+    facts.set_item("log_p50_ns", sampled.then_some(stats.log_ns.p50))?;
+    facts.set_item("log_p99_ns", sampled.then_some(stats.log_ns.p99))?;
+    // A heartbeat is told by the clock of the node it beats on.
+    let age = stats
+        .heartbeat_ns
+        .filter(|_| info.boot_id == clock::boot_id());
+    facts.set_item(
+        "heartbeat_age_s",
+        age.map(|at| (clock::boottime_ns() - at) as f64 / 1e9),
+    )?;
+    Ok(facts)
+}
