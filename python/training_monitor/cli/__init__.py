@@ -1,0 +1,1 @@
+"""The commands: `training-monitor`, one file each."""

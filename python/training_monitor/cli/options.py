@@ -1,0 +1,55 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+
+from training_monitor.catalog import default_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_json", "add_root_dir", "add_run", "add_yes", "is_agreed"]
+
+
+def add_run(parser: argparse.ArgumentParser, *, optional: bool) -> None:
+    """Add the run, by name or by path."""
+    default = "; default: the one used last" if optional else ""
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="?" if optional else None,
+        help=f"name below the root directory, or path{default}",
+    )
+
+
+def add_root_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the directory that holds the runs."""
+    parser.add_argument(
+        "--root-dir",
+        metavar="DIR",
+        default=default_root(),
+        help="directory that holds the runs (default: $TM_ROOT_DIR or ai_logger)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the switch to machine-readable output."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """Add the switch that answers the question."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def is_agreed(arguments: argparse.Namespace, question: str) -> bool:
+    """Ask on the terminal, unless --yes was given; without a terminal the answer is no."""
+    if arguments.yes:
+        return True
+    if not sys.stdin or not sys.stdin.isatty():
+        print("nobody is here to ask; pass --yes", file=sys.stderr)
+        return False
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

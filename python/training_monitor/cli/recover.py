@@ -1,0 +1,114 @@
+"""`training-monitor recover`: bring home what dead processes left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from training_monitor import _core
+from training_monitor.catalog import find_run
+from training_monitor.cli import render
+from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.snapshot import take_snapshot
+from training_monitor.errors import StoreError
+from training_monitor.monitor.lock import RunLock, holder
+from training_monitor.monitor.manifest import write_last_manifest
+from training_monitor.settings import TABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+HELP = """\
+Bring home what was accepted and is not in the database yet, after trainer
+and monitor were killed. Harmless when there is nothing; the next start of
+the run does the same by itself.
+"""
+
+_POLL_SECS = 0.05
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the run, a time limit, the root directory and --json."""
+    add_run(parser, optional=False)
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, metavar="SECS", help="give up after (default: 600)"
+    )
+    add_root_dir(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Bring home what is there; return 1 when something had to stay."""
+    path = find_run(arguments.run, arguments.root_dir)
+    run_dir = os.path.dirname(path) if path.endswith(".db") else path
+    points_before = take_snapshot(run_dir).points
+    deadline = time.monotonic() + arguments.timeout
+    lock = RunLock.take(run_dir)
+    monitor = None if lock else holder(run_dir)
+    error = None
+    if lock is None:
+        _wait_for_the_monitor(run_dir, deadline)
+    else:
+        try:
+            error = _drain(run_dir, deadline)
+        finally:
+            lock.release()
+    after = take_snapshot(run_dir)
+    facts: dict[str, Any] = {
+        "run": after.name,
+        "dir": after.dir,
+        "recovered_points": after.points - points_before,
+        "points": after.points,
+        "backlog_bytes": after.backlog_bytes,
+        "gaps": after.gaps,
+        "monitor": monitor,
+        "error": error or after.error,
+    }
+    if arguments.json:
+        render.print_json(facts)
+    else:
+        _print(facts)
+    done = after.state in ("ended", "recording") and not facts["error"]
+    return 0 if done else 1
+
+
+def _drain(run_dir: str, deadline: float) -> str | None:
+    """Take in everything there is; return what went wrong."""
+    ingest = _core.Ingest(run_dir, node_limit_bytes=TABLE["node_limit"].from_environment())
+    status = ingest.status()
+    while time.monotonic() < deadline:
+        status = ingest.status()
+        if status["idle"] or (status["producers_alive"] and not status["backlog_bytes"]):
+            break
+        time.sleep(_POLL_SECS)
+    status = ingest.finish(max(deadline - time.monotonic(), 1.0))
+    if status["last_error"] is not None:
+        return str(status["last_error"])
+    try:
+        write_last_manifest(run_dir)
+    except (OSError, ValueError, StoreError) as error:
+        return f"cannot write config.json: {error}"
+    return None
+
+
+def _wait_for_the_monitor(run_dir: str, deadline: float) -> None:
+    """Wait until the monitor at work has brought everything home."""
+    while time.monotonic() < deadline and holder(run_dir) is not None:
+        if take_snapshot(run_dir).backlog_bytes == 0:
+            return
+        time.sleep(_POLL_SECS)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    name, points = render.safe(facts["run"]), render.whole(facts["points"])
+    by = f" by monitor {facts['monitor']}, which is at work" if facts["monitor"] is not None else ""
+    print(f"{name}: {render.whole(facts['recovered_points'])} points brought home{by}")
+    print(f"{points} points are in {render.safe(facts['dir'])}")
+    if facts["gaps"]:
+        print(f"{render.whole(facts['gaps'])} gaps are recorded")
+    if facts["backlog_bytes"]:
+        print(f"{render.in_bytes(facts['backlog_bytes'])} could not be brought home")
+    if facts["error"]:
+        print(f"error: {render.safe(facts['error'])}")

@@ -1,0 +1,56 @@
+"""`training-monitor show`: a table of the metrics of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from training_monitor.catalog import find_run
+from training_monitor.cli import render
+from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.query import Metric, RunView
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+HELP = "Print a table of the metrics of a run."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the run, the root directory and --json."""
+    add_run(parser, optional=False)
+    add_root_dir(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table."""
+    view = RunView(find_run(arguments.run, arguments.root_dir))
+    metrics = view.metrics()
+    if arguments.json:
+        rows = [asdict(metric) for metric in metrics]
+        render.print_json({"run": view.name, "dir": view.dir, "metrics": rows})
+    elif metrics:
+        print_metrics(metrics)
+    else:
+        print(f"run {render.safe(view.name)} has no metrics yet")
+    return 0
+
+
+def print_metrics(metrics: Sequence[Metric]) -> None:
+    """Print one line per metric."""
+    render.print_table(
+        ("METRIC", "LAST", "MIN", "MAX", "POINTS", "STEPS"),
+        [
+            (
+                metric.name,
+                render.number(metric.last_value),
+                render.number(metric.min),
+                render.number(metric.max),
+                render.whole(metric.count),
+                render.span(metric.first_step, metric.last_step),
+            )
+            for metric in metrics
+        ],
+    )

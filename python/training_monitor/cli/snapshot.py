@@ -1,0 +1,107 @@
+"""What can be said about a run at this moment, from its producers and its database."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+
+from training_monitor import _core
+from training_monitor.errors import SpoolError, StoreError
+from training_monitor.monitor.lock import holder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Snapshot", "take_snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run, in a few facts.
+
+    Attributes:
+        name: Its name.
+        dir: Its directory.
+        state: recording; draining (all ended, a monitor is at work); ended; left behind (points
+            that only a monitor or `recover` brings home); damaged (the database cannot be read).
+        monitor: Process id of the monitor; None when there is none.
+        attempts: How often it was started.
+        last_step: The highest step that was logged, durable or not.
+        points: Points in the database.
+        gaps: How many holes are recorded.
+        accepted: Points that the producers still known to the spool have logged.
+        backlog_bytes: Bytes that are not in the database yet.
+        last_point_at: Wall clock of the newest point in the database; None when there is none.
+        producers: The processes that log, or have logged and are not brought home.
+        error: Why the database cannot be read; None when it can.
+    """
+
+    name: str
+    dir: str
+    state: str
+    monitor: int | None
+    attempts: int
+    last_step: int | None
+    points: int
+    gaps: int
+    accepted: int
+    backlog_bytes: int
+    last_point_at: float | None
+    producers: list[dict[str, Any]] = field(default_factory=list)
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts for JSON."""
+        return asdict(self)
+
+
+def take_snapshot(path: str) -> Snapshot:
+    """Look at the run in a directory, or at a database file, without changing anything."""
+    run_dir = os.path.dirname(path) if path.endswith(".db") else path
+    monitor = holder(run_dir)
+    counts, error = _counts(path)
+    producers = _producers(run_dir)
+    alive = [producer for producer in producers if producer["life"] == "alive"]
+    backlog_bytes = sum(producer["backlog_bytes"] for producer in producers)
+    steps = [producer["last_step"] for producer in producers] + [counts.get("last_step")]
+    return Snapshot(
+        name=os.path.basename(run_dir),
+        dir=run_dir,
+        state=_state(alive=bool(alive), monitor=monitor, backlog=backlog_bytes, error=error),
+        monitor=monitor,
+        attempts=counts.get("attempts", 0),
+        last_step=max((step for step in steps if step is not None), default=None),
+        points=counts.get("points", 0),
+        gaps=counts.get("gaps", 0),
+        accepted=sum(producer["accepted"] for producer in producers),
+        backlog_bytes=backlog_bytes,
+        last_point_at=counts.get("last_time"),
+        producers=sorted(producers, key=lambda producer: (producer["rank"], producer["pid"])),
+        error=error,
+    )
+
+
+def _state(*, alive: bool, monitor: int | None, backlog: int, error: str | None) -> str:
+    if alive:
+        return "recording"
+    if backlog:
+        return "left behind" if monitor is None else "draining"
+    return "damaged" if error else "ended"
+
+
+def _counts(path: str) -> tuple[dict[str, Any], str | None]:
+    """Return what the database counts, and why it cannot be read."""
+    try:
+        return _core.RunReader(path).counts(), None
+    except FileNotFoundError:
+        return {}, None  # nothing is durable yet
+    except (StoreError, OSError) as error:
+        return {}, str(error)
+
+
+def _producers(run_dir: str) -> list[dict[str, Any]]:
+    try:
+        return _core.producers(run_dir)
+    except (SpoolError, OSError):
+        return []

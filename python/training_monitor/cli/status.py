@@ -1,0 +1,109 @@
+"""`training-monitor status`: how a run is doing at this moment."""
+
+from __future__ import annotations
+
+import time
+
+from training_monitor import _core
+from training_monitor.catalog import find_run, newest_run
+from training_monitor.cli import render
+from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.snapshot import Snapshot, take_snapshot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+HELP = "Tell whether a run is alive, its last step, rate, backlog and last values."
+
+_SAMPLE_SECS = 0.5
+_VALUES = 12
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the run, the root directory and --json."""
+    add_run(parser, optional=True)
+    add_root_dir(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the status; the exit status is 0 as long as nothing is wrong with the run."""
+    root = arguments.root_dir
+    path = newest_run(root) if arguments.run is None else find_run(arguments.run, root)
+    before = take_snapshot(path)
+    snapshot, rate = before, None
+    if before.state == "recording":
+        began = time.monotonic()
+        time.sleep(_SAMPLE_SECS)
+        snapshot = take_snapshot(path)
+        rate = max(snapshot.accepted - before.accepted, 0) / (time.monotonic() - began)
+    values = [] if snapshot.error else _last_values(path)
+    if arguments.json:
+        facts = snapshot.as_dict()
+        facts |= {"points_per_s": rate, "lag_s": lag_secs(snapshot)}
+        facts |= {"log_p99_ns": _p99_ns(snapshot), "last_values": dict(values)}
+        render.print_json(facts)
+    else:
+        print_status(snapshot, rate, values)
+    return 0 if snapshot.state in ("recording", "draining", "ended") else 1
+
+
+def lag_secs(snapshot: Snapshot, now: float | None = None) -> float | None:
+    """Return how far the database is behind; 0 without a backlog, None when nothing is in it."""
+    if not snapshot.backlog_bytes:
+        return 0.0
+    if snapshot.last_point_at is None:
+        return None
+    return max((time.time() if now is None else now) - snapshot.last_point_at, 0.0)
+
+
+def print_status(snapshot: Snapshot, rate: float | None, values: list[tuple[str, object]]) -> None:
+    """Print the status for people."""
+    monitor = f"monitor {snapshot.monitor}" if snapshot.monitor is not None else "no monitor"
+    lines = [
+        ("state", f"{snapshot.state}, {monitor}"),
+        ("directory", snapshot.dir),
+        ("attempt", render.whole(snapshot.attempts)),
+        ("last step", render.whole(snapshot.last_step)),
+        ("rate", "-" if rate is None else f"{render.whole(round(rate))} points/s"),
+        ("in the database", f"{render.whole(snapshot.points)} points"),
+        ("last point", render.ago(snapshot.last_point_at)),
+        ("lag", render.in_seconds(lag_secs(snapshot))),
+        ("backlog", render.in_bytes(snapshot.backlog_bytes)),
+        ("log() p99", render.in_nanoseconds(_p99_ns(snapshot))),
+    ]
+    if snapshot.gaps:
+        lines.append(("gaps", f"{render.whole(snapshot.gaps)} recorded"))
+    if snapshot.error:
+        lines.append(("error", snapshot.error))
+    print(render.heading(render.safe(snapshot.name)))
+    for word, text in lines:
+        print(f"  {word:<17}{render.safe(text)}")
+    for producer in snapshot.producers:
+        if producer["rejected"]:
+            count = render.whole(producer["rejected"])
+            print(f"  rank {producer['rank']} had {count} calls or points rejected")
+    if snapshot.state == "left behind":
+        print(f"\nbring it home: training-monitor recover {render.safe(snapshot.dir)}")
+    if values:
+        print()
+        rows = [(name, render.number(value)) for name, value in values[:_VALUES]]
+        render.print_table(("METRIC", "LAST"), rows)
+        if len(values) > _VALUES:
+            print(f"... and {len(values) - _VALUES} more: training-monitor show {snapshot.name}")
+
+
+def _p99_ns(snapshot: Snapshot) -> int | None:
+    """Return the slowest rank's 99th percentile; None before a sample."""
+    samples = [producer["log_p99_ns"] for producer in snapshot.producers]
+    return max((sample for sample in samples if sample is not None), default=None)
+
+
+def _last_values(path: str) -> list[tuple[str, object]]:
+    try:
+        rows: list[dict[str, Any]] = _core.RunReader(path).metrics()
+    except FileNotFoundError:
+        return []
+    return sorted((row["name"], row["last_value"]) for row in rows)

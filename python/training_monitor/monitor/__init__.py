@@ -1,0 +1,1 @@
+"""The processes beside the training: the monitor, and the poller that watches over it."""

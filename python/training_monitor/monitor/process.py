@@ -1,0 +1,265 @@
+"""The monitor: brings home what the ranks append, and leaves when everything is durable."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+
+from training_monitor import _core
+from training_monitor.errors import SettingError, StoreError
+from training_monitor.monitor.journal import Journal
+from training_monitor.monitor.lock import RunLock, holder
+from training_monitor.monitor.oom import volunteer
+from training_monitor.monitor.poller import Child
+from training_monitor.monitor.wakeup import Wakeup
+from training_monitor.settings import TABLE
+from training_monitor.spawn import monitor_log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Monitor", "serve"]
+
+_TICK_SECS = 1.0
+# At first more often: a training may last no longer than a second.
+_FIRST_TICK_SECS = 0.1
+_FIRST_SECS = 3.0
+_GRACE_SECS = 10.0
+_RETRY_SECS = 5.0
+# With nobody left to serve and nothing moving, what remains waits for `recover`.
+_STUCK_SECS = 600.0
+_FINISH_SECS = 20.0
+
+
+def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
+    """Monitor a run until its producers came and went, or until a signal ends it.
+
+    Args:
+        run_dir: The run directory; it exists.
+        respawned: How many monitors of this run died young before this one.
+        foreground: Started by hand: speak to the terminal, stop at Ctrl-C, and wait for the
+            first producer as long as it takes.
+
+    Returns:
+        The exit status.
+    """
+    journal = Journal(monitor_log(run_dir), echo=foreground)
+    wakeup = Wakeup(interruptible=foreground)
+    while True:
+        lock = RunLock.take(run_dir)
+        if lock is None:
+            if foreground:
+                journal.info(f"monitor {holder(run_dir)} is already at work on {run_dir}")
+            return 0
+        try:
+            status = Monitor(run_dir, lock, journal, wakeup, foreground=foreground).run(respawned)
+        finally:
+            lock.release()
+        # A trainer that came while we left has found the lock taken: it counts on us.
+        if status or wakeup.stopping or not _producers_alive(run_dir):
+            return status
+
+
+def _producers_alive(run_dir: str) -> bool:
+    return any(producer["life"] == "alive" for producer in _core.producers(run_dir))
+
+
+class Monitor:
+    """One monitor at work on one run, with its lock held by the caller."""
+
+    def __init__(
+        self,
+        run_dir: str,
+        lock: RunLock,
+        journal: Journal,
+        wakeup: Wakeup,
+        *,
+        foreground: bool = False,
+    ) -> None:
+        self._run_dir = run_dir
+        self._lock = lock
+        self._journal = journal
+        self._wakeup = wakeup
+        self._foreground = foreground
+        self._grace_secs = float(os.environ.get("TM_GRACE_SECS") or _GRACE_SECS)
+        self._state = ""
+        self._trouble: object = None
+        self._poller_trouble: str | None = None
+        self._quarantined = False
+        self._left_behind = sum(p["life"] != "alive" for p in _core.producers(run_dir))
+        self._served = not foreground
+        self._durable = -1
+        self._started = self._moved_at = time.monotonic()
+        self._idle_since: float | None = None
+
+    def run(self, respawned: int = 0) -> int:
+        """Work until it is time to leave; return the exit status."""
+        volunteer()
+        self._journal.info(
+            f"monitor {os.getpid()} of {self._run_dir}: training_monitor {_core.__version__}, "
+            f"SQLite {_core.sqlite_version}"
+        )
+        poller = Child(self._run_dir, respawned=respawned)
+        poller.start()
+        self._report_poller(poller)
+        try:
+            ingest = self._start(poller)
+            if ingest is not None:
+                self._loop(ingest, poller)
+                if self._is_replaced(alive=0):
+                    # Dropped as it is: what has the name now is not ours to write to.
+                    self._journal.warn("the run directory was replaced: left it alone")
+                else:
+                    self._finish(ingest)
+        except Exception:  # noqa: BLE001 -- the poller starts the next monitor, the log says why
+            for line in traceback.format_exc().splitlines():
+                self._journal.error(line)
+            poller.take_over()
+            return 1
+        poller.leave()
+        return 0
+
+    def _start(self, poller: Child) -> _core.Ingest | None:
+        """Open the store; keep trying while it cannot be, and return None when told to stop."""
+        while not self._wakeup.stopping:
+            try:
+                return _core.Ingest(self._run_dir, node_limit_bytes=self._node_limit())
+            except (StoreError, OSError) as error:
+                if str(error) != self._trouble:
+                    self._journal.error(f"cannot open the store: {error}; trying again")
+                self._trouble = str(error)
+            if not _producers_alive(self._run_dir) and not self._foreground:
+                self._journal.error("nobody is recording: what is left waits for `recover`")
+                return None
+            self._wakeup.wait(_RETRY_SECS)
+            self._watch_poller(poller)
+        return None
+
+    def _node_limit(self) -> int:
+        row = TABLE["node_limit"]
+        try:
+            limit: int = row.from_environment()
+        except SettingError as error:
+            self._journal.error(str(error))
+            limit = row.default
+        return limit
+
+    def _loop(self, ingest: _core.Ingest, poller: Child) -> None:
+        while not self._wakeup.stopping:
+            status = ingest.status()
+            self._write_configs(ingest)
+            self._report(status)
+            if self._is_replaced(status["producers_alive"]) or self._may_leave(status):
+                return
+            self._wakeup.wait(self._tick_secs())
+            self._watch_poller(poller)
+
+    def _watch_poller(self, poller: Child) -> None:
+        """Start another poller when there is none; without one, only respawning is lost."""
+        if poller.restart_if_dead():
+            how = "could not start" if self._poller_trouble else "died"
+            self._journal.warn(f"the poller {how}: started another one, pid {poller.pid}")
+        self._report_poller(poller)
+
+    def _report_poller(self, poller: Child) -> None:
+        if poller.trouble and poller.trouble != self._poller_trouble:
+            self._journal.error(f"cannot start the poller: {poller.trouble}; trying again")
+        self._poller_trouble = poller.trouble
+
+    def _is_replaced(self, alive: int) -> bool:
+        """Return whether our directory is gone or replaced, and nobody needs us there."""
+        if self._lock.is_in_place(self._run_dir):
+            return False
+        if not alive:
+            return True
+        # Lanes that somebody deleted can still be read by us, and by nobody after us.
+        return os.path.isdir(self._run_dir) and not self._lock.take_again(self._run_dir)
+
+    def _tick_secs(self) -> float:
+        is_young = time.monotonic() - self._started < _FIRST_SECS
+        return min(_FIRST_TICK_SECS if is_young else _TICK_SECS, self._grace_secs or _TICK_SECS)
+
+    def _finish(self, ingest: _core.Ingest) -> None:
+        self._write_configs(ingest)
+        status = ingest.finish(_FINISH_SECS)
+        self._write_last_config()
+        self._journal.info(
+            f"left: {status['durable_points']} points durable, "
+            f"{status['backlog_bytes']} bytes not brought home"
+        )
+
+    def _write_configs(self, ingest: _core.Ingest) -> None:
+        configs = ingest.configs()
+        if not configs:
+            return
+        from training_monitor.monitor.manifest import write_manifest
+        from training_monitor.monitor.retention import enforce_launched
+
+        try:
+            for attempt, text in configs:
+                if write_manifest(self._run_dir, attempt, text):
+                    self._journal.info(f"attempt {attempt}: wrote config.json")
+            enforce_launched(self._run_dir, configs[-1][1], self._journal)
+        except Exception as error:  # noqa: BLE001 -- an odd config must not end the recording
+            self._journal.error(f"cannot write config.json: {error!r}")
+
+    def _write_last_config(self) -> None:
+        """Write config.json for what only the end of the ingest made known."""
+        from training_monitor.monitor.manifest import write_last_manifest
+
+        try:
+            attempt = write_last_manifest(self._run_dir)
+        except (OSError, ValueError, StoreError) as error:
+            self._journal.error(f"cannot write config.json: {error}")
+            return
+        if attempt is not None:
+            self._journal.info(f"attempt {attempt}: wrote config.json")
+
+    def _report(self, status: dict[str, Any]) -> None:
+        """Write a line when the state changed, and when something went wrong or right again."""
+        alive, backlog = status["producers_alive"], status["backlog_bytes"]
+        if status["producers"] > self._left_behind:
+            self._served = True
+        if alive:
+            state = f"recording {alive} of {status['producers']} producers"
+        elif not self._served:
+            state = "waiting for the first producer"
+        else:
+            state = "nobody is recording" if not backlog else "bringing home what is left"
+        has_looked = status["producers"] or status["idle"] or not self._served
+        if state != self._state and has_looked:
+            self._journal.info(
+                f"{state}; attempt {status['attempts']}, last step {status['last_step']}, "
+                f"{status['durable_points']} points durable, backlog {backlog} bytes"
+            )
+            self._state = state
+        if status["quarantined"] and not self._quarantined:
+            self._quarantined = True
+            self._journal.error(f"the database was damaged and moved to {status['quarantined']}")
+        trouble = status["last_error"]
+        if trouble != self._trouble:
+            if trouble:
+                self._journal.error(str(trouble))
+            elif self._trouble:
+                self._journal.info("the store works again")
+            self._trouble = trouble
+
+    def _may_leave(self, status: dict[str, Any]) -> bool:
+        """Return whether all ended, all is durable, and the grace for a new attempt is over."""
+        now = time.monotonic()
+        if status["durable_points"] != self._durable or status["producers_alive"]:
+            self._durable, self._moved_at = status["durable_points"], now
+        if status["producers_alive"] or not self._served:
+            self._idle_since = None
+            return False
+        if status["backlog_bytes"] or not status["idle"]:
+            self._idle_since = None
+            if now - self._moved_at > _STUCK_SECS:
+                self._journal.error("stuck with nobody recording: the rest waits for `recover`")
+                return True
+            return False
+        if self._idle_since is None:
+            self._idle_since = now
+        return now - self._idle_since >= self._grace_secs

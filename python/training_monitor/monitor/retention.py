@@ -1,0 +1,142 @@
+"""Which finished runs have to go, by number, age and room; the oldest first."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+
+from training_monitor import _core
+from training_monitor.catalog import last_used, list_runs
+from training_monitor.errors import TrainingMonitorError
+from training_monitor.monitor.lock import holder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from training_monitor.monitor.journal import Journal
+
+__all__ = [
+    "Doomed",
+    "Limits",
+    "disk_bytes",
+    "doomed_runs",
+    "enforce_launched",
+    "is_finished",
+    "remove",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may stay under a root directory; None means no limit."""
+
+    keep_runs: int | None = None
+    keep_days: float | None = None
+    disk_budget: int | None = None
+
+    def __bool__(self) -> bool:
+        return not (self.keep_runs is self.keep_days is self.disk_budget is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A run that has to go, and why."""
+
+    name: str
+    dir: str
+    bytes: int
+    unused_days: float
+    reason: str
+
+
+def is_finished(run_dir: str) -> bool:
+    """Return whether nobody records, nobody monitors and nothing waits to be brought home."""
+    if holder(run_dir) is not None:
+        return False
+    try:
+        producers = _core.producers(run_dir)
+    except (TrainingMonitorError, OSError):
+        return False  # what cannot be read is not ours to judge
+    return not any(row["life"] == "alive" or row["backlog_bytes"] for row in producers)
+
+
+def doomed_runs(root: str, limits: Limits, *, spared: str | None = None) -> list[Doomed]:
+    """Return the runs to remove, the oldest first.
+
+    Args:
+        root: The root directory.
+        limits: What may stay; runs that are not finished count, and always stay.
+        spared: The directory of a run that stays whatever the limits say.
+    """
+    if not limits:
+        return []
+    now = time.time()
+    runs = [path for path in list_runs(root) if not os.path.islink(path)]
+    sizes = {path: disk_bytes(path) for path in runs}
+    total, count = sum(sizes.values()), len(runs)
+    doomed = []
+    for path in reversed(runs):
+        days = (now - last_used(path)) / 86_400
+        if limits.keep_runs is not None and count > limits.keep_runs:
+            reason = f"{count} runs, and {limits.keep_runs} may stay"
+        elif limits.keep_days is not None and days > limits.keep_days:
+            reason = f"unused for {days:.1f} days, and {limits.keep_days:g} are allowed"
+        elif limits.disk_budget is not None and total > limits.disk_budget:
+            reason = f"all runs take {total} bytes, and {limits.disk_budget} are allowed"
+        else:
+            continue
+        if (spared and os.path.samefile(path, spared)) or not is_finished(path):
+            continue
+        doomed.append(Doomed(os.path.basename(path), path, sizes[path], days, reason))
+        total, count = total - sizes[path], count - 1
+    return doomed
+
+
+def enforce_launched(run_dir: str, launch_json: str, journal: Journal) -> None:
+    """Keep the limits that a launch was given, under the root directory of its run."""
+    settings = json.loads(launch_json).get("settings") or {}
+    limits = Limits(**{name: settings.get(name) for name in Limits.__dataclass_fields__})
+    root = os.path.dirname(run_dir)
+    if not limits:
+        return
+    try:
+        _core.sweep_removed(root)
+        doomed = doomed_runs(root, limits, spared=run_dir)
+    except OSError as error:
+        journal.error(f"cannot look for runs to remove: {error}")
+        return
+    for run in doomed:
+        trouble = remove(run)
+        if trouble:
+            journal.error(f"cannot remove run {run.name}: {trouble}")
+        else:
+            journal.info(f"removed run {run.name} ({run.bytes} bytes): {run.reason}")
+
+
+def remove(run: Doomed) -> str | None:
+    """Remove a run; return why that was not possible."""
+    try:
+        _core.remove_run(*os.path.split(run.dir))
+    except (TrainingMonitorError, OSError) as error:
+        return str(error)
+    return None
+
+
+def disk_bytes(directory: str) -> int:
+    """Return the room that a directory takes on its disk; links are not followed."""
+    total = 0
+    pending = [directory]
+    while pending:
+        try:
+            entries = list(os.scandir(pending.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+            except OSError:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+    return total

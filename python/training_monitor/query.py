@@ -1,0 +1,372 @@
+"""The read side: a run as a notebook or a report sees it, live, after a crash, or on a copy."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from training_monitor import _core
+from training_monitor.catalog import DATABASE_NAME, find_run
+from training_monitor.errors import RunNotFoundError, StoreError
+from training_monitor.texts import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from training_monitor.tables import Table
+
+__all__ = ["Alert", "Attempt", "Gap", "Metric", "RunView", "Series", "Step", "open_run"]
+
+
+_SHOWN_METRICS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric, in a few numbers.
+
+    Attributes:
+        name: The name under which it was logged.
+        kind: What its values are: float, int, bool, text, none.
+        count: How many points there are.
+        first_step: The lowest step.
+        last_step: The step of the last value.
+        last_value: The last value.
+        min: The least finite value; None when there is none.
+        max: The greatest finite value; None when there is none.
+    """
+
+    name: str
+    kind: str
+    count: int
+    first_step: int | None
+    last_step: int | None
+    last_value: object
+    min: float | None
+    max: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """The points of one metric, as arrays of one length.
+
+    Attributes:
+        step: Steps, ascending; with raw=True in the order of arrival.
+        value: Values: float64, or objects when some are int, bool, None or text.
+        time: Wall clock, in seconds since 1970.
+        rank: Which rank logged the point.
+        attempt: In which attempt.
+    """
+
+    step: NDArray[np.int64]
+    value: NDArray[Any]
+    time: NDArray[np.float64]
+    rank: NDArray[np.uint32]
+    attempt: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    def to_pandas(self) -> Any:
+        """Return a pandas.DataFrame with a row per point; pandas must be installed."""
+        from training_monitor.frames import to_pandas
+
+        return to_pandas({name: getattr(self, name) for name in self.__dataclass_fields__})
+
+    def to_polars(self) -> Any:
+        """Return a polars.DataFrame with a row per point; polars must be installed."""
+        from training_monitor.frames import to_polars
+
+        return to_polars({name: getattr(self, name) for name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """All metrics that one rank logged at one step, merged."""
+
+    step: int
+    rank: int
+    attempt: int
+    time: float
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The run as one job saw it; `ended` is None as long as it records."""
+
+    number: int
+    job_key: str
+    started: float
+    ended: float | None
+    producers: int
+    points: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A finding that was told."""
+
+    time: float
+    step: int | None
+    rank: int
+    attempt: int
+    level: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What is missing, and why; `frames_lost` is None when nobody can know."""
+
+    producer: str | None
+    lane: int | None
+    first_lsn: int | None
+    last_lsn: int | None
+    frames_lost: int | None
+    reason: str
+    noticed: float
+    detail: str | None
+
+
+class RunView:
+    """One run, read only; every call sees what is durable at that moment."""
+
+    __slots__ = ("_path", "_reader", "dir", "name")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.dir = os.path.dirname(path) if path.endswith(".db") else path
+        self.name = os.path.basename(self.dir)
+        try:
+            self._reader = _core.RunReader(path)
+        except FileNotFoundError as error:
+            raise RunNotFoundError(
+                f"run {self.name!r} has nothing in its database yet; its monitor, or "
+                f"`training-monitor recover {quoted(self.dir)}`, brings it there"
+            ) from error
+        except StoreError as error:
+            database = os.path.join(self.dir, DATABASE_NAME)
+            raise StoreError(f"cannot read {database!r}: {error}") from error
+
+    def _repr_html_(self) -> str:
+        from training_monitor.notebook import card_html, table_html
+
+        counts, rows = self._reader.counts(), self._reader.metrics()
+        rows.sort(key=lambda row: str(row["name"]))
+        facts = [(name, f"{counts[name]:,}") for name in ("points", "attempts", "gaps", "alerts")]
+        cells = [(row["name"], row["last_value"], row["count"]) for row in rows[:_SHOWN_METRICS]]
+        more = len(rows) - len(cells)
+        below = table_html(
+            ("metric", "last", "points"), cells, caption=f"and {more} more" if more else ""
+        )
+        return card_html(f"run {self.name}", [("directory", self.dir), *facts], below)
+
+    @property
+    def database(self) -> str:
+        """The path of the database file."""
+        return self._path if self._path.endswith(".db") else os.path.join(self.dir, DATABASE_NAME)
+
+    def __repr__(self) -> str:
+        return f"<RunView {self.name!r} in {self.dir!r}>"
+
+    def metrics(self) -> list[Metric]:
+        """List the metrics by name."""
+        rows = sorted(self._reader.metrics(), key=lambda row: str(row["name"]))
+        return [_made(Metric, row | _extent(self.series(row["name"]))) for row in rows]
+
+    def series(
+        self,
+        key: str,
+        *,
+        since: int | None = None,
+        rank: int | None = None,
+        max_points: int | None = None,
+        raw: bool = False,
+    ) -> Series:
+        """Return the points of one metric.
+
+        Args:
+            key: Its name.
+            since: Only points from this step on.
+            rank: Only those of this rank.
+            max_points: At most about so many; what is left out is neither a minimum nor a
+                maximum of its neighbourhood.
+            raw: Everything in the order of arrival, also what a later value or a later attempt
+                has replaced.
+
+        Raises:
+            KeyError: There is no metric of that name.
+        """
+        import numpy as np
+
+        step, time, value, ranks, attempts = self._reader.series(
+            key, since=since, rank=rank, max_points=max_points, raw=raw
+        )
+        return Series(
+            step=np.frombuffer(step, np.int64),
+            value=np.frombuffer(value, np.float64) if isinstance(value, bytes) else _boxed(value),
+            time=np.frombuffer(time, np.float64),
+            rank=np.frombuffer(ranks, np.uint32),
+            attempt=np.frombuffer(attempts, np.uint32),
+        )
+
+    def sql(self, query: str, *, limit: int | None = 10_000, timeout_secs: float = 30.0) -> Table:
+        """Answer one SELECT over all points and all tables of the run.
+
+        `points` holds what `series` shows, of all keys, and `raw_points` everything stored, each
+        with the columns key, step, time, value, rank and attempt. NaN and None are NULL there,
+        True and False 1 and 0, and integers beyond 64 bits text; two columns that `*` leaves out
+        tell them apart: kind (float, nan, int, bigint, bool, none, text) and bits (a float's).
+
+        Args:
+            query: One statement that reads.
+            limit: Rows at most; None means all.
+            timeout_secs: The query is stopped after so long.
+
+        Raises:
+            QueryError: It is wrong, does more than read, or takes too long.
+        """
+        from training_monitor.tables import run_query
+
+        return run_query(self.database, query, limit=limit, timeout_secs=timeout_secs)
+
+    def plot(self, *keys: str, max_points: int = 4000, axes: Any = None) -> Any:
+        """Draw metrics over the steps with matplotlib, a curve per rank; return the axes.
+
+        Args:
+            keys: The names of the metrics.
+            max_points: At most about so many points per metric; spikes stay.
+            axes: Draw here; None makes new ones.
+
+        Raises:
+            KeyError: There is no metric of that name.
+            MissingLibraryError: matplotlib is not installed.
+        """
+        from training_monitor.plotting import plot_series
+
+        curves = {}
+        for key in keys:
+            series = self.series(key, max_points=max_points)
+            ranks = sorted(set(series.rank.tolist()))
+            for rank in ranks:
+                chosen = series.rank == rank
+                label = key if len(ranks) == 1 else f"{key}, rank {rank}"
+                curves[label] = (series.step[chosen], _numbers(series.value[chosen]))
+        return plot_series(curves, title=self.name, axes=axes)
+
+    def steps(self, last: int = 20) -> list[Step]:
+        """Return the last steps, the oldest first."""
+        return [_made(Step, row) for row in self._reader.steps(last)]
+
+    def alerts(self) -> list[Alert]:
+        """Return all alerts, the oldest first."""
+        return [_made(Alert, row) for row in self._reader.alerts()]
+
+    def analyses(self) -> list[dict[str, Any]]:
+        """Return the analyses; this version makes none."""
+        return []
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return the conversation; this version holds none."""
+        return []
+
+    def system(self) -> list[dict[str, Any]]:
+        """Return the samples of the devices; this version takes none."""
+        return []
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The attempts, the first one first."""
+        return [
+            _made(Attempt, {**row, "number": row["id"], "config": _hyperparameters(row["config"])})
+            for row in self._reader.attempts()
+        ]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The hyperparameters of the last attempt that has some."""
+        return _hyperparameters(self._reader.config())
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """The last value of each metric."""
+        return {row["name"]: row["last_value"] for row in self._reader.metrics()}
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """What is missing, and why."""
+        return [_made(Gap, row) for row in self._reader.gaps()]
+
+
+def open_run(run: str | os.PathLike[str], *, root_dir: str | None = None) -> RunView:
+    """Open a recorded run for reading.
+
+    Args:
+        run: A run directory, a database file, or a name below the root directory.
+        root_dir: The root directory; None means `TM_ROOT_DIR` or "ai_logger".
+
+    Raises:
+        RunNotFoundError: Nothing was recorded there; the message names the nearest run.
+        StoreError: The database cannot be read.
+    """
+    return RunView(find_run(run, root_dir))
+
+
+def _made(kind: Any, row: dict[str, object]) -> Any:
+    """Make a dataclass of the fields that it has, from a row that may have more."""
+    return kind(**{name: row[name] for name in kind.__dataclass_fields__})
+
+
+def _extent(series: Series) -> dict[str, object]:
+    """Return the first step, and the least and the greatest finite value."""
+    import numpy as np
+
+    values = series.value
+    if values.dtype == object:
+        numbers = [_number(value) for value in values if type(value) in (int, float)]
+        finite = [number for number in numbers if abs(number) < float("inf")]
+    else:
+        finite = values[np.isfinite(values)]
+    return {
+        "first_step": int(series.step.min()) if len(series) else None,
+        "min": float(np.min(finite)) if len(finite) else None,
+        "max": float(np.max(finite)) if len(finite) else None,
+    }
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return values as numbers for a curve; what is none becomes a hole."""
+    import numpy as np
+
+    if values.dtype != object:
+        return values
+    return np.fromiter(map(_number, values), np.float64, len(values))
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, (int, float)) else float("nan")
+    except OverflowError:
+        return float("inf") if isinstance(value, int) and value > 0 else float("-inf")
+
+
+def _boxed(values: list[object]) -> NDArray[Any]:
+    """Return an array that holds the objects as they are."""
+    import numpy as np
+
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _hyperparameters(launch_json: str | None) -> dict[str, Any]:
+    config = json.loads(launch_json).get("config") if launch_json else None
+    return config if isinstance(config, dict) else {}

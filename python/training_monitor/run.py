@@ -1,0 +1,243 @@
+"""The active run: what init() returns, and the functions that act on it."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+from training_monitor import _core
+from training_monitor.errors import SettingError, shown
+from training_monitor.texts import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from training_monitor.vitals import Health
+
+__all__ = ["Run", "activate", "active_run", "alert", "close", "finish", "told"]
+
+_CLOSE_SECS = 5.0
+_LEVELS = ("INFO", "WARN", "ERROR")
+_TITLE_CHARS = 250
+_TEXT_CHARS = 20_000
+
+_WAIT_SECS = 60.0
+_LONGEST_WAIT_SECS = 1e9
+
+_active: Run | None = None
+_told_of_wait_duration = False
+
+
+class Run:
+    """One run, as the process that records it sees it.
+
+    Attributes:
+        name: The name, which is also that of the directory.
+        dir: The absolute path of the run directory; empty with mode="disabled".
+        log: The same function as `training_monitor.log`.
+    """
+
+    __slots__ = ("_alerted_at", "_strict", "dir", "name")
+
+    log = staticmethod(_core.log)
+
+    def __init__(self, name: str, run_dir: str, *, strict: bool = False) -> None:
+        self.name = name
+        self.dir = run_dir
+        self._strict = strict
+        self._alerted_at: dict[str, float] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether this run no longer records in this process."""
+        return _active is not self
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why training should stop; None as long as it should not."""
+        return None if self.closed else _core.stop_reason()
+
+    def should_stop(self) -> bool:
+        """Return whether somebody asked this run to stop."""
+        return not self.closed and _core.should_stop()
+
+    def health(self) -> Health:
+        """Tell what was accepted, rejected and made durable."""
+        from training_monitor.vitals import health
+
+        return health()
+
+    def alert(
+        self, title: str, text: str = "", level: str = "WARN", wait_duration: float = 60
+    ) -> bool:
+        """Record an alert, unless the same title was told a moment ago.
+
+        Args:
+            title: One line that says what happened.
+            text: What else the reader should know.
+            level: "INFO", "WARN" or "ERROR".
+            wait_duration: For so many seconds a further alert of this title is left out.
+
+        Returns:
+            Whether the alert was recorded.
+        """
+        level, seconds = self._level(level), self._seconds(wait_duration)
+        title, text = str(title), str(text)
+        now = time.monotonic()
+        last = self._alerted_at.get(title)
+        if self.closed or not self.dir or (last is not None and now - last < seconds):
+            return False
+        if len(self._alerted_at) > 1000:
+            self._alerted_at.clear()
+        self._alerted_at[title] = now
+        fields = {
+            "title": title[:_TITLE_CHARS],
+            "text": text[:_TEXT_CHARS],
+            "level": level,
+            "wait_duration": seconds,
+        }
+        _core.append_alert(_core.to_json(fields))
+        return True
+
+    def close(self) -> None:
+        """End the recording; wait at most 5 seconds for the database, never raise for it."""
+        global _active
+        if self.closed:
+            return
+        _active = None
+        if not self.dir:
+            return
+        outcome = _core.close_producer(_CLOSE_SECS)
+        points_left = outcome["points_left"]
+        if points_left and not outcome["durable"]:
+            told(
+                f"{points_left:,} points are in the spool and not yet in the database; the next "
+                f"start brings them home, or: training-monitor recover {quoted(self.dir)}",
+                quiet=False,
+            )
+
+    finish = close
+
+    def _level(self, level: object) -> str:
+        word = str(getattr(level, "value", level)).upper()
+        word = "WARN" if word == "WARNING" else word
+        if word in _LEVELS:
+            return word
+        if self._strict:
+            raise SettingError(
+                f"level={shown(level)} is not valid: expected 'INFO', 'WARN' or 'ERROR'"
+            )
+        return "WARN"
+
+    def _seconds(self, wait_duration: object) -> float:
+        """Return a number, or a timedelta as wandb takes it, as seconds; the usual for others."""
+        global _told_of_wait_duration
+        try:
+            # Any class may have a method of this name; what it does is not ours.
+            number: Any = getattr(wait_duration, "total_seconds", lambda: wait_duration)()
+            seconds = float(number)
+        except Exception:  # noqa: BLE001
+            seconds = math.nan
+        if not math.isnan(seconds):
+            return min(max(seconds, 0.0), _LONGEST_WAIT_SECS)
+        reason = f"wait_duration={shown(wait_duration)} is not valid: expected seconds"
+        if self._strict:
+            raise SettingError(reason)
+        if not _told_of_wait_duration:
+            _told_of_wait_duration = True
+            told(f"{reason}; taken as {_WAIT_SECS:g}", quiet=False)
+        return _WAIT_SECS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "active"
+        return f"<Run {self.name!r} in {self.dir!r}, {state}>"
+
+    def _repr_html_(self) -> str:
+        from training_monitor.notebook import card_html
+
+        facts: list[tuple[str, object]] = [
+            ("directory", self.dir or "none: nothing is recorded"),
+            ("state", "closed" if self.closed else "recording"),
+        ]
+        if not self.closed and self.dir:
+            health = self.health()
+            facts += [
+                ("accepted points", f"{health.accepted:,}"),
+                ("durable points", f"{health.durable:,}"),
+                ("rejected", f"{health.rejected:,}"),
+            ]
+        return card_html(f"run {self.name}", facts)
+
+    def __reduce__(self) -> tuple[Callable[..., Run], tuple[Any, ...]]:
+        # A worker gets a name and a place, never the right to write there as this process.
+        return Run, (self.name, self.dir)
+
+    def __copy__(self) -> Run:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Run:
+        return self
+
+
+def activate(run: Run) -> Run:
+    """Make `run` the one that the functions of this module act on."""
+    global _active
+    _active = run
+    return run
+
+
+def active_run() -> Run | None:
+    """Return the active run; None before init() and after close()."""
+    return _active
+
+
+def close() -> None:
+    """End the active run; wait at most 5 seconds for the database. Harmless when there is none."""
+    if _active is not None:
+        _active.close()
+
+
+finish = close
+
+
+def alert(title: str, text: str = "", level: str = "WARN", wait_duration: float = 60) -> bool:
+    """Record an alert in the active run, unless the same title was told a moment ago.
+
+    Args:
+        title: One line that says what happened.
+        text: What else the reader should know.
+        level: "INFO", "WARN" or "ERROR".
+        wait_duration: For so many seconds a further alert of this title is left out.
+
+    Returns:
+        Whether the alert was recorded.
+    """
+    return _active is not None and _active.alert(title, text, level, wait_duration)
+
+
+def told(text: str, *, quiet: bool) -> None:
+    """Print one line for the user on stderr, if there is one and nobody asked for quiet."""
+    if quiet or sys.stderr is None:
+        return
+    try:
+        print(f"training_monitor: {text}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        # A closed or broken stderr is no reason to stop a training.
+        return

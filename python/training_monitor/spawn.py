@@ -1,0 +1,62 @@
+"""How the monitor of a run is started: one command, whoever starts it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["LOG_NAME", "monitor_argv", "monitor_env", "monitor_log"]
+
+LOG_NAME = "training_monitor.log"
+
+# Variables that change how Python behaves, meant for the user's program and not for ours: with
+# PYTHONINSPECT the monitor would never end, with PYTHONWARNINGS=error it might not start.
+_NOT_OURS = frozenset(
+    {
+        "COVERAGE_PROCESS_START",
+        "PYTHONASYNCIODEBUG",
+        "PYTHONBREAKPOINT",
+        "PYTHONDEBUG",
+        "PYTHONDEVMODE",
+        "PYTHONDUMPREFS",
+        "PYTHONINSPECT",
+        "PYTHONMALLOC",
+        "PYTHONMALLOCSTATS",
+        "PYTHONPROFILEIMPORTTIME",
+        "PYTHONTRACEMALLOC",
+        "PYTHONVERBOSE",
+        "PYTHONWARNINGS",
+    }
+)
+
+
+def monitor_argv(run_dir: str) -> list[str]:
+    """Return the command that monitors `run_dir`; the file is run by its path, see there."""
+    bootstrap = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor", "bootstrap.py")
+    return [_python(), bootstrap, "--run-dir", run_dir]
+
+
+def monitor_env(node_limit: int | None = None) -> dict[str, str]:
+    """Return the environment of the monitor: the trainer's, less Python's own switches.
+
+    Args:
+        node_limit: What the trainer goes by, which may be an argument of init(); None leaves it
+            to the environment.
+    """
+    variables = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+    if node_limit is not None:
+        variables["TM_NODE_LIMIT"] = str(node_limit)
+    return variables
+
+
+def monitor_log(run_dir: str) -> str:
+    """Return the path of the monitor's log, which also takes its stdout and stderr."""
+    return os.path.join(run_dir, LOG_NAME)
+
+
+def _python() -> str:
+    """Return the interpreter; a program that embeds Python may name itself or nothing."""
+    name = os.path.basename(sys.executable or "")
+    if name.startswith(("python", "pypy")):
+        return sys.executable
+    return os.path.join(sys.prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")

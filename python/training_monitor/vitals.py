@@ -1,0 +1,50 @@
+"""How the recorder is doing, as `tm.health()` tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training_monitor import _core
+
+__all__ = ["Health", "health"]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What became of the calls of log() in this process.
+
+    Attributes:
+        accepted: Points that log() took; they survive the death of any process.
+        accepted_frames: Calls of log() that were taken.
+        rejected: Points or calls that log() refused.
+        rejected_by: The same by reason.
+        durable: Points that are in the database, on disk.
+        backlog_bytes: Bytes that the monitor has yet to bring home.
+        monitor_alive: Whether the monitor's heartbeat is fresh.
+        log_p50_ns: Half of the calls of log() took no longer; None before the first sample.
+        log_p99_ns: 99 in 100 calls took no longer; None before the first sample.
+        device_syncs: How often log() had to wait for a tensor on a device.
+        sampled: Which share of the calls is timed.
+        mode: How frames reach the disk, or "disabled", or "closed".
+        dir: Where the lanes of this process are; None when it has none.
+    """
+
+    accepted: int
+    accepted_frames: int
+    rejected: int
+    rejected_by: dict[str, int]
+    durable: int
+    backlog_bytes: int
+    monitor_alive: bool
+    log_p50_ns: int | None
+    log_p99_ns: int | None
+    device_syncs: int
+    sampled: str
+    mode: str
+    dir: str | None
+
+
+def health() -> Health:
+    """Tell what was accepted, rejected and made durable, and how long log() takes."""
+    facts = _core.health()
+    return Health(**{name: facts[name] for name in Health.__dataclass_fields__})  # type: ignore[arg-type]
