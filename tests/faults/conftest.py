@@ -1,0 +1,25 @@
+"""A fault test that passed leaves no process behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import processes
+
+
+@pytest.fixture(autouse=True)
+def processes_leave_by_themselves(
+    tmp_path: Path, no_process_left: None, request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """Give monitors their grace, then insist that they are gone."""
+    failed_before = request.session.testsfailed
+    yield
+    if request.session.testsfailed == failed_before:
+        processes.until(
+            lambda: not processes.mentioning(tmp_path),
+            "all processes to leave by themselves",
+            within_secs=20,
+        )

@@ -1,0 +1,124 @@
+"""A full disk: what was accepted arrives, the rest is refused and counted, training goes on."""
+
+from pathlib import Path
+
+from harness.disk import run_with_small_disk
+
+
+def test_full_disk_under_the_lanes_rejects_counts_and_recovers(tmp_path: Path, root: Path) -> None:
+    run_with_small_disk(
+        tmp_path,
+        root,
+        """
+        run_dir = root / "full"
+        mount(run_dir / ".spool", "1m")
+        tm.init("full", root_dir=root)
+        monitor = processes.until(lambda: processes.monitor_pid(run_dir), "the monitor")
+        family = processes.mentioning(run_dir)
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        for step in range(30_000):
+            tm.log({f"key{n}": step * 1.5 + n for n in range(10)}, step)
+        full = tm.health()
+        assert full.accepted // 10 + full.rejected == 30_000, full
+        assert full.rejected > 0 and full.accepted > 10_000, full
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+
+        def accepts_again():
+            before = tm.health().accepted
+            tm.log({"after": 1.0}, 10**6)
+            return tm.health().accepted > before
+
+        processes.until(accepts_again, "log() to accept again")
+        last = tm.health()
+        tm.close()
+        reading.settled(run_dir)
+        stored = [reading.steps_of(run_dir, f"key{n}") for n in range(10)]
+        assert all(steps == stored[0] for steps in stored)
+        assert len(set(stored[0])) == len(stored[0])
+        assert sum(map(len, stored)) == full.accepted, (sum(map(len, stored)), full)
+        for step, value in reading.raw(run_dir, "key3"):
+            assert value == step * 1.5 + 3
+        """,
+    )
+
+
+def test_no_room_for_a_lane_rejects_and_training_goes_on(tmp_path: Path, root: Path) -> None:
+    run_with_small_disk(
+        tmp_path,
+        root,
+        """
+        import warnings
+        warnings.simplefilter("ignore")
+        run_dir = root / "none"
+        mount(run_dir / ".spool", "300k")
+        tm.init("none", root_dir=root)
+        before = tm.health().rejected
+        for step in range(1000):
+            tm.log({"loss": 1.0}, step)
+        health = tm.health()
+        assert health.accepted + health.rejected - before == 1000, health
+        assert health.rejected > before
+        tm.close()
+        reading.settled(run_dir)
+        """,
+    )
+
+
+def test_no_room_for_anything_is_a_clear_error(tmp_path: Path, root: Path) -> None:
+    run_with_small_disk(
+        tmp_path,
+        root,
+        """
+        mount(root, "16k")
+        try:
+            tm.init("none", root_dir=root)
+        except tm.TrainingMonitorError as error:
+            assert str(root) in str(error), error
+            assert "space" in str(error), error
+        else:
+            raise AssertionError("init() without room for a byte has to say so")
+        tm.log({"loss": 1.0})
+        """,
+    )
+
+
+def test_full_disk_under_the_database_keeps_everything_in_the_lanes(
+    tmp_path: Path, root: Path
+) -> None:
+    run_with_small_disk(
+        tmp_path,
+        root,
+        """
+        import random
+        run_dir = root / "full"
+        mount(run_dir, "1m")
+        bind(root.parent / "big", run_dir / ".spool")
+        tm.init("full", root_dir=root, strict=True)
+        noise = random.Random(7)
+        table = [[noise.random() for _ in range(10)] for _ in range(1000)]
+        longest = 0.0
+        for step in range(60_000):
+            row = table[step % 1000]
+            metrics = {f"key{n}": row[n] + step for n in range(10)}
+            began = time.perf_counter()
+            tm.log(metrics, step)
+            longest = max(longest, time.perf_counter() - began)
+            if step % 1000 == 0:
+                time.sleep(0.02)
+        health = tm.health()
+        assert health.accepted == 600_000 and health.rejected == 0, health
+        assert health.durable < 600_000, "the disk was never full"
+        mount(run_dir, "200m", remount=True)
+        processes.until(lambda: tm.health().durable == 600_000, "the database to catch up",
+                        within_secs=30)
+        tm.close()
+        reading.settled(run_dir)
+        for n in range(10):
+            points = reading.raw(run_dir, f"key{n}")
+            assert [step for step, _ in points] == list(range(60_000))
+            assert all(value == table[step % 1000][n] + step for step, value in points)
+        print(f"longest log() {longest * 1e3:.1f} ms")
+        """,
+    )

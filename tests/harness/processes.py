@@ -1,0 +1,163 @@
+"""Start real training scripts, wait for events, look at and end real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+_started: list[subprocess.Popen[str]] = []
+PRELUDE = "import os, sys, time\nimport training_monitor as tm\n"
+
+
+def until(condition: Callable[[], T], what: str, *, within_secs: float = 15.0) -> T:
+    """Poll until `condition` is truthy and return it; fail with `what` at the deadline."""
+    deadline = time.monotonic() + within_secs
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_secs:g} s: {what}")
+        time.sleep(0.005)
+
+
+def start_script(
+    directory: Path,
+    body: str,
+    *args: object,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    session: bool = False,
+) -> subprocess.Popen[str]:
+    """Write a training script into `directory` and start it; its output is piped."""
+    script = directory / "train.py"
+    script.write_text(PRELUDE + textwrap.dedent(body))
+    process = subprocess.Popen(
+        [sys.executable, str(script), *map(str, args)],
+        env={**os.environ, **(env or {})},
+        cwd=cwd or directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=session,
+    )
+    _started.append(process)
+    return process
+
+
+def end_started() -> None:
+    """End the scripts of a test that failed, and close their pipes."""
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.communicate()
+
+
+def finish(process: subprocess.Popen[str], *, within_secs: float = 30.0, code: int = 0) -> str:
+    """Wait for the script, check its exit code and return what it printed."""
+    try:
+        out, err = process.communicate(timeout=within_secs)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"still running after {within_secs:g} s\n{out}\n{err}") from None
+    assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+    return out
+
+
+def run_script(
+    directory: Path,
+    body: str,
+    *args: object,
+    env: Mapping[str, str] | None = None,
+    within_secs: float = 30.0,
+    code: int = 0,
+) -> str:
+    """Run a training script to its end and return what it printed."""
+    return finish(start_script(directory, body, *args, env=env), within_secs=within_secs, code=code)
+
+
+def training_monitor(*args: object, within_secs: float = 30.0) -> subprocess.CompletedProcess[str]:
+    """Run the command line tool."""
+    return subprocess.run(
+        [sys.executable, "-m", "training_monitor", *map(str, args)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=within_secs,
+    )
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether the process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def monitor_pid(run_dir: Path) -> int:
+    """Return the pid of the run's living monitor, or 0."""
+    try:
+        pid = int((run_dir / ".monitor.lock").read_text().split()[0])
+    except (FileNotFoundError, ValueError, IndexError):
+        return 0
+    return pid if is_alive(pid) else 0
+
+
+def mentioning(path: Path) -> list[int]:
+    """Return the processes, other than this one, whose command or environment names `path`."""
+    wanted = str(path).encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            texts = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if any(wanted in text for text in texts) and is_alive(int(entry.name)):
+            found.append(int(entry.name))
+    return found
+
+
+def commands(pids: list[int]) -> dict[int, str]:
+    """Return the command lines of processes, for messages."""
+    lines = {}
+    for pid in pids:
+        try:
+            raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        lines[pid] = raw.replace(b"\0", b" ").decode(errors="replace").strip()
+    return lines
+
+
+def kill(pid: int) -> None:
+    """SIGKILL a process that may be gone already."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def kill_all_mentioning(path: Path) -> None:
+    """End every process of a test; they restart one another, so this takes rounds."""
+    for _ in range(100):
+        pids = mentioning(path)
+        if not pids:
+            return
+        for pid in pids:
+            kill(pid)
+        time.sleep(0.01)
+    raise AssertionError(f"cannot be ended: {commands(mentioning(path))}")

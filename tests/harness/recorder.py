@@ -1,0 +1,57 @@
+"""A producer in a directory of its own, and its way back through ingest and reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training_monitor import _core
+
+
+class Recorder:
+    """Opens a producer without init(), a monitor or settings."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.open()
+
+    def open(self, *, strict: bool = False, device_tensors: str = "sync") -> None:
+        _core.open_producer(
+            run_dir=str(self.run_dir),
+            job_key="test",
+            rank=0,
+            local_rank=0,
+            world=1,
+            local_world=1,
+            strict=strict,
+            device_tensors=device_tensors,
+            node_limit_bytes=1 << 30,
+            config_json="{}",
+        )
+
+    def stored(self) -> _core.RunReader:
+        """Bring everything home and open it."""
+        ingest = _core.Ingest(str(self.run_dir))
+        outcome = _core.close_producer(10.0)
+        status = ingest.finish(10.0)
+        assert outcome["durable"], (outcome, status)
+        assert status["gaps"] == 0
+        return _core.RunReader(str(self.run_dir))
+
+    def values(self, key: str) -> list[Any]:
+        """Bring everything home and return every value of a key."""
+        return column(self.stored(), key)
+
+    def rejected(self) -> dict[str, int]:
+        """Return the counts by reason; calls between two runs belong to none."""
+        counts: dict[str, int] = dict(_core.health()["rejected_by"])  # type: ignore[call-overload]
+        counts.pop("no_producer", None)
+        return counts
+
+
+def column(reader: _core.RunReader, key: str) -> list[Any]:
+    """Return every stored value of a key, in the order of arrival."""
+    value = reader.series(key, raw=True)[2]
+    return np.frombuffer(value).tolist() if isinstance(value, bytes) else value

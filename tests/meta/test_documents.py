@@ -1,0 +1,79 @@
+"""Every example in the documents runs, and every command in them exists."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meta import source
+
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "benches/README.md"]
+PATH_WORDS = re.compile(r"`((?:rust|python|tests|benches|examples|scripts)/[\w./-]+)`")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    text = (source.REPOSITORY / name).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(name: str) -> list[str]:
+    lines = "".join(blocks(name, "bash")).splitlines()
+    return [line.partition("#")[0].strip() for line in lines if line.partition("#")[0].strip()]
+
+
+def test_readme_examples_run_in_order(tmp_path: Path) -> None:
+    examples = blocks("README.md", "python")
+    assert len(examples) >= 3
+    for example in examples:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, example + done.stdout + done.stderr
+    assert (tmp_path / "ai_logger" / "grpo_v2" / "training_monitor.db").exists()
+    for command in commands("README.md"):
+        words = shlex.split(command)
+        if words[0] != "training-monitor":
+            continue
+        done = subprocess.run(
+            [sys.executable, "-m", "training_monitor", *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, command + done.stdout + done.stderr
+        assert done.stdout
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_make_targets_in_documents_exist(name: str) -> None:
+    makefile = (source.REPOSITORY / "Makefile").read_text()
+    text = (source.REPOSITORY / name).read_text()
+    for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_paths_in_documents_exist(name: str) -> None:
+    text = (source.REPOSITORY / name).read_text()
+    for path in PATH_WORDS.findall(text):
+        base = source.REPOSITORY / ("" if name.count("/") == 0 else Path(name).parent)
+        assert (source.REPOSITORY / path).exists() or (base / path).exists(), path
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (source.REPOSITORY / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    described = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    assert targets == described
+
+
+def test_scripts_are_executable() -> None:
+    for path in [source.REPOSITORY / ".ci" / "run", *(source.REPOSITORY / "scripts").iterdir()]:
+        assert os.access(path, os.X_OK), path
