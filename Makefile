@@ -1,0 +1,75 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PYTHON_PATHS := python tests examples benches
+RUST_SOURCES := $(shell find rust -type f \( -name '*.rs' -o -name '*.sql' -o -name Cargo.toml \)) Cargo.toml Cargo.lock
+# Every recipe that calls cargo starts with this: it finds Rust, or fetches it.
+RUST := env="$$(scripts/rust-env)" && eval "$$env" &&
+QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1
+
+.PHONY: help setup demo test test-rust test-python loom faults bench fmt lint types docs check clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/.built ## Make .venv and build the package into it (release)
+
+demo: .venv/.built ## Train a small model, kill its monitor halfway, count every point
+	@$(BIN)/python examples/demo.py
+
+test: test-rust test-python ## Run all tests, Rust and Python
+
+test-rust: .venv/.ready ## Run the Rust tests
+	@$(RUST) cargo test --workspace --locked --quiet
+
+test-python: .venv/.built ## Run the Python tests; T="-k name" narrows them
+	@$(BIN)/python -m pytest -q $(T)
+
+loom: .venv/.ready ## Check the lane protocol under every thread interleaving
+	@$(RUST) CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg loom" \
+		cargo test -p training-monitor-spool --lib --release --locked --quiet model::
+
+faults: .venv/.built ## Run the long fault tests; ARGS go to the kill oracle
+	@$(BIN)/python tests/faults/kill_oracle.py $(or $(ARGS),--trainer 100 --monitor 100 --both 50)
+	@$(BIN)/python -m pytest -q tests/faults -m slow
+
+bench: .venv/.built ## Measure log(), throughput and lifecycle; print Markdown
+	@for bench in benches/python/bench_*.py; do $(BIN)/python $$bench; echo; done
+
+fmt: .venv/.ready ## Format Rust and Python
+	@$(RUST) cargo fmt --all
+	@$(BIN)/ruff check -q --fix-only $(PYTHON_PATHS)
+	@$(BIN)/ruff format -q $(PYTHON_PATHS)
+
+lint: .venv/.built ## Formatting, clippy, ruff
+	@$(RUST) cargo fmt --all --check
+	@$(RUST) cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@$(BIN)/ruff check -q $(PYTHON_PATHS)
+	@$(BIN)/ruff format -q --check $(PYTHON_PATHS)
+
+types: .venv/.built ## mypy --strict; the stub of the extension is checked by the tests
+	@$(BIN)/mypy --no-error-summary
+
+docs: .venv/.built ## Run the examples in the documents and check the help texts
+	@$(BIN)/python -m pytest -q tests/meta -k "readme or help or document"
+
+check: lint types test ## Everything that CI runs
+
+clean: ## Remove what was built; runs and downloads stay
+	@rm -rf target .venv .mypy_cache .ruff_cache .pytest_cache dist
+	@find python tests benches examples \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
+
+.venv/.ready: pyproject.toml scripts/setup-venv
+	@echo "making .venv"
+	@scripts/setup-venv
+	@$(QUIET_PIP) $(BIN)/python -m pip install -q 'maturin>=1.14,<2'
+	@touch $@
+
+.venv/.built: .venv/.ready $(RUST_SOURCES)
+	@echo "building the package (the first time takes two minutes)"
+	@$(RUST) export $(QUIET_PIP) && { $(BIN)/maturin develop -q --release --locked --extras dev > .venv/build.log 2>&1 \
+		|| { cat .venv/build.log; false; }; }
+	@touch $@
