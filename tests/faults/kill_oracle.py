@@ -11,11 +11,13 @@ between `log()` and the counter; nothing twice and no other value.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import itertools
 import mmap
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -200,7 +202,7 @@ class Run:
 
     def lane_files(self) -> object:
         """Return the overflow files: they change when a lane switches, returns or is trimmed."""
-        return sorted(self.dir.glob(".spool/*/*/lane*.*"))
+        return processes.files_below(self.dir / ".spool", "lane*.*")
 
     def wal_state(self) -> object:
         """Return size and time of the write-ahead log: they change while a commit is written."""
@@ -255,6 +257,10 @@ def plan(counts: dict[Target, int], seed: int) -> list[list[Blow]]:
     return [blows[at : at + BLOWS_PER_RUN] for at in range(0, len(blows), BLOWS_PER_RUN)]
 
 
+def _give_up(*_: object) -> None:
+    raise AssertionError("not done within --limit-secs")
+
+
 def main() -> int:
     """Play the plan; print the tally, or the seed that failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -262,6 +268,7 @@ def main() -> int:
     parser.add_argument("--monitor", type=int, default=6)
     parser.add_argument("--both", type=int, default=4)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
+    parser.add_argument("--limit-secs", type=int, default=0, help="fail, and say where, after this")
     parser.add_argument("--dir", type=Path, help="keep the runs here")
     args = parser.parse_args()
     print(f"seed       {args.seed}", flush=True)
@@ -271,17 +278,24 @@ def main() -> int:
     root = Path(args.dir or tempfile.mkdtemp(prefix="kill-oracle-"))
     root.mkdir(parents=True, exist_ok=True)
     began, tally = time.monotonic(), Tally()
+    if args.limit_secs:
+        faulthandler.dump_traceback_later(args.limit_secs)
+        signal.signal(signal.SIGALRM, _give_up)
+        signal.alarm(args.limit_secs)
     groups = plan(counts, args.seed)
     for number, blows in enumerate(groups):
         run = Run(root, args.seed * 1000 + number, blows, tally)
         try:
             run.play()
-        except AssertionError as verdict:
-            processes.kill_all_mentioning(run.dir)
+        except BaseException as verdict:
             print(
                 f"FAILED     {verdict}\nrepeat     --seed {args.seed}, run {number}; see {run.dir}"
             )
+            if not isinstance(verdict, AssertionError):
+                raise
             return 1
+        finally:  # a trainer that is left behind would log, and hold our output open, for ever
+            processes.kill_all_mentioning(run.dir)
         if sys.stdout.isatty():
             print(f"\r{number + 1}/{len(groups)} runs, {tally.points:,} points", end="\r")
         if not args.dir:

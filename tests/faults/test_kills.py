@@ -6,15 +6,21 @@ from pathlib import Path
 
 import pytest
 
+LIMIT_SECS = 240
 
-@pytest.mark.timeout(180)
-def test_nothing_accepted_is_lost_doubled_or_changed_by_kills() -> None:
+
+@pytest.mark.timeout(LIMIT_SECS + 60)
+def test_nothing_accepted_is_lost_doubled_or_changed_by_kills(tmp_path: Path) -> None:
     oracle = Path(__file__).with_name("kill_oracle.py")
-    done = subprocess.run(
-        [sys.executable, oracle, "--trainer=8", "--monitor=6", "--both=4"],
-        capture_output=True,
-        text=True,
-    )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "lost 0, twice 0, wrong 0" in done.stdout
+    report = tmp_path / "report"  # a file: a pipe would be held open by a trainer left behind
+    with report.open("wb") as out:
+        code = subprocess.run(
+            [sys.executable, oracle, "--trainer=8", "--monitor=6", "--both=4"]
+            + [f"--limit-secs={LIMIT_SECS}"],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        ).returncode
+    said = report.read_text(errors="replace")
+    print(said)
+    assert code == 0, said
+    assert "lost 0, twice 0, wrong 0" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import signal
 import subprocess
@@ -141,6 +142,18 @@ def commands(pids: list[int]) -> dict[int, str]:
             continue
         lines[pid] = raw.replace(b"\0", b" ").decode(errors="replace").strip()
     return lines
+
+
+def files_below(directory: Path, pattern: str) -> list[str]:
+    """Return the files whose names match; a directory that vanishes meanwhile is not an error.
+
+    `Path.glob` raises when a directory goes between its listing and its scan.
+    """
+    return sorted(
+        os.path.join(parent, name)
+        for parent, _, names in os.walk(directory)
+        for name in fnmatch.filter(names, pattern)
+    )
 
 
 def kill(pid: int) -> None:
