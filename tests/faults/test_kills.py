@@ -14,12 +14,9 @@ def test_nothing_accepted_is_lost_doubled_or_changed_by_kills(tmp_path: Path) ->
     oracle = Path(__file__).with_name("kill_oracle.py")
     report = tmp_path / "report"  # a file: a pipe would be held open by a trainer left behind
     with report.open("wb") as out:
-        code = subprocess.run(
-            [sys.executable, oracle, "--trainer=8", "--monitor=6", "--both=4"]
-            + [f"--limit-secs={LIMIT_SECS}"],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        ).returncode
+        command = [sys.executable, str(oracle), "--trainer=8", "--monitor=6", "--both=4"]
+        command.append(f"--limit-secs={LIMIT_SECS}")
+        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT).returncode
     said = report.read_text(errors="replace")
     print(said)
     assert code == 0, said
