@@ -71,7 +71,7 @@ pub(crate) fn make_ring(
     let file = dir.create(&ring_name(lane), bytes)?;
     let medium = medium(file, bytes, mode)?;
     // Every page writable now: the first lap would pay a fault for each (MAP_POPULATE only reads a shared map).
-    medium.populate(0, bytes);
+    medium.populate_whole(bytes);
     write_header(&medium, id, lane, capacity, 0);
     Ok(Segment::ring(medium, capacity))
 }

@@ -84,6 +84,14 @@ impl Medium {
         }
     }
 
+    /// Make the whole file resident, in pages as large as the file system has them.
+    pub(crate) fn populate_whole(&self, bytes: usize) {
+        if let Self::Map(words) = self {
+            words.prefer_large_pages();
+            words.populate(0, bytes);
+        }
+    }
+
     /// Make `bytes` from `at` on resident ahead of use.
     pub(crate) fn populate(&self, at: usize, bytes: usize) {
         if let Self::Map(words) = self {
