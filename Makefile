@@ -10,7 +10,7 @@ RUST_SOURCES := $(shell find rust -type f \( -name '*.rs' -o -name '*.sql' -o -n
 RUST := env="$$(scripts/rust-env)" && eval "$$env" &&
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: help setup demo test test-rust test-python loom faults bench fmt lint types docs check clean
+.PHONY: help setup demo test test-rust test-python loom fuzz faults bench fmt lint types docs check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,10 @@ test-python: .venv/.built ## Run the Python tests; T="-k name" narrows them
 loom: .venv/.ready ## Check the lane protocol under every thread interleaving
 	@$(RUST) CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg loom" \
 		cargo test -p training-monitor-spool --lib --release --locked --quiet model::
+
+fuzz: .venv/.ready ## Feed hostile bytes to every decoder; N=1000000 inputs each
+	@$(RUST) BOLERO_RANDOM_ITERATIONS=$(or $(N),1000000) \
+		cargo test -p training-monitor-spool -p training-monitor-core --lib --release --locked fuzz
 
 faults: .venv/.built ## Run the long fault tests; ARGS go to the kill oracle
 	@$(BIN)/python tests/faults/kill_oracle.py $(or $(ARGS),--trainer 100 --monitor 100 --both 50)

@@ -152,7 +152,7 @@ impl Inner {
     }
 }
 
-fn record(seed: u32, kind: u32, id: u32, payload: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn record(seed: u32, kind: u32, id: u32, payload: &[u8], out: &mut Vec<u8>) {
     let from = out.len();
     let len = RECORD_HEAD + payload.len();
     out.extend((len as u32).to_le_bytes());
@@ -204,7 +204,7 @@ impl DictReader {
         let mut bytes = vec![0u8; 256 * 1024];
         loop {
             let got = self.file.read_at(&mut bytes, self.at)?;
-            let used = self.parse(&bytes[..got], &mut tail);
+            let used = parse(self.seed, &bytes[..got], &mut tail);
             self.at += used as u64;
             // A record is at most 16 MiB (a layout of 4 M keys): make room for it and read again.
             let need = bytes
@@ -218,38 +218,35 @@ impl DictReader {
             }
         }
     }
+}
 
-    /// Take whole, valid records; returns how many bytes they were.
-    fn parse(&self, bytes: &[u8], tail: &mut DictTail) -> usize {
-        let mut at = 0;
-        while let Some(head) = bytes.get(at..at + RECORD_HEAD) {
-            let word = |i: usize| head[i..i + 4].try_into().map_or(0, u32::from_le_bytes);
-            let len = word(0) as usize;
-            let padded = len.div_ceil(8) * 8;
-            let Some(rest) = bytes.get(at + 8..at + len.max(8)) else {
-                break;
-            };
-            if len < RECORD_HEAD
-                || at + padded > bytes.len()
-                || sum(self.seed, word(0), rest) != word(4)
-            {
-                break;
-            }
-            let payload = &rest[8..];
-            match word(8) {
-                KEY => tail.keys.push((KeyId(word(12)), payload.to_vec())),
-                LAYOUT => {
-                    let ids = payload
-                        .as_chunks::<4>()
-                        .0
-                        .iter()
-                        .map(|b| KeyId(u32::from_le_bytes(*b)));
-                    tail.layouts.push((LayoutId(word(12)), ids.collect()));
-                }
-                _ => {}
-            }
-            at += padded;
+/// Take whole, valid records; returns how many bytes they were.
+pub(crate) fn parse(seed: u32, bytes: &[u8], tail: &mut DictTail) -> usize {
+    let mut at = 0;
+    while let Some(head) = bytes.get(at..at + RECORD_HEAD) {
+        let word = |i: usize| head[i..i + 4].try_into().map_or(0, u32::from_le_bytes);
+        let len = word(0) as usize;
+        let padded = len.div_ceil(8) * 8;
+        let Some(rest) = bytes.get(at + 8..at + len.max(8)) else {
+            break;
+        };
+        if len < RECORD_HEAD || at + padded > bytes.len() || sum(seed, word(0), rest) != word(4) {
+            break;
         }
-        at
+        let payload = &rest[8..];
+        match word(8) {
+            KEY => tail.keys.push((KeyId(word(12)), payload.to_vec())),
+            LAYOUT => {
+                let ids = payload
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|b| KeyId(u32::from_le_bytes(*b)));
+                tail.layouts.push((LayoutId(word(12)), ids.collect()));
+            }
+            _ => {}
+        }
+        at += padded;
     }
+    at
 }

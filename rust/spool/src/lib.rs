@@ -62,6 +62,8 @@ mod tail;
 #[cfg(not(loom))]
 mod wake;
 
+#[cfg(all(test, not(loom)))]
+mod fuzz;
 #[cfg(all(loom, test))]
 mod model;
 

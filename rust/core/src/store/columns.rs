@@ -3,7 +3,7 @@
 //! Every encoding gives back the exact bits: NaN payloads, -0.0, integers of any size, `None`.
 
 use pco::ChunkConfig;
-use pco::standalone::{simple_compress, simple_decompress};
+use pco::standalone::{simple_compress, simple_decompress_into};
 use tm_spool::ValueType;
 
 use super::bytes::{ByteReader, ByteWriter};
@@ -135,6 +135,7 @@ impl Column {
 
     /// Decode what [`Column::encode`] wrote; `rows_in_group` is the number of rows of the group.
     pub(super) fn decode(data: &[u8], rows_in_group: usize) -> Result<Self, ColumnError> {
+        check_rows(rows_in_group)?;
         let mut input = ByteReader::new(data);
         let tag = input.take_u8().ok_or_else(|| ColumnError::new("no tag"))?;
         let rows = if tag & SPARSE == 0 {
@@ -143,7 +144,7 @@ impl Column {
             let block = input
                 .take_block()
                 .ok_or_else(|| ColumnError::new("no rows"))?;
-            Some(decompress::<u32>(block)?)
+            Some(decompress::<u32>(block, rows_in_group)?)
         };
         let n = rows.as_ref().map_or(rows_in_group, Vec::len);
         let mut column = Self {
@@ -151,7 +152,7 @@ impl Column {
             ..Self::default()
         };
         match tag & !SPARSE {
-            TYPED => column.decode_typed(&mut input)?,
+            TYPED => column.decode_typed(&mut input, n)?,
             float => column.slots = decode_floats(float, input.rest(), n)?,
         }
         let fits = |rows: &Vec<u32>| rows.iter().all(|r| (*r as usize) < rows_in_group);
@@ -163,23 +164,16 @@ impl Column {
         Ok(column)
     }
 
-    fn decode_typed(&mut self, input: &mut ByteReader<'_>) -> Result<(), ColumnError> {
+    /// Decode `n` values of several types.
+    fn decode_typed(&mut self, input: &mut ByteReader<'_>, n: usize) -> Result<(), ColumnError> {
         let short = || ColumnError::new("cut short");
-        let mut types = Vec::new();
-        for _ in 0..input.take_u32().ok_or_else(short)? {
-            let kind = input.take_u8().ok_or_else(short)?;
-            let run = input.take_u32().ok_or_else(short)? as usize;
-            if run > MAX_ROWS {
-                return Err(ColumnError::new("a run of types too long"));
-            }
-            types.resize(types.len() + run, kind);
-        }
+        let types = decode_types(input, n)?;
         let count = |kind: u8| types.iter().filter(|t| **t == kind).count();
         let block = input.take_block().ok_or_else(short)?;
         let (tag, body) = block.split_first().ok_or_else(short)?;
         let mut floats = decode_floats(*tag, body, count(F64))?.into_iter();
-        let mut ints = decode_ints(input.take_block().ok_or_else(short)?)?.into_iter();
-        let mut bools = decode_ints(input.take_block().ok_or_else(short)?)?.into_iter();
+        let mut of = |kind| decode_ints(input.take_block().ok_or_else(short)?, count(kind));
+        let (mut ints, mut bools) = (of(I64)?.into_iter(), of(BOOL)?.into_iter());
         for _ in 0..count(BIG_INT) {
             self.bigs.push(input.take_block().ok_or_else(short)?.into());
         }
@@ -198,8 +192,30 @@ impl Column {
     }
 }
 
-/// More rows than any group has; keeps a damaged length from asking for all memory.
-const MAX_ROWS: usize = 1 << 24;
+/// The types of `n` values from their runs; a damaged length never asks for more memory than that.
+fn decode_types(input: &mut ByteReader<'_>, n: usize) -> Result<Vec<u8>, ColumnError> {
+    let short = || ColumnError::new("cut short");
+    let mut types = Vec::with_capacity(n);
+    for _ in 0..input.take_u32().ok_or_else(short)? {
+        let kind = input.take_u8().ok_or_else(short)?;
+        let run = input.take_u32().ok_or_else(short)? as usize;
+        if run > n - types.len() {
+            return Err(ColumnError::new("more types than values"));
+        }
+        types.resize(types.len() + run, kind);
+    }
+    Ok(types)
+}
+
+/// More rows than any group has; keeps a damaged count from asking for all memory.
+const MAX_ROWS: usize = 1 << 20;
+
+fn check_rows(n: usize) -> Result<(), ColumnError> {
+    if n > MAX_ROWS {
+        return Err(ColumnError(format!("{n} rows in a group")));
+    }
+    Ok(())
+}
 
 fn config() -> ChunkConfig {
     ChunkConfig::default().with_compression_level(LEVEL)
@@ -209,8 +225,20 @@ fn compress<T: pco::data_types::Number>(values: &[T]) -> Result<Vec<u8>, ColumnE
     simple_compress(values, &config()).map_err(|e| ColumnError(e.to_string()))
 }
 
-fn decompress<T: pco::data_types::Number>(bytes: &[u8]) -> Result<Vec<T>, ColumnError> {
-    simple_decompress(bytes).map_err(|e| ColumnError(e.to_string()))
+/// Decompress at most `n` numbers. The bytes may claim any count; what they claim is never allocated.
+fn decompress<T: pco::data_types::Number + Default>(
+    bytes: &[u8],
+    n: usize,
+) -> Result<Vec<T>, ColumnError> {
+    check_rows(n)?;
+    let mut numbers = vec![T::default(); n];
+    let progress =
+        simple_decompress_into(bytes, &mut numbers).map_err(|e| ColumnError(e.to_string()))?;
+    if !progress.finished {
+        return Err(ColumnError::new("more values than the group has rows"));
+    }
+    numbers.truncate(progress.n_processed);
+    Ok(numbers)
 }
 
 /// Append the values to `out` in the smallest way, and say which it was.
@@ -261,12 +289,12 @@ fn decode_floats(tag: u8, body: &[u8], n: usize) -> Result<Vec<u64>, ColumnError
                 .ok_or_else(|| ColumnError::new("cut short"))?;
             Ok(vec![u64::from_le_bytes(*slot); n])
         }
-        PCO_F64 => Ok(decompress::<f64>(body)?
+        PCO_F64 => Ok(decompress::<f64>(body, n)?
             .into_iter()
             .map(f64::to_bits)
             .collect()),
         PCO_F32 => {
-            let singles = decompress::<f32>(body)?.into_iter();
+            let singles = decompress::<f32>(body, n)?.into_iter();
             Ok(singles.map(|s| f64::from(s).to_bits()).collect())
         }
         other => Err(ColumnError(format!("unknown encoding {other}"))),
@@ -297,20 +325,27 @@ pub(crate) fn encode_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
     Ok(out)
 }
 
-/// Decode what [`encode_ints`] wrote.
-pub(crate) fn decode_ints(data: &[u8]) -> Result<Vec<i64>, ColumnError> {
-    let Some((tag, body)) = data.split_first() else {
-        return Ok(Vec::new());
+/// Decode the `n` integers that [`encode_ints`] wrote.
+pub(crate) fn decode_ints(data: &[u8], n: usize) -> Result<Vec<i64>, ColumnError> {
+    let values = match data.split_first() {
+        None => Vec::new(),
+        Some((&LINEAR_I64, body)) => decode_line(body, n)?,
+        Some((_, body)) => decompress(body, n)?,
     };
-    if *tag != LINEAR_I64 {
-        return decompress(body);
+    if values.len() != n {
+        return Err(ColumnError(format!("{} values for {n} rows", values.len())));
     }
+    Ok(values)
+}
+
+fn decode_line(body: &[u8], n: usize) -> Result<Vec<i64>, ColumnError> {
+    check_rows(n)?;
     let mut input = ByteReader::new(body);
     let short = || ColumnError::new("cut short");
     let count = input.take_u32().ok_or_else(short)? as usize;
     let first = input.take_u64().ok_or_else(short)? as i64;
     let stride = input.take_u64().ok_or_else(short)? as i64;
-    if count > MAX_ROWS {
+    if count > n {
         return Err(ColumnError::new("too many rows"));
     }
     Ok((0..count as i64)

@@ -86,14 +86,15 @@ fn a_constant_costs_nine_bytes_and_a_line_of_steps_twenty_one() {
     let steps: Vec<i64> = (0..2000).map(|i| 17 + 3 * i).collect();
     let packed = encode_ints(&steps).unwrap();
     assert_eq!(packed.len(), 21);
-    assert_eq!(decode_ints(&packed).unwrap(), steps);
+    assert_eq!(decode_ints(&packed, 2000).unwrap(), steps);
+    assert!(decode_ints(&packed, 1999).is_err());
     let extremes = vec![i64::MIN, i64::MAX, -1, 0, i64::MAX, i64::MIN, 5, 6, 7];
     assert_eq!(
-        decode_ints(&encode_ints(&extremes).unwrap()).unwrap(),
+        decode_ints(&encode_ints(&extremes).unwrap(), 9).unwrap(),
         extremes
     );
     assert_eq!(
-        decode_ints(&encode_ints(&[]).unwrap()).unwrap(),
+        decode_ints(&encode_ints(&[]).unwrap(), 0).unwrap(),
         Vec::<i64>::new()
     );
 }
@@ -121,6 +122,25 @@ fn big_integers_and_none_survive_between_floats() {
     round_trip(&column, 12);
     assert_eq!(column.number(2), Some(2f64.powi(70)));
     assert_eq!(column.number(1), None);
+}
+
+#[test]
+fn a_few_bytes_never_ask_for_more_values_than_the_group_has() {
+    // Runs of types: 5 bytes each, 16 million values each.
+    let mut bomb = vec![TYPED];
+    bomb.put_u32(1000);
+    for _ in 0..1000 {
+        bomb.push(NONE);
+        bomb.put_u32(1 << 24);
+    }
+    assert_eq!(
+        Column::decode(&bomb, 1024).unwrap_err().0,
+        "more types than values"
+    );
+    let packed = compress(&vec![0.5f64; 1 << 20]).unwrap();
+    assert!(packed.len() < 100);
+    assert!(decompress::<f64>(&packed, 1024).is_err());
+    assert!(Column::decode(&[CONST_F64; 9], usize::MAX).is_err());
 }
 
 #[test]

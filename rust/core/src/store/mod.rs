@@ -5,6 +5,8 @@ mod cell;
 mod columns;
 mod error;
 mod firsts;
+#[cfg(test)]
+mod fuzz;
 mod groups;
 mod keys;
 mod latest;

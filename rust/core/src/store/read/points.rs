@@ -323,13 +323,8 @@ fn sealed(
             row.get_ref(at)
                 .and_then(|v| v.as_blob().map_err(Into::into))
         };
-        let (steps, times) = (decode_ints(blob(2)?)?, decode_ints(blob(3)?)?);
         let n = row.get::<_, u32>(1)? as usize;
-        if steps.len() != n || times.len() != n {
-            return Err(StoreError::Unexpected(
-                "a group whose steps do not fit".into(),
-            ));
-        }
+        let (steps, times) = (decode_ints(blob(2)?, n)?, decode_ints(blob(3)?, n)?);
         points.push_group(origin, (&steps, &times), Column::decode(blob(4)?, n)?)?;
     }
     Ok(())

@@ -167,8 +167,9 @@ fn add_sealed_rows(
             row.get_ref(at)
                 .and_then(|v| v.as_blob().map_err(Into::into))
         };
-        let (steps, times) = (decode_ints(blob(4)?)?, decode_ints(blob(5)?)?);
         let rows_in_group = row.get::<_, u32>(2)? as usize;
+        let ints = |at| Ok::<_, StoreError>(decode_ints(blob(at)?, rows_in_group)?);
+        let (steps, times) = (ints(4)?, ints(5)?);
         let group = Group {
             id: row.get(0)?,
             origin,
