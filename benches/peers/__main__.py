@@ -34,11 +34,15 @@ def main() -> None:
     with page.scratch() as directory:
         plan = Plan.tiny() if args.tiny else Plan(work=one_millisecond())
         adopt_orphans()
-        rounds = Rounds(directory, plan, page.compile_floor(directory))
         ready = {
             name: environment(name, adapters.adapter(name), install=not args.no_install)
             for name in names
         }
+        rounds = Rounds(directory, plan, directory / "floor.so")
+        try:
+            page.compile_floor(directory)
+        except FileNotFoundError as error:
+            ready[adapters.FLOOR] = Missing(str(error))
         for name, found in ready.items():
             outcomes[name] = measured(rounds, name, found)
         tables(outcomes, rounds.empty_steps_ms)

@@ -11,7 +11,9 @@ from peers.adapter import Adapter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".tools" / "peers"
-INSTALL_SECS = 600
+INSTALL_SECS = 300
+# Without a network pip shall say so soon: the other trackers wait.
+PATIENCE = ["--retries", "1", "--timeout", "20"]
 VERSIONS = """
 import importlib.metadata, sys
 print(*(f"{name} {importlib.metadata.version(name)}" for name in sys.argv[1:]), sep=", ")
@@ -75,7 +77,7 @@ def installed(directory: Path, requirements: tuple[str, ...]) -> str:
             check=True, capture_output=True, text=True, timeout=INSTALL_SECS,
         )  # fmt: skip
         subprocess.run(
-            [directory / "bin" / "python", "-m", "pip", "install", "-q", *requirements],
+            [directory / "bin" / "python", "-m", "pip", *PATIENCE, "install", "-q", *requirements],
             check=True, capture_output=True, text=True, timeout=INSTALL_SECS,
         )  # fmt: skip
     except subprocess.CalledProcessError as error:

@@ -17,6 +17,8 @@ class Plan:
         most_calls: Most calls of either.
         paced_secs: How long 1,000 calls a second are made.
         stolen_steps: How many milliseconds of work are done.
+        settle_secs: How long services get to start before anything is counted.
+        dicts: How many distinct dicts are logged, over and over.
         killed_calls: After how many calls the trainer dies; at multiples of 100 some flush.
     """
 
@@ -26,6 +28,8 @@ class Plan:
     most_calls: int = 1_000_000
     paced_secs: float = 4.0
     stolen_steps: int = 3_000
+    settle_secs: float = 1.5
+    dicts: int = 20_000
     killed_calls: int = 2_050
 
     def line(self) -> str:
@@ -42,5 +46,5 @@ class Plan:
         """Return a plan that only shows that everything runs."""
         return cls(
             work=1, speed_secs=0.05, latency_secs=0.05, most_calls=1_000, paced_secs=0.1,
-            stolen_steps=20, killed_calls=205,
+            stolen_steps=20, settle_secs=0.05, dicts=500, killed_calls=205,
         )  # fmt: skip

@@ -22,10 +22,8 @@ from peers.process_tree import services_cpu_secs
 from peers.workload import work
 from sample import KEYS, noisy_dicts
 
-DICTS = 20_000
 LOOK_AT_THE_CLOCK_CALLS = 50
 PACE_SECS = 1e-3
-SETTLE_SECS = 1.5
 WARM_CALLS = 20
 
 Result = dict[str, Any]
@@ -34,7 +32,7 @@ clock = time.perf_counter
 
 def speed(tracker: Adapter, directory: Path, plan: Plan) -> Result:
     """Log in a plain loop; end when all is closed and fsynced."""
-    dicts, began = noisy_dicts(DICTS), clock()
+    dicts, began = noisy_dicts(plan.dicts), clock()
     tracker.load()
     loaded = clock()
     log = tracker.open(directory)
@@ -70,12 +68,12 @@ def full_speed(log: Log, dicts: list[dict[str, float]], secs: float, most: int) 
 
 def latency(tracker: Adapter, directory: Path, plan: Plan) -> Result:
     """Time every single call at full speed."""
-    log, dicts = started(tracker, directory), noisy_dicts(DICTS)
+    log, dicts = started(tracker, directory), noisy_dicts(plan.dicts)
     times: list[int] = []
     note, now = times.append, time.perf_counter_ns
     deadline = clock() + plan.latency_secs
     for step in range(plan.most_calls):
-        metrics = dicts[step % DICTS]
+        metrics = dicts[step % len(dicts)]
         began = now()
         log(metrics, step)
         note(now() - began)
@@ -99,9 +97,9 @@ def paced(tracker: Adapter, directory: Path, plan: Plan) -> NoReturn:
     The services get time to start, and the interpreter ends at once, so that neither start nor
     end is counted.
     """
-    log, dicts = started(tracker, directory), noisy_dicts(DICTS)
-    at_pace(log, dicts, WARM_CALLS, SETTLE_SECS)
-    time.sleep(SETTLE_SECS)
+    log, dicts = started(tracker, directory), noisy_dicts(plan.dicts)
+    at_pace(log, dicts, WARM_CALLS, plan.settle_secs)
+    time.sleep(plan.settle_secs)
     services = services_cpu_secs(os.getppid(), os.getpid())
     own = time.process_time()
     calls = at_pace(log, dicts, int(plan.paced_secs / PACE_SECS), 2 * plan.paced_secs)
@@ -128,7 +126,7 @@ def at_pace(log: Log, dicts: list[dict[str, float]], calls: int, most_secs: floa
             time.sleep(wait)
         elif now - began > most_secs:
             return step
-        log(dicts[step % DICTS], step)
+        log(dicts[step % len(dicts)], step)
     return calls
 
 
@@ -138,7 +136,7 @@ def stolen(tracker: Adapter, directory: Path, plan: Plan) -> Result:
     for step in range(WARM_CALLS):
         work(plan.work)
         log(dicts[step % len(dicts)], step)
-    time.sleep(SETTLE_SECS)
+    time.sleep(plan.settle_secs)
     began, steps = clock(), 0
     for step, metrics in enumerate(dicts, WARM_CALLS):
         work(plan.work)

@@ -110,7 +110,9 @@ def compile_floor(directory: Path) -> Path:
     source, target = REPOSITORY / "benches" / "limits" / "floor.c", directory / "floor.so"
     include = sysconfig.get_paths()["include"]
     if not Path(include, "Python.h").exists():
-        sys.exit(f"the floor needs Python.h in {include}: install the headers (python3-dev)")
+        raise FileNotFoundError(
+            f"the floor needs Python.h in {include}: install the headers (python3-dev)"
+        )
     compiler = shutil.which("cc") or shutil.which("gcc") or "clang"
     subprocess.run(
         [
@@ -131,7 +133,10 @@ def compile_floor(directory: Path) -> Path:
 
 def build_floor(directory: Path) -> ModuleType:
     """Compile floor.c and open its ring."""
-    target = compile_floor(directory)
+    try:
+        target = compile_floor(directory)
+    except FileNotFoundError as error:
+        sys.exit(str(error))
     spec = spec_from_loader("floor", ExtensionFileLoader("floor", str(target)))
     assert spec is not None
     assert spec.loader is not None
