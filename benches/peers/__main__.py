@@ -9,10 +9,10 @@ import page
 from peers import adapters
 from peers.environments import Missing, Ready, environment
 from peers.plan import Plan
-from peers.process_tree import adopt_orphans
 from peers.report import Outcome, tables
 from peers.rounds import Rounds, say
-from peers.workload import one_millisecond
+from process_tree import adopt_orphans
+from workload import one_millisecond
 
 # What every ratio needs.
 ALWAYS = [adapters.EMPTY, adapters.FLOOR, adapters.OURS, adapters.PLAIN]

@@ -16,8 +16,8 @@ from peers import adapters
 from peers.adapters.floor import LIBRARY
 from peers.environments import Ready, last_line
 from peers.plan import Plan
-from peers.process_tree import Ended, run
 from peers.trial import sizes
+from process_tree import Ended, run
 
 BENCHES = Path(__file__).resolve().parents[1]
 LIMIT_SECS = 90.0

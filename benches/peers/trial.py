@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 from peers import adapters
 from peers.adapter import Adapter, Log
 from peers.plan import Plan
-from peers.process_tree import services_cpu_secs
-from peers.workload import work
+from process_tree import services_cpu_secs
 from sample import KEYS, noisy_dicts
+from workload import work
 
 LOOK_AT_THE_CLOCK_CALLS = 50
 PACE_SECS = 1e-3
