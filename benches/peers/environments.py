@@ -11,7 +11,7 @@ from peers.adapter import Adapter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".tools" / "peers"
-INSTALL_SECS = 300
+INSTALL_SECS = 900
 # Without a network pip shall say so soon: the other trackers wait.
 PATIENCE = ["--retries", "1", "--timeout", "20"]
 VERSIONS = """

@@ -192,7 +192,7 @@ def cpu(trials: Trials, secs: float) -> list[list[object]]:
             "1",
             verdict(figure <= 1),
         ]
-    ]  # noqa: E501
+    ]
 
 
 def rest(trials: Trials, secs: float) -> list[list[object]]:
