@@ -48,7 +48,7 @@ while (passed := time.perf_counter() - began) < secs:
     used += time.thread_time() - before
     time.sleep(turn)
 health = tm.health()
-print(used, health.accepted, health.rejected, flush=True)
+print(used, health.accepted, health.rejected, health.backlog_bytes, flush=True)
 sys.stdin.readline()
 tm.close()
 """
@@ -86,7 +86,7 @@ class Ranks:
                 process.stdin.flush()
 
     def answers(self) -> np.ndarray:
-        """Return for each rank: seconds of CPU, accepted points, refused points."""
+        """Return for each rank: seconds of CPU, accepted points, refused points, backlog."""
         return np.array([[float(word) for word in answer(it)] for it in self.processes])
 
     def leave(self) -> None:
@@ -142,7 +142,7 @@ def burst(directory: Path, count: int, rate: float, secs: float) -> list[list[ob
     with stopped(services):
         ranks.go()
         answers = ranks.answers()
-        backlog = spooled_bytes(ranks.run_dir)
+        spooled = spooled_bytes(ranks.run_dir)
         memory = [resident_bytes(it.pid, f"{ranks.run_dir}/") / MIB for it in ranks.processes]
     began, peak = time.perf_counter(), 0.0
     cpu, accepted = answers[:, 0].sum(), int(answers[:, 1].sum())
@@ -161,7 +161,8 @@ def burst(directory: Path, count: int, rate: float, secs: float) -> list[list[ob
         ["points in the database afterwards", stored],
         ["points lost", accepted - stored],
         ["M points/s accepted, all producers", accepted / secs / 1e6],
-        ["backlog when the monitor goes on, MiB", backlog / MIB],
+        ["backlog when the monitor goes on, MiB", answers[:, 3].sum() / MIB],
+        ["lanes and chain files on the disk then, MiB", spooled / MIB],
         ["s to catch up", caught_up],
         ["M points/s while catching up", accepted / caught_up / 1e6],
         ["largest trainer besides the lanes, MiB", max(memory)],
@@ -177,7 +178,7 @@ def spooled_bytes(run_dir: Path) -> int:
 
 def cost(directory: Path, count: int, rate: float, secs: float) -> tuple[float, float]:
     """Return nanoseconds of CPU a point: of log(), and of the services."""
-    ranks = Ranks(directory, count, rate / count, secs)
+    ranks = Ranks(directory, count, rate, secs)
     processes = ranks.services()
     before = sum(map(cpu_secs, processes))
     ranks.go()
@@ -207,14 +208,12 @@ def main() -> None:
         rows = burst(directory / "burst", args.producers, args.rate, args.secs)
         page.table(["burst", ""], rows)
         counts = [1 << power for power in range(args.producers.bit_length())]
-        costs = [cost(directory / str(it), it, args.rate * 8, args.secs / 4) for it in counts]
+        costs = [cost(directory / str(it), it, args.rate, args.secs / 2) for it in counts]
         rows = [[count, *ns] for count, ns in zip(counts, costs, strict=True)]
         for column, name in enumerate(("log()", "services")):
             slope, start = np.polyfit(counts, [ns[column] for ns in costs], 1)
             rows.append([f"{name}: {start:.2f} ns + {slope:.3f} ns for each producer", "", ""])
-        page.table(
-            ["producers, same points/s in all", "log(), ns/point", "services, ns/point"], rows
-        )
+        page.table(["producers", "log(), ns/point", "services, ns/point"], rows)
 
 
 if __name__ == "__main__":
