@@ -102,7 +102,8 @@ def paced(tracker: Adapter, directory: Path, plan: Plan) -> NoReturn:
     time.sleep(plan.settle_secs)
     services = services_cpu_secs(os.getppid(), os.getpid())
     own = time.process_time()
-    calls = at_pace(log, dicts, int(plan.paced_secs / PACE_SECS), 2 * plan.paced_secs)
+    calls = int(plan.paced_secs / PACE_SECS)
+    calls = at_pace(log, dicts, calls, 2 * plan.paced_secs, first=WARM_CALLS)
     tracker.close()
     logging = time.process_time() - own
     atexit._run_exitfuncs()
@@ -117,16 +118,18 @@ def paced(tracker: Adapter, directory: Path, plan: Plan) -> NoReturn:
     os._exit(0)
 
 
-def at_pace(log: Log, dicts: list[dict[str, float]], calls: int, most_secs: float) -> int:
-    """Log one dict a millisecond; return how many were logged when the time was over."""
+def at_pace(
+    log: Log, dicts: list[dict[str, float]], calls: int, most_secs: float, *, first: int = 0
+) -> int:
+    """Log one dict a millisecond, from step `first` on; return how many before the time was over."""
     began = clock()
-    for step in range(calls):
+    for call in range(calls):
         now = clock()
-        if (wait := began + step * PACE_SECS - now) > 0:
+        if (wait := began + call * PACE_SECS - now) > 0:
             time.sleep(wait)
         elif now - began > most_secs:
-            return step
-        log(dicts[step % len(dicts)], step)
+            return call
+        log(dicts[call % len(dicts)], first + call)
     return calls
 
 

@@ -58,9 +58,10 @@ def paced(kind: str, directory: Path, size: Mapping[str, float]) -> Result:
     """Log 1,000 dicts a second; return what all our processes used meanwhile."""
     log, dicts = opened(kind, directory), page.noisy_dicts(1_000)
     calls = int(size["secs"] * 1e3)
-    at_pace(log, dicts, int(SETTLE_SECS * 1e3))
+    settled = int(SETTLE_SECS * 1e3)
+    at_pace(log, dicts, range(settled))
     services, own = services_cpu_secs(os.getppid(), os.getpid()), time.process_time()
-    at_pace(log, dicts, calls)
+    at_pace(log, dicts, range(settled, settled + calls))
     own = time.process_time() - own
     services = services_cpu_secs(os.getppid(), os.getpid()) - services
     tm.close()
@@ -68,11 +69,11 @@ def paced(kind: str, directory: Path, size: Mapping[str, float]) -> Result:
     return {"own_us": own / points * 1e6, "services_us": services / points * 1e6}
 
 
-def at_pace(log: Log, dicts: list[dict[str, float]], calls: int) -> None:
+def at_pace(log: Log, dicts: list[dict[str, float]], steps: range) -> None:
     """Log one dict a millisecond."""
     began = time.perf_counter()
-    for step in range(calls):
-        if (wait := began + step * 1e-3 - time.perf_counter()) > 0:
+    for call, step in enumerate(steps):
+        if (wait := began + call * 1e-3 - time.perf_counter()) > 0:
             time.sleep(wait)
         log(dicts[step % len(dicts)], step)
 

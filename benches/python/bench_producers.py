@@ -207,7 +207,7 @@ def main() -> None:
     with page.scratch() as directory:
         rows = burst(directory / "burst", args.producers, args.rate, args.secs)
         page.table(["burst", ""], rows)
-        counts = [1 << power for power in range(args.producers.bit_length())]
+        counts = [4**power for power in range((args.producers.bit_length() + 1) // 2)]
         costs = [cost(directory / str(it), it, args.rate, args.secs / 2) for it in counts]
         rows = [[count, *ns] for count, ns in zip(counts, costs, strict=True)]
         for column, name in enumerate(("log()", "services")):
