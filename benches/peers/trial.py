@@ -121,7 +121,7 @@ def paced(tracker: Adapter, directory: Path, plan: Plan) -> NoReturn:
 def at_pace(
     log: Log, dicts: list[dict[str, float]], calls: int, most_secs: float, *, first: int = 0
 ) -> int:
-    """Log one dict a millisecond, from step `first` on; return how many before the time was over."""
+    """Log one dict a millisecond from step `first` on; return how many until time was over."""
     began = clock()
     for call in range(calls):
         now = clock()

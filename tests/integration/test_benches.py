@@ -1,4 +1,4 @@
-"""The harness that measures other trackers runs, and counts what is lost."""
+"""The benches run: the figures of these sizes mean nothing, that they are there does."""
 
 import os
 import subprocess
@@ -9,6 +9,28 @@ import pytest
 from meta import source
 
 pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "row"),
+    [
+        ("bench_overhead", "--rounds 1 --secs 0.2 --idle-secs 0.5", "idle services over 0.5 s"),
+        ("bench_scale", "--points 100000 --keys 100 --width 10", "points accepted | 100,000 |"),
+        ("bench_producers", "--producers 2 --secs 0.4 --rate 5000", "points lost | 0 |"),
+    ],
+)
+def test_a_bench_runs_at_a_tiny_size(name: str, size: str, row: str) -> None:
+    done = subprocess.run(
+        [sys.executable, f"benches/python/{name}.py", *size.split()],
+        env={key: value for key, value in os.environ.items() if not key.startswith("TM_")},
+        cwd=source.REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"| {row}" in done.stdout, done.stdout + done.stderr
 
 
 def rows_of(text: str) -> dict[str, list[list[str]]]:
