@@ -10,7 +10,7 @@ RUST_SOURCES := $(shell find rust -type f \( -name '*.rs' -o -name '*.sql' -o -n
 RUST := env="$$(scripts/rust-env)" && eval "$$env" &&
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: help setup demo test test-rust test-python loom fuzz faults bench fmt lint types docs check clean
+.PHONY: help setup demo test test-rust test-python loom fuzz faults bench bench-core bench-peers fmt lint types docs check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,8 +40,18 @@ faults: .venv/.built ## Run the long fault tests; ARGS go to the kill oracle
 	@$(BIN)/python tests/faults/kill_oracle.py $(or $(ARGS),--trainer 100 --monitor 100 --both 50)
 	@$(BIN)/python -m pytest -q tests/faults -m slow
 
-bench: .venv/.built ## Measure log(), throughput and lifecycle; print Markdown
-	@for bench in benches/python/bench_*.py; do $(BIN)/python $$bench; echo; done
+bench: .venv/.built ## Measure everything, other trackers too; benches/out/results.md
+	@mkdir -p benches/out
+	@{ for bench in benches/python/bench_*.py; do $(BIN)/python $$bench; echo; done; \
+		$(MAKE) bench-core; echo; $(MAKE) bench-peers; } | tee benches/out/results.md
+
+bench-core: .venv/.ready ## Measure the append path and the store in Rust
+	@$(RUST) cargo bench --locked --quiet -p training-monitor-spool --bench spool
+	@echo
+	@$(RUST) cargo bench --locked --quiet -p training-monitor-core --bench store
+
+bench-peers: .venv/.built ## Measure other trackers beside ours; ONLY="jsonl wandb" narrows
+	@PYTHONPATH=benches:benches/python $(BIN)/python -m peers --only "$(ONLY)"
 
 fmt: .venv/.ready ## Format Rust and Python
 	@$(RUST) cargo fmt --all

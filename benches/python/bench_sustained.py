@@ -66,6 +66,11 @@ def record(root: Path, kind: str, calls: int) -> tuple[float, float, float]:
     return accepted / (ended - began), database / accepted, (logged - began) / calls * 1e9
 
 
+def monitor_of(run_dir: Path) -> int:
+    """Return the pid of the run's monitor."""
+    return int((run_dir / ".monitor.lock").read_text().split()[0])
+
+
 def wait_for_the_monitor(run_dir: Path) -> None:
     """Wait until the monitor has sealed, closed and left."""
     lock = run_dir / ".monitor.lock"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-import random
 import shutil
 import subprocess
 import sys
@@ -13,18 +12,18 @@ import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
+from sample import KEYS, noisy_dicts
 from training_monitor import _core
 
+__all__ = ["KEYS", "noisy_dicts"]  # re-exported: the benches say page.KEYS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-KEYS = [
-    "loss", "accuracy", "lr", "grad_norm", "weight_norm", "update_ratio",
-    "reward", "kl", "entropy", "step_ms",
-]  # fmt: skip
 
 
 def heading(title: str) -> None:
@@ -39,7 +38,15 @@ def heading(title: str) -> None:
         f"- versions: training_monitor {_core.__version__} ({commit()}), "
         f"Python {platform.python_version()}, SQLite {_core.sqlite_version}"
     )
-    print(f"- command: `python {' '.join([*sys.argv])}`\n")
+    print(f"- date: {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.1f}")
+    print(f"- command: `{command()}`\n")
+
+
+def command() -> str:
+    """Return how this bench was started, without the path of this checkout."""
+    program = Path(sys.argv[0])
+    words = ["-m", program.parent.name] if program.name == "__main__.py" else [sys.argv[0]]
+    return " ".join(["python", *words, *sys.argv[1:]]).replace(f"{REPOSITORY}/", "")
 
 
 def processor() -> str:
@@ -88,18 +95,6 @@ def shown(cell: object) -> str:
     return f"{cell:,.{digits}f}"
 
 
-def noisy_dicts(count: int, seed: int = 7) -> list[dict[str, float]]:
-    """Return distinct dicts of ten noisy, decaying floats."""
-    source = random.Random(seed)
-    return [
-        {
-            key: at + math.exp(-step / 5000.0) + 0.01 * source.gauss(0, 1)
-            for at, key in enumerate(KEYS)
-        }
-        for step in range(count)
-    ]
-
-
 @contextmanager
 def scratch() -> Iterator[Path]:
     """Yield a directory that is removed afterwards."""
@@ -110,12 +105,14 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def build_floor(directory: Path) -> ModuleType:
-    """Compile floor.c against this very Python and open its ring."""
+def compile_floor(directory: Path) -> Path:
+    """Compile floor.c against this very Python and return the extension."""
     source, target = REPOSITORY / "benches" / "limits" / "floor.c", directory / "floor.so"
     include = sysconfig.get_paths()["include"]
     if not Path(include, "Python.h").exists():
-        sys.exit(f"the floor needs Python.h in {include}: install the headers (python3-dev)")
+        raise FileNotFoundError(
+            f"the floor needs Python.h in {include}: install the headers (python3-dev)"
+        )
     compiler = shutil.which("cc") or shutil.which("gcc") or "clang"
     subprocess.run(
         [
@@ -131,6 +128,15 @@ def build_floor(directory: Path) -> ModuleType:
         ],
         check=True,
     )
+    return target
+
+
+def build_floor(directory: Path) -> ModuleType:
+    """Compile floor.c and open its ring."""
+    try:
+        target = compile_floor(directory)
+    except FileNotFoundError as error:
+        sys.exit(str(error))
     spec = spec_from_loader("floor", ExtensionFileLoader("floor", str(target)))
     assert spec is not None
     assert spec.loader is not None

@@ -1,0 +1,1 @@
+"""What other trackers cost: the same scenarios for each, every one in a process of its own."""

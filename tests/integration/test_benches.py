@@ -1,0 +1,65 @@
+"""The benches run: the figures of these sizes mean nothing, that they are there does."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from meta import source
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "row"),
+    [
+        ("bench_overhead", "--rounds 1 --secs 0.2 --idle-secs 0.5", "idle services over 0.5 s"),
+        ("bench_scale", "--points 100000 --keys 100 --width 10", "points accepted | 100,000 |"),
+        ("bench_producers", "--producers 2 --secs 0.4 --rate 5000", "points lost | 0 |"),
+    ],
+)
+def test_a_bench_runs_at_a_tiny_size(name: str, size: str, row: str) -> None:
+    done = subprocess.run(
+        [sys.executable, f"benches/python/{name}.py", *size.split()],
+        env={key: value for key, value in os.environ.items() if not key.startswith("TM_")},
+        cwd=source.REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"| {row}" in done.stdout, done.stdout + done.stderr
+
+
+def rows_of(text: str) -> dict[str, list[list[str]]]:
+    """Return the cells of all table rows by their first cell."""
+    rows: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        if line.startswith("| "):
+            first, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+            rows.setdefault(first, []).append(cells)
+    return rows
+
+
+def test_two_recorders_go_through_all_scenarios_and_only_one_loses_points() -> None:
+    benches = source.REPOSITORY / "benches"
+    done = subprocess.run(
+        [sys.executable, "-m", "peers", "--tiny", "--no-install", "--only", "jsonl"],
+        env={**os.environ, "PYTHONPATH": f"{benches}:{benches / 'python'}"},
+        cwd=source.REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = rows_of(done.stdout)
+    for name in ("training_monitor", "jsonl"):
+        assert f"{name}: measured" in done.stderr
+        calls, sustained, *_ = rows[name]
+        assert float(calls[4].replace(",", "")) > 0
+        assert sustained[3] == sustained[4] != "0"
+    assert rows["training_monitor"][2][3:5] == ["0", "0"]
+    assert all(float(cell) > 0 for cell in rows["jsonl"][2][3:5])
