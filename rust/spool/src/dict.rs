@@ -239,8 +239,8 @@ impl DictReader {
         })
     }
 
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 }
 

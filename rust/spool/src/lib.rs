@@ -34,6 +34,8 @@ mod damage;
 #[cfg(not(loom))]
 mod dict;
 #[cfg(not(loom))]
+mod durable;
+#[cfg(not(loom))]
 mod files;
 #[cfg(not(loom))]
 mod forked;
