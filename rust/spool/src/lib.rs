@@ -22,6 +22,8 @@ mod alive;
 #[cfg(not(loom))]
 mod append;
 #[cfg(not(loom))]
+mod aside;
+#[cfg(not(loom))]
 mod batch;
 #[cfg(not(loom))]
 mod chain;
@@ -72,6 +74,7 @@ pub use types::{BadProducerId, KeyId, LaneId, LayoutId, Lsn, Mode, ProducerId, R
 
 #[cfg(not(loom))]
 pub use {
+    aside::{holds_lanes, set_aside},
     batch::{Batch, GapRange, GapReason, Read},
     control::Control,
     dict::{DictTail, MAX_KEY_BYTES, MAX_LAYOUTS},
