@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tm_spool::{Flags, Producer, ProducerOptions, Step};
 
-use super::{Ingest, IngestOptions, database_path};
+use super::{Ingest, IngestOptions};
 use crate::store::tests::damage_in_a_large_file;
-use crate::store::{RunReader, SeriesOptions};
+use crate::store::{DATABASE_NAME, RunReader, SeriesOptions};
 
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -45,7 +45,7 @@ fn a_damaged_page_of_a_large_database_is_not_met_for_ever() {
     log(0..3000);
     wait("the first part", || producer.backlog_bytes() == 0);
     ingest.finish(Duration::from_secs(60)).unwrap();
-    damage_in_a_large_file(&database_path(run.path()), "cols");
+    damage_in_a_large_file(&run.path().join(DATABASE_NAME), "cols");
 
     log(3000..6000);
     let ingest = start();

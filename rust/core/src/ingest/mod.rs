@@ -6,7 +6,7 @@ mod shared;
 mod tailed;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -130,12 +130,6 @@ impl Drop for Ingest {
             drop(thread.join());
         }
     }
-}
-
-/// Where the database of a run lies.
-#[must_use]
-pub fn database_path(run_dir: &Path) -> PathBuf {
-    run_dir.join(DATABASE_NAME)
 }
 
 #[cfg(test)]
