@@ -9,6 +9,7 @@ mod busy;
 mod crc;
 mod cursor;
 pub mod frame;
+mod head;
 mod header;
 mod medium;
 mod segment;
