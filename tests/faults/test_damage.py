@@ -119,6 +119,27 @@ def test_unread_lanes_come_home_with_recover(tmp_path: Path, root: Path) -> None
     assert reading.raw(run_dir, "loss") == [(step, float(step)) for step in range(3000)]
 
 
+def test_recover_goes_on_past_directories_without_a_usable_meta(tmp_path: Path, root: Path) -> None:
+    run_dir = leave_unread_lanes(tmp_path, root, 300)
+    (whole,) = run_dir.glob(".spool/*/*")
+    (whole.parent / ("a" * 32)).mkdir()
+    damaged = whole.parent / ("b" * 32)
+    damaged.mkdir()
+    (damaged / "lane0").write_bytes(bytes(70_000))
+    (damaged / "meta").write_bytes(b"torn" * 1024)
+
+    done = processes.training_monitor("recover", run_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("set aside, for its meta is missing or damaged: ") == 2
+    reading.settled(run_dir)
+    assert reading.steps_of(run_dir, "loss") == list(range(300))
+    gaps = "SELECT reason, detail FROM gaps"
+    assert reading.stock_query(run_dir, gaps) == [["damaged_meta", str(damaged)]]
+    again = processes.training_monitor("recover", run_dir)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "set aside" not in again.stdout
+
+
 def test_deleted_lanes_lose_at_most_what_was_unread(tmp_path: Path, root: Path) -> None:
     processes.run_script(
         tmp_path,

@@ -98,6 +98,56 @@ def test_log_inside_log_keeps_both_frames(tmp_path: Path, root: Path) -> None:
         assert reading.steps_of(run_dir, key) == list(range(500)), key
 
 
+def test_a_signal_handler_that_logs_neither_hangs_nor_tears_the_call_it_interrupts(
+    tmp_path: Path, root: Path
+) -> None:
+    out = processes.run_script(
+        tmp_path,
+        """
+        import itertools, signal
+        tm.init("signals", root_dir=sys.argv[1], strict=True)
+        numbers, handled = itertools.count(), 0
+
+        def handler(number, frame):
+            global handled
+            n = next(numbers)  # the next signal may come before this one is done
+            tm.log({"handled": n, "also": -float(n), f"new{n % 50}": 1}, n)
+            handled = max(handled, n + 1)
+
+        class Slow:
+            def __float__(self):
+                return sum(self.step for _ in range(50)) / 50
+
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        slow, step = Slow(), 0
+        deadline = time.monotonic() + 60
+        while handled < 500 and time.monotonic() < deadline:
+            slow.step = step
+            tm.log({"plain": float(step), "slow": slow, "twice": 2 * step}, step)
+            step += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(handled, step)
+        tm.close()
+        """,
+        root,
+        within_secs=90,
+    )
+    handled, steps = map(int, out.split())
+    run_dir = root / "signals"
+    reading.settled(run_dir)
+    assert handled >= 500
+    for key, factor, count in [
+        ("handled", 1, handled),
+        ("also", -1, handled),
+        ("plain", 1, steps),
+        ("slow", 1, steps),
+        ("twice", 2, steps),
+    ]:
+        expected = [(n, factor * n) for n in range(count)]
+        assert sorted(reading.raw(run_dir, key)) == expected, key
+
+
 def test_fifty_inits_in_one_process_like_a_notebook(tmp_path: Path, root: Path) -> None:
     out = processes.run_script(
         tmp_path,

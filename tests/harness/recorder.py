@@ -17,7 +17,9 @@ class Recorder:
         self.run_dir = run_dir
         self.open()
 
-    def open(self, *, strict: bool = False, device_tensors: str = "sync") -> None:
+    def open(
+        self, *, strict: bool = False, device_tensors: str = "sync", config_json: str = "{}"
+    ) -> None:
         _core.open_producer(
             run_dir=str(self.run_dir),
             job_key="test",
@@ -28,7 +30,7 @@ class Recorder:
             strict=strict,
             device_tensors=device_tensors,
             node_limit_bytes=1 << 30,
-            config_json="{}",
+            config_json=config_json,
         )
 
     def stored(self) -> _core.RunReader:

@@ -147,6 +147,15 @@ def test_dicts_that_grow_by_powers_are_cut(run: Recorder, quiet: None) -> None:
     assert run.rejected() == {"too_large": 1}
 
 
+def test_a_config_that_is_too_large_is_refused_once(run: Recorder, quiet: None) -> None:
+    _core.close_producer(0.0)
+    run.open(config_json='{"blob": "' + "x" * (65 << 20) + '"}')
+    for step in range(3):
+        _core.log({"loss": 1.0}, step)  # the first call looks around, and tries again what is unsaid
+    assert run.rejected() == {"too_large": 1}
+    assert run.values("loss") == [1.0, 1.0, 1.0]
+
+
 # --- mappings and other arguments
 
 

@@ -48,11 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     lock = RunLock.take(run_dir)
     monitor = None if lock else holder(run_dir)
     error = None
+    set_aside: list[str] = []
     if lock is None:
         _wait_for_the_monitor(run_dir, deadline)
     else:
         try:
-            error = _drain(run_dir, deadline)
+            error, set_aside = _drain(run_dir, deadline)
         finally:
             lock.release()
     after = take_snapshot(run_dir)
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         "points": after.points,
         "backlog_bytes": after.backlog_bytes,
         "gaps": after.gaps,
+        "set_aside": set_aside,
         "monitor": monitor,
         "error": error or after.error,
     }
@@ -74,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if done else 1
 
 
-def _drain(run_dir: str, deadline: float) -> str | None:
-    """Take in everything there is; return what went wrong."""
+def _drain(run_dir: str, deadline: float) -> tuple[str | None, list[str]]:
+    """Take in everything there is; return what went wrong, and what was moved out of the way."""
     ingest = _core.Ingest(run_dir, node_limit_bytes=TABLE["node_limit"].from_environment())
     status = ingest.status()
     while time.monotonic() < deadline:
@@ -84,13 +86,14 @@ def _drain(run_dir: str, deadline: float) -> str | None:
             break
         time.sleep(_POLL_SECS)
     status = ingest.finish(max(deadline - time.monotonic(), 1.0))
+    set_aside = [str(path) for path in status["set_aside"]]
     if status["last_error"] is not None:
-        return str(status["last_error"])
+        return str(status["last_error"]), set_aside
     try:
         write_last_manifest(run_dir)
     except (OSError, ValueError, StoreError) as error:
-        return f"cannot write config.json: {error}"
-    return None
+        return f"cannot write config.json: {error}", set_aside
+    return None, set_aside
 
 
 def _wait_for_the_monitor(run_dir: str, deadline: float) -> None:
@@ -108,6 +111,8 @@ def _print(facts: dict[str, Any]) -> None:
     print(f"{points} points are in {render.safe(facts['dir'])}")
     if facts["gaps"]:
         print(f"{render.whole(facts['gaps'])} gaps are recorded")
+    for path in facts["set_aside"]:
+        print(f"set aside, for its meta is missing or damaged: {render.safe(path)}")
     if facts["backlog_bytes"]:
         print(f"{render.in_bytes(facts['backlog_bytes'])} could not be brought home")
     if facts["error"]:

@@ -88,6 +88,7 @@ class Monitor:
         self._trouble: object = None
         self._poller_trouble: str | None = None
         self._quarantined = False
+        self._set_aside = 0
         self._left_behind = sum(p["life"] != "alive" for p in _core.producers(run_dir))
         self._served = not foreground
         self._durable = -1
@@ -238,6 +239,9 @@ class Monitor:
         if status["quarantined"] and not self._quarantined:
             self._quarantined = True
             self._journal.error(f"the database was damaged and moved to {status['quarantined']}")
+        for moved in status["set_aside"][self._set_aside :]:
+            self._journal.error(f"not a producer's directory, or a damaged one: moved to {moved}")
+        self._set_aside = len(status["set_aside"])
         trouble = status["last_error"]
         if trouble != self._trouble:
             if trouble:

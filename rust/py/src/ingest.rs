@@ -118,6 +118,7 @@ fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDic
         last_error,
         attempts,
         quarantined,
+        set_aside,
         gaps,
     } = status;
     let facts = PyDict::new(py);
@@ -132,6 +133,7 @@ fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDic
     facts.set_item("last_error", last_error)?;
     facts.set_item("attempts", attempts)?;
     facts.set_item("quarantined", quarantined)?;
+    facts.set_item("set_aside", set_aside)?;
     facts.set_item("gaps", gaps)?;
     Ok(facts)
 }

@@ -110,12 +110,6 @@ pub fn append_alert(py: Python<'_>, json: &str) -> PyResult<()> {
     append_blob(py, Kind::Alert, json.as_bytes())
 }
 
-/// Records an event of this kind, with a JSON object that says more.
-#[pyfunction]
-pub fn append_event(py: Python<'_>, kind: &str, json: &str) -> PyResult<()> {
-    append_blob(py, Kind::Event, &tagged("kind", kind, json))
-}
-
 fn append_blob(py: Python<'_>, kind: Kind, bytes: &[u8]) -> PyResult<()> {
     let Some(active) = active::here() else {
         return Ok(());

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cursor::ChainOpener;
 use crate::files::Dir;
 use crate::frame::{HEAD_BYTES, MARK_BIT, Mark};
-use crate::lanefile::{self, chain_name, ring_name, spare_name};
+use crate::lanefile::{self, chain_name, spare_name};
 use crate::segment::{Place, Segment};
 use crate::types::{LaneId, Mode, ProducerId};
 
@@ -55,11 +55,20 @@ pub(crate) fn end_of_walk(segment: &Segment, pos: u64) -> Walk {
 
 /// The first LSNs of the chain files of a lane, in order.
 pub(crate) fn chain_files(path: &Path, lane: LaneId) -> Vec<u64> {
-    let prefix = format!("{}.", ring_name(lane));
+    let all = all_chain_files(path).into_iter();
+    all.filter_map(|(of, first)| (of == lane).then_some(first))
+        .collect()
+}
+
+/// The chain files of all lanes by their first LSNs, in order.
+pub(crate) fn all_chain_files(path: &Path) -> Vec<(LaneId, u64)> {
     let names = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut found: Vec<u64> = names
+    let mut found: Vec<(LaneId, u64)> = names
         .filter_map(|e| {
-            u64::from_str_radix(e.file_name().to_str()?.strip_prefix(&prefix)?, 16).ok()
+            let name = e.file_name();
+            let (lane, first) = name.to_str()?.strip_prefix("lane")?.split_once('.')?;
+            let first = u64::from_str_radix(first, 16).ok()?;
+            Some((LaneId(lane.parse().ok()?), first))
         })
         .collect();
     found.sort_unstable();

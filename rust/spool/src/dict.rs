@@ -25,6 +25,8 @@ const HEADER_BYTES: u64 = 64;
 const LEAST_BYTES: u64 = 64 << 10;
 const DICT_MAGIC: [u8; 8] = *b"TMDICT01";
 const RECORD_HEAD: usize = 16;
+/// Read at once.
+const READ_BYTES: usize = 256 << 10;
 const KEY: u32 = 1;
 const LAYOUT: u32 = 2;
 
@@ -44,6 +46,11 @@ struct Inner {
     keys: HashMap<Box<[u8]>, KeyId>,
     layouts: HashMap<Box<[KeyId]>, LayoutId>,
     layout_keys: usize,
+    /// Records whose write failed on the way. A reader may have seen the first of them, so their numbers are
+    /// theirs for good, and nothing else is ever written in their place.
+    owed: Vec<u8>,
+    /// Keys and layouts from these numbers on are among the owed.
+    owed_from: (usize, usize),
 }
 
 impl Dict {
@@ -66,6 +73,8 @@ impl Dict {
                 keys: HashMap::new(),
                 layouts: HashMap::new(),
                 layout_keys: 0,
+                owed: Vec::new(),
+                owed_from: (0, 0),
             }),
         })
     }
@@ -81,6 +90,8 @@ impl Dict {
         ids: &mut Vec<KeyId>,
     ) -> Result<(), Reject> {
         let mut inner = self.lock();
+        inner.settle();
+        let before = (inner.keys.len(), inner.layouts.len());
         let mut fresh = Vec::new();
         let mut defined: Vec<(&[u8], KeyId)> = Vec::new();
         let from = ids.len();
@@ -89,7 +100,9 @@ impl Dict {
                 return Err(Reject::KeyTooLong);
             }
             let id = match inner.keys.get(name) {
+                Some(id) if inner.is_owed_key(*id) => return Err(Reject::NoSpace),
                 Some(id) => *id,
+                None if !inner.owed.is_empty() => return Err(Reject::NoSpace),
                 None => {
                     let id = KeyId((inner.keys.len()) as u32);
                     record(inner.seed, KEY, id.0, name, &mut fresh);
@@ -102,12 +115,14 @@ impl Dict {
             ids.push(id);
             Ok(())
         });
-        let written = result.and_then(|()| inner.append(&fresh));
+        let written = result.and_then(|()| inner.append(fresh, before));
         if written.is_err() {
-            for (name, _) in defined {
-                inner.keys.remove(name);
-            }
             ids.truncate(from);
+            if inner.owed.is_empty() {
+                for (name, _) in defined {
+                    inner.keys.remove(name);
+                }
+            }
         }
         written
     }
@@ -115,8 +130,12 @@ impl Dict {
     /// The id of this layout, defined where it is new.
     pub(crate) fn layout(&self, keys: &[KeyId]) -> Result<LayoutId, Reject> {
         let mut inner = self.lock();
-        if let Some(id) = inner.layouts.get(keys) {
-            return Ok(*id);
+        inner.settle();
+        match inner.layouts.get(keys) {
+            Some(id) if inner.is_owed_layout(*id) => return Err(Reject::NoSpace),
+            Some(id) => return Ok(*id),
+            None if !inner.owed.is_empty() => return Err(Reject::NoSpace),
+            None => {}
         }
         if inner.layouts.len() >= MAX_LAYOUTS || inner.layout_keys + keys.len() > MAX_LAYOUT_KEYS {
             return Err(Reject::TooManyLayouts);
@@ -125,15 +144,38 @@ impl Dict {
         let ids: Vec<u8> = keys.iter().flat_map(|k| k.0.to_le_bytes()).collect();
         let mut fresh = Vec::new();
         record(inner.seed, LAYOUT, id.0, &ids, &mut fresh);
-        inner.append(&fresh)?;
-        inner.layouts.insert(keys.into(), id);
-        inner.layout_keys += keys.len();
-        Ok(id)
+        let before = (inner.keys.len(), inner.layouts.len());
+        let written = inner.append(fresh, before);
+        if written.is_ok() || !inner.owed.is_empty() {
+            inner.layouts.insert(keys.into(), id);
+            inner.layout_keys += keys.len();
+        }
+        written.map(|()| id)
     }
 }
 
 impl Inner {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Reject> {
+    /// Try again to write what is owed.
+    fn settle(&mut self) {
+        if !self.owed.is_empty() {
+            let owed = std::mem::take(&mut self.owed);
+            if self.append(owed.clone(), self.owed_from).is_err() {
+                self.owed = owed;
+            }
+        }
+    }
+
+    fn is_owed_key(&self, id: KeyId) -> bool {
+        !self.owed.is_empty() && id.0 as usize >= self.owed_from.0
+    }
+
+    fn is_owed_layout(&self, id: LayoutId) -> bool {
+        !self.owed.is_empty() && id.0 as usize >= self.owed_from.1
+    }
+
+    /// Write records; `from` is how many keys and layouts there were before them. After an error they are owed,
+    /// unless nothing of them can have been written.
+    fn append(&mut self, bytes: Vec<u8>, from: (usize, usize)) -> Result<(), Reject> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -145,8 +187,10 @@ impl Inner {
                 .map_err(|_| Reject::NoSpace)?;
             self.allocated += self.grow_bytes;
         }
-        file.write_all_at(bytes, self.end)
-            .map_err(|_| Reject::NoSpace)?;
+        if file.write_all_at(&bytes, self.end).is_err() {
+            (self.owed, self.owed_from) = (bytes, from);
+            return Err(Reject::NoSpace);
+        }
         self.end = end;
         Ok(())
     }
@@ -178,10 +222,10 @@ pub struct DictTail {
     pub layouts: Vec<(LayoutId, Vec<KeyId>)>,
 }
 
-/// The reader's side.
+/// The reader's side. Another file than a real one is for tests of reads that fail.
 #[derive(Debug)]
-pub(crate) struct DictReader {
-    file: File,
+pub(crate) struct DictReader<F = File> {
+    file: F,
     seed: u32,
     at: u64,
 }
@@ -195,13 +239,22 @@ impl DictReader {
         })
     }
 
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl<F: FileExt> DictReader<F> {
+    /// The definitions since the last call that succeeded.
+    pub(crate) fn tail(&mut self) -> io::Result<DictTail> {
+        let from = self.at;
+        // What was taken before an error is taken again: its caller never saw it.
+        self.tail_on().inspect_err(|_| self.at = from)
     }
 
-    pub(crate) fn tail(&mut self) -> io::Result<DictTail> {
+    fn tail_on(&mut self) -> io::Result<DictTail> {
         let mut tail = DictTail::default();
-        let mut bytes = vec![0u8; 256 * 1024];
+        let mut bytes = vec![0u8; READ_BYTES];
         loop {
             let got = self.file.read_at(&mut bytes, self.at)?;
             let used = parse(self.seed, &bytes[..got], &mut tail);
@@ -249,4 +302,55 @@ pub(crate) fn parse(seed: u32, bytes: &[u8], tail: &mut DictTail) -> usize {
         at += padded;
     }
     at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A file whose second read fails, once.
+    struct Flaky {
+        bytes: Vec<u8>,
+        reads: Cell<u32>,
+    }
+
+    impl FileExt for Flaky {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.reads.set(self.reads.get() + 1);
+            if self.reads.get() == 2 {
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+            let rest = self.bytes.get(offset as usize..).unwrap_or_default();
+            let count = rest.len().min(buf.len());
+            buf[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+            Err(io::Error::from_raw_os_error(libc::EBADF))
+        }
+    }
+
+    #[test]
+    fn definitions_read_before_an_error_are_read_again() {
+        let mut bytes = vec![0; HEADER_BYTES as usize];
+        // More than one read takes.
+        let name = vec![b'k'; MAX_KEY_BYTES];
+        for id in 0..10 {
+            record(7, KEY, id, &name, &mut bytes);
+        }
+        let mut reader = DictReader {
+            file: Flaky {
+                bytes,
+                reads: Cell::new(0),
+            },
+            seed: 7,
+            at: HEADER_BYTES,
+        };
+        assert!(reader.tail().is_err());
+        let ids: Vec<u32> = reader.tail().unwrap().keys.iter().map(|k| k.0.0).collect();
+        assert_eq!(ids, (0..10).collect::<Vec<_>>());
+        assert_eq!(reader.tail().unwrap(), DictTail::default());
+    }
 }

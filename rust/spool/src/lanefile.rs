@@ -154,17 +154,12 @@ pub(crate) struct Chains<'a> {
     pub(crate) mode: Mode,
     /// Bytes of chain files that may still be made.
     pub(crate) budget: Cell<u64>,
-    /// Set when a file was made, to its size.
-    pub(crate) made: Cell<u64>,
 }
 
 impl ChainMaker for Chains<'_> {
     fn make(&self, first: u64, bytes: u64) -> Result<Segment, Reject> {
-        let segment = self
-            .take_spare(first, bytes)
-            .map_or_else(|| self.make_new(first, bytes), Ok)?;
-        self.made.set(self.made.get() + segment.capacity);
-        Ok(segment)
+        self.take_spare(first, bytes)
+            .map_or_else(|| self.make_new(first, bytes), Ok)
     }
 }
 

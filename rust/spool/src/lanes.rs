@@ -147,6 +147,8 @@ impl Lanes {
             if started.elapsed() > BUSY_LIMIT {
                 return Err(Reject::LanesBusy);
             }
+            // The caller may hold the interpreter all the while. With a GIL, whoever is in a lane holds it too, so
+            // this place is met only by those who lost lanes for good; without one, nobody needs it but a collector.
             std::thread::yield_now();
         }
     }
@@ -201,7 +203,8 @@ fn make_writer(home: &Home, lane: LaneId, wanted: u64, least: u64) -> std::io::R
     Ok(Writer::new(Seed::new(home.id.0, lane.0), ring))
 }
 
-/// Runs with the lane claimed: no allocation, no lock, no Python; system calls only where a file is made.
+/// Runs with the lane claimed: no Python and no lock. Only where a file is made (the lane's own at its first use, a
+/// chain file) are there system calls and the few allocations of its names; and in pwrite mode at every frame.
 #[inline]
 fn append_in(
     state: &mut State,
@@ -225,7 +228,6 @@ fn append_in(
         lane: id,
         mode: home.mode,
         budget: Cell::new(0),
-        made: Cell::new(0),
     };
     let gate = Gate {
         chains,
@@ -357,3 +359,7 @@ fn wake_reader(writer: &Writer, always: bool) {
         wake::wake(word);
     }
 }
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;

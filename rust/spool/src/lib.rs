@@ -9,6 +9,7 @@ mod busy;
 mod crc;
 mod cursor;
 pub mod frame;
+mod head;
 mod header;
 mod medium;
 mod segment;
@@ -22,6 +23,8 @@ mod alive;
 #[cfg(not(loom))]
 mod append;
 #[cfg(not(loom))]
+mod aside;
+#[cfg(not(loom))]
 mod batch;
 #[cfg(not(loom))]
 mod chain;
@@ -33,6 +36,8 @@ mod control;
 mod damage;
 #[cfg(not(loom))]
 mod dict;
+#[cfg(not(loom))]
+mod durable;
 #[cfg(not(loom))]
 mod files;
 #[cfg(not(loom))]
@@ -72,6 +77,7 @@ pub use types::{BadProducerId, KeyId, LaneId, LayoutId, Lsn, Mode, ProducerId, R
 
 #[cfg(not(loom))]
 pub use {
+    aside::{holds_lanes, set_aside},
     batch::{Batch, GapRange, GapReason, Read},
     control::Control,
     dict::{DictTail, MAX_KEY_BYTES, MAX_LAYOUTS},

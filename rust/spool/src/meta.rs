@@ -79,7 +79,7 @@ pub enum OpenError {
         /// The kernel's error.
         source: io::Error,
     },
-    /// Not a file of ours, or damaged.
+    /// Not there, not a file of ours, or damaged.
     #[error("{path} is not a producer's meta file")]
     NotMeta {
         /// What was opened.
@@ -211,11 +211,14 @@ impl Meta {
 
     pub(crate) fn open(dir: &Dir, path: &Path) -> Result<(Self, ProducerInfo), OpenError> {
         let name = path.join("meta");
-        let file = dir.open_file("meta").map_err(|e| OpenError::io(&name, e))?;
-        let bytes = file.metadata().map_err(|e| OpenError::io(&name, e))?.len();
         let not_meta = || OpenError::NotMeta {
             path: name.display().to_string(),
         };
+        let file = dir.open_file("meta").map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => not_meta(),
+            _ => OpenError::io(&name, e),
+        })?;
+        let bytes = file.metadata().map_err(|e| OpenError::io(&name, e))?.len();
         if bytes < META_BYTES as u64 {
             return Err(not_meta());
         }
@@ -317,6 +320,16 @@ impl Meta {
 
     pub(crate) fn control(&self) -> Control<'_> {
         Control::new(self)
+    }
+}
+
+/// Tell a producer whose `meta` is damaged that its files are lost, if the word for it is still there.
+pub(crate) fn tell_lost(dir: &Dir) {
+    if let Ok(file) = dir.open_file("meta")
+        && file.metadata().is_ok_and(|m| m.len() >= META_BYTES as u64)
+    {
+        let medium = Medium::File(file);
+        Control::new(&Meta { medium }).set_lost();
     }
 }
 

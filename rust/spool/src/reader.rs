@@ -11,6 +11,7 @@ use crate::batch::{GapRange, Read};
 use crate::clock;
 use crate::control::Control;
 use crate::dict::{DictReader, DictTail};
+use crate::durable::{Sync, Synced};
 use crate::files::Dir;
 use crate::lanes::LANES;
 use crate::meta::{Meta, OpenError, ProducerInfo};
@@ -58,7 +59,7 @@ pub struct ProducerReader {
     /// A lane is there that could not be opened at the last look.
     unopened: bool,
     lost: bool,
-    synced_names: bool,
+    synced: Synced,
     _lock: File,
 }
 
@@ -95,7 +96,7 @@ impl ProducerReader {
             whole_checked: now,
             unopened: false,
             lost: false,
-            synced_names: false,
+            synced: Synced::default(),
             _lock: lock,
         })
     }
@@ -250,18 +251,22 @@ impl ProducerReader {
     /// The kernel's.
     pub fn sync_data(&mut self) -> io::Result<Duration> {
         let started = Instant::now();
-        if !self.synced_names {
-            self.dir.sync()?;
-            for parent in self.path.ancestors().skip(1).take(3) {
-                Dir::open(parent)?.sync()?;
-            }
-            self.synced_names = true;
-        }
-        self.dict.sync()?;
-        self.tails
-            .values()
-            .try_for_each(|tail| tail.sync(&self.dir))?;
+        self.sync_with(&mut |_, file| file.sync_data())?;
         Ok(started.elapsed())
+    }
+
+    pub(crate) fn sync_with(&mut self, sync: &mut Sync<'_>) -> io::Result<()> {
+        let tails = self.tails.values();
+        self.synced
+            .run(&self.dir, &self.path, &self.dict, tails, sync)
+    }
+
+    /// How far each lane is written, as far as is known, and how far acknowledged.
+    pub fn progress(&self) -> impl Iterator<Item = (LaneId, Lsn, Lsn)> {
+        self.tails.values().map(|tail| {
+            let written = tail.written().max(tail.pos());
+            (tail.lane, Lsn(written), Lsn(tail.acked))
+        })
     }
 
     /// The words the producer reads.

@@ -320,12 +320,8 @@ impl Tail {
         }
     }
 
-    pub(crate) fn sync(&self, dir: &Dir) -> std::io::Result<()> {
-        self.file.sync_data()?;
-        if let Some(chain) = &self.cursor.chain {
-            dir.open_file(&chain_name(self.lane, chain.first))?
-                .sync_all()?;
-        }
-        Ok(())
+    /// The ring's file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 }

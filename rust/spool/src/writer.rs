@@ -285,13 +285,14 @@ fn put_frame(
         seed,
         segment,
         lsn,
-        lsn + (HEAD_BYTES + call.words() * 8) as u64,
+        Some(lsn + (HEAD_BYTES + call.words() * 8) as u64),
         [&head, call.body, call.tail],
     )
 }
 
+/// Publish one frame and zero the word at `next`. `None`: what follows is already there.
 #[inline]
-fn put(seed: Seed, segment: &Segment, lsn: u64, next: u64, pieces: [&[u64]; 3]) -> bool {
+fn put(seed: Seed, segment: &Segment, lsn: u64, next: Option<u64>, pieces: [&[u64]; 3]) -> bool {
     let words = 1 + pieces.iter().map(|p| p.len()).sum::<usize>();
     let len = (words * 8) as u32;
     let sum = seed.sum(lsn, len, &pieces);
@@ -299,9 +300,8 @@ fn put(seed: Seed, segment: &Segment, lsn: u64, next: u64, pieces: [&[u64]; 3]) 
         first: u64::from(len) | (u64::from(sum) << 32),
         pieces,
     };
-    segment
-        .medium
-        .publish(segment.word_at(lsn), segment.word_at(next), &sealed)
+    let next = next.map_or(header::SPARE, |next| segment.word_at(next));
+    segment.medium.publish(segment.word_at(lsn), next, &sealed)
 }
 
 /// Write a call at `lsn`, in parts where it is large; part 0 is published last, so all show or none.
@@ -324,27 +324,11 @@ fn put_set(
         let to = (from + MAX_BODY_WORDS).min(words);
         let head = head(ordinal, call, now, part as u16, part + 1 < parts);
         let at = lsn + part as u64 * part_bytes;
-        let next = at + (HEAD_BYTES + (to - from) * 8) as u64;
+        // The parts after this one are there: they were written first.
+        let next = (part + 1 == parts).then_some(at + (HEAD_BYTES + (to - from) * 8) as u64);
         let (body, tail) = cut(call, from, to);
-        if part + 1 == parts {
-            return put(seed, segment, at, next, [&head, body, tail]);
-        }
-        put_before(seed, segment, at, [&head, body, tail])
+        put(seed, segment, at, next, [&head, body, tail])
     })
-}
-
-/// As [`put`], but what follows is already there and must not be zeroed.
-fn put_before(seed: Seed, segment: &Segment, lsn: u64, pieces: [&[u64]; 3]) -> bool {
-    let words = 1 + pieces.iter().map(|p| p.len()).sum::<usize>();
-    let len = (words * 8) as u32;
-    let sum = seed.sum(lsn, len, &pieces);
-    let sealed = Sealed {
-        first: u64::from(len) | (u64::from(sum) << 32),
-        pieces,
-    };
-    segment
-        .medium
-        .publish(segment.word_at(lsn), crate::header::SPARE, &sealed)
 }
 
 /// The words `from..to` of body and tail seen as one.

@@ -1,16 +1,17 @@
 //! Ingest: one Rust thread that tails the lanes of a run and makes them durable in the database.
 
+mod exposed;
 mod pace;
 mod shared;
 mod tailed;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::store::{DATABASE_NAME, Store, StoreError, StoredAlert};
+use crate::store::{DATABASE_NAME, Store, StoreError};
 pub use shared::IngestStatus;
 use shared::Shared;
 use worker::Worker;
@@ -96,12 +97,6 @@ impl Ingest {
         self.shared.take_configs()
     }
 
-    /// Alerts that became durable since the last call.
-    #[must_use]
-    pub fn alerts(&self) -> Vec<StoredAlert> {
-        self.shared.take_alerts()
-    }
-
     /// Drain what the lanes hold now, seal, checkpoint and close, within `patience`.
     ///
     /// # Errors
@@ -137,8 +132,5 @@ impl Drop for Ingest {
     }
 }
 
-/// Where the database of a run lies.
-#[must_use]
-pub fn database_path(run_dir: &Path) -> PathBuf {
-    run_dir.join(DATABASE_NAME)
-}
+#[cfg(test)]
+mod damage_tests;

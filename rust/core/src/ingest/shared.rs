@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::store::StoredAlert;
-
 /// How ingest goes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct IngestStatus {
@@ -31,6 +29,8 @@ pub struct IngestStatus {
     pub attempts: u32,
     /// Where a damaged database was moved. `None`: it was sound.
     pub quarantined: Option<String>,
+    /// Directories that stood among the producers and were none, or had a damaged `meta`: where they are now.
+    pub set_aside: Vec<String>,
     /// Frames known to be missing, since this ingest started.
     pub gaps: u64,
 }
@@ -39,7 +39,6 @@ pub struct IngestStatus {
 struct State {
     status: IngestStatus,
     configs: Vec<(u32, String)>,
-    alerts: Vec<StoredAlert>,
     /// `None`: nobody asked the trainers to stop.
     stop: Option<String>,
     /// `None`: go on.
@@ -68,20 +67,20 @@ impl Shared {
         self.lock().status = status;
     }
 
-    pub(super) fn add(&self, configs: Vec<(u32, String)>, alerts: Vec<StoredAlert>) {
-        if !configs.is_empty() || !alerts.is_empty() {
-            let mut state = self.lock();
-            state.configs.extend(configs);
-            state.alerts.extend(alerts);
+    /// One of each attempt is kept until it is taken: the last.
+    pub(super) fn add_configs(&self, configs: Vec<(u32, String)>) {
+        if configs.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        for (attempt, json) in configs {
+            state.configs.retain(|(known, _)| *known != attempt);
+            state.configs.push((attempt, json));
         }
     }
 
     pub(super) fn take_configs(&self) -> Vec<(u32, String)> {
         std::mem::take(&mut self.lock().configs)
-    }
-
-    pub(super) fn take_alerts(&self) -> Vec<StoredAlert> {
-        std::mem::take(&mut self.lock().alerts)
     }
 
     pub(super) fn set_stop(&self, reason: &str) {

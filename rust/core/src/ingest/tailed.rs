@@ -8,8 +8,11 @@ use tm_spool::{
     frames,
 };
 
+use super::exposed::Exposed;
 use crate::store::{End, Gap, Source};
 
+/// A dictionary that cannot be read is tried for so long.
+const LEARN_PATIENCE: Duration = Duration::from_secs(20);
 /// Read at most so much of a lane before the next one has its turn.
 const READ_BYTES: usize = 4 << 20;
 /// Batches that follow each other directly are joined up to this size.
@@ -31,6 +34,8 @@ pub(crate) struct Tailed {
     layouts: u32,
     /// A frame uses a definition that was not read yet.
     unknown: bool,
+    /// Since when the dictionary cannot be read. `None`: it can.
+    unread: Option<Instant>,
     /// Points and bytes read and not durable.
     pub points: u64,
     pub bytes: usize,
@@ -40,8 +45,8 @@ pub(crate) struct Tailed {
     pub oldest_ns: Option<i64>,
     /// When frames were last read.
     pub active: Instant,
-    /// When this producer last had nothing unacknowledged, or was last synced by us.
-    pub safe_at: Instant,
+    /// What is in memory only.
+    pub exposed: Exposed,
     pub gaps: u64,
 }
 
@@ -56,12 +61,13 @@ impl Tailed {
             keys: 0,
             layouts: 0,
             unknown: false,
+            unread: None,
             points: 0,
             bytes: 0,
             urgent: false,
             oldest_ns: None,
             active: now,
-            safe_at: now,
+            exposed: Exposed::new(now),
             gaps: 0,
         }
     }
@@ -88,6 +94,8 @@ impl Tailed {
 
     /// Read what is there, at most about `budget` bytes. Returns the bytes read.
     pub(super) fn read(&mut self, now: Instant, budget: usize) -> Result<usize, ReadError> {
+        // Frames that nobody can understand yet are enough.
+        self.understand(now)?;
         self.find_lanes(now)?;
         let mut got = 0;
         for lane in self.lanes.clone() {
@@ -109,15 +117,37 @@ impl Tailed {
         if got > 0 {
             self.active = now;
         }
-        if std::mem::take(&mut self.unknown) {
-            self.learn()?;
-        }
+        self.understand(now)?;
         Ok(got)
     }
 
-    /// After the frames, so that every layout they use is known: definitions are written first.
-    fn learn(&mut self) -> Result<(), ReadError> {
-        let tail = self.reader.dictionary()?;
+    /// Whether frames wait here whose definitions could not be read: they are no frames of an unknown layout.
+    pub(super) fn is_held(&self) -> bool {
+        self.unknown
+    }
+
+    /// Look up the definitions that the frames read so far need.
+    fn understand(&mut self, now: Instant) -> Result<(), ReadError> {
+        if self.unknown {
+            self.learn(now)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// After the frames, so that every layout they use is known: definitions are written first. A dictionary that
+    /// stays unreadable is given up in the end, and what needs it is recorded as undefined.
+    fn learn(&mut self, now: Instant) -> Result<(), ReadError> {
+        let tail = match self.reader.dictionary() {
+            Ok(tail) => tail,
+            Err(error) => {
+                let since = *self.unread.get_or_insert(now);
+                let given_up = now.saturating_duration_since(since) >= LEARN_PATIENCE;
+                self.unknown &= !given_up;
+                return if given_up { Ok(()) } else { Err(error) };
+            }
+        };
+        (self.unknown, self.unread) = (false, None);
         let next = |ids: Option<u32>, known: u32| ids.map_or(known, |id| known.max(id + 1));
         self.keys = next(tail.keys.iter().map(|(id, _)| id.0).max(), self.keys);
         self.layouts = next(tail.layouts.iter().map(|(id, _)| id.0).max(), self.layouts);
@@ -219,7 +249,7 @@ impl Tailed {
         if (!now && self.reader.life() == Life::Alive) || !self.reader.drained()? {
             return Ok(false);
         }
-        self.learn()?;
+        self.learn(Instant::now())?;
         let stats = self.reader.stats();
         let counted = Reject::ALL
             .iter()
@@ -242,17 +272,12 @@ impl Tailed {
     }
 
     /// The commit is durable: tell the producer, forget what waited.
-    pub(super) fn acknowledge(
-        &mut self,
-        marks: &[(u8, u64)],
-        now: Instant,
-    ) -> Result<(), ReadError> {
+    pub(super) fn acknowledge(&mut self, marks: &[(u8, u64)]) -> Result<(), ReadError> {
         for (lane, mark) in marks {
             self.reader.acknowledge(LaneId(*lane), Lsn(*mark))?;
         }
         self.reader.control().set_durable_points(self.source.points);
         (self.points, self.bytes, self.urgent, self.oldest_ns) = (0, 0, false, None);
-        self.safe_at = now;
         Ok(())
     }
 

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use tm_spool::{Life, ProducerReader, Sleeper};
 
 use super::IngestOptions;
+use super::exposed::SYNC_AFTER;
 use super::pace::{Backoff, Every, Rate, Trouble};
 use super::shared::{IngestStatus, Shared};
 use super::tailed::Tailed;
 use crate::store::{Store, StoreError};
 
+mod aside;
 mod clock;
 mod commit;
 mod discover;
@@ -56,6 +58,8 @@ pub(crate) struct Worker {
     trouble: Trouble,
     /// An error that stays until the same thing works again. `None`: the database works.
     store_error: Option<String>,
+    /// How often statements met damage in a database that had opened as sound.
+    damages: u32,
     sleeper: Sleeper,
     backoff: Backoff,
     rate: Rate,
@@ -96,6 +100,7 @@ impl Worker {
             status: IngestStatus::default(),
             trouble: Trouble::default(),
             store_error: None,
+            damages: 0,
             sleeper: Sleeper::new(),
             backoff: Backoff::default(),
             rate: Rate::new(now),
@@ -109,7 +114,7 @@ impl Worker {
             life: Every::new(LIFE_EVERY),
             tell: Every::new(STATUS_EVERY),
             place: Every::new(PLACE_EVERY),
-            sync_parked: Every::new(commit::SYNC_AFTER),
+            sync_parked: Every::new(SYNC_AFTER),
             told: HashSet::new(),
             seen: 0,
         };

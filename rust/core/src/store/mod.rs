@@ -28,12 +28,11 @@ use rusqlite::Connection;
 pub use cell::Cell;
 pub use columns::ColumnError;
 pub use error::StoreError;
-pub use notes::StoredAlert;
 pub use open::DATABASE_NAME;
 pub use read::*;
 
 use keys::KeyTable;
-pub(crate) use source::{End, Gap, Source};
+pub(crate) use source::{End, Gap, Pending, Source};
 pub(crate) use write::{ClockSample, CommitOptions};
 
 /// The version of the bundled SQLite.
@@ -55,10 +54,27 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Open the database at `path`, make it if there is none, and seal what an earlier writer left open.
+    /// Open the database at `path`, make it if there is none, and seal what an earlier writer left open. A damaged
+    /// one is moved aside and a new one made.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let opened = open::open(path)?;
-        let keys = KeyTable::load(&opened.conn)?;
+        match Self::open_as_it_is(path) {
+            Err(error) if error.is_damage() => Self::open_anew(path),
+            other => other,
+        }
+    }
+
+    /// Move the database aside, whatever it looks like, and make a new one.
+    pub(crate) fn open_anew(path: &Path) -> Result<Self, StoreError> {
+        let aside = open::move_aside(path)?;
+        let mut store = Self::open_as_it_is(path)?;
+        store.record_event("database_damaged", &aside.display().to_string())?;
+        store.quarantined = Some(aside);
+        Ok(store)
+    }
+
+    fn open_as_it_is(path: &Path) -> Result<Self, StoreError> {
+        let conn = open::open(path)?;
+        let keys = KeyTable::load(&conn)?;
         let file = |source| StoreError::File {
             action: "cannot see",
             path: path.into(),
@@ -66,16 +82,13 @@ impl Store {
         };
         let metadata = std::fs::metadata(path).map_err(file)?;
         let mut store = Self {
-            conn: opened.conn,
+            conn,
             keys,
             path: path.to_path_buf(),
             identity: (metadata.dev(), metadata.ino()),
-            quarantined: opened.quarantined,
+            quarantined: None,
         };
         store.seal_orphans()?;
-        if let Some(aside) = store.quarantined.clone() {
-            store.record_event("database_damaged", &aside.display().to_string())?;
-        }
         Ok(store)
     }
 
@@ -100,4 +113,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,29 +9,6 @@ use super::scan::Row;
 use super::source::ProducerRow;
 use super::write::Committed;
 
-/// An alert the user sent with `tm.alert()`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredAlert {
-    /// Its number in the database.
-    pub id: i64,
-    /// The attempt it belongs to.
-    pub attempt: u32,
-    /// The rank that sent it.
-    pub rank: u32,
-    /// The step at which it was sent.
-    pub step: i64,
-    /// Wall clock.
-    pub time_ns: i64,
-    /// INFO, WARN or ERROR.
-    pub level: String,
-    /// One line.
-    pub title: String,
-    /// The rest; may be empty.
-    pub text: String,
-    /// The same title is not told again for this long.
-    pub wait_duration_secs: f64,
-}
-
 /// Store one frame that is not points.
 pub(crate) fn record(
     conn: &Connection,
@@ -42,7 +19,7 @@ pub(crate) fn record(
     let json = String::from_utf8_lossy(row.frame.blob());
     let parsed: Json = serde_json::from_str(&json).unwrap_or(Json::Null);
     match row.frame.kind {
-        Kind::Alert => alert(conn, producer, row, &parsed, committed),
+        Kind::Alert => alert(conn, producer, row, &parsed),
         Kind::Control => control(conn, producer, row, &json, &parsed, committed),
         Kind::Gap => rejected(conn, producer, row, &json, &parsed),
         Kind::Event => event(
@@ -59,40 +36,27 @@ pub(crate) fn record(
     }
 }
 
+/// An alert the user sent with `tm.alert()`.
 fn alert(
     conn: &Connection,
     producer: &ProducerRow,
     row: &Row<'_>,
     parsed: &Json,
-    committed: &mut Committed,
 ) -> Result<(), StoreError> {
-    let text = |field: &str| parsed[field].as_str().unwrap_or_default().to_owned();
-    let mut alert = StoredAlert {
-        id: 0,
-        attempt: producer.attempt,
-        rank: producer.rank,
-        step: row.frame.step.0,
-        time_ns: row.frame.boottime_ns + producer.wall_offset_ns,
-        level: parsed["level"].as_str().unwrap_or("WARN").to_owned(),
-        title: text("title"),
-        text: text("text"),
-        wait_duration_secs: parsed["wait_duration"].as_f64().unwrap_or(60.0),
-    };
+    let text = |field: &str| parsed[field].as_str().unwrap_or_default();
     let mut insert = conn.prepare_cached(
         "INSERT INTO alerts(producer, step, time_ns, level, title, text, wait_duration)
          VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     insert.execute(params![
         producer.id,
-        alert.step,
-        alert.time_ns,
-        alert.level,
-        alert.title,
-        alert.text,
-        alert.wait_duration_secs
+        row.frame.step.0,
+        row.frame.boottime_ns + producer.wall_offset_ns,
+        parsed["level"].as_str().unwrap_or("WARN"),
+        text("title"),
+        text("text"),
+        parsed["wait_duration"].as_f64().unwrap_or(60.0),
     ])?;
-    alert.id = conn.last_insert_rowid();
-    committed.alerts.push(alert);
     Ok(())
 }
 

@@ -30,32 +30,8 @@ const FULL_CHECK_BYTES: i64 = 512 * 1024 * 1024;
 /// Each prepared statement is compiled once.
 const STATEMENT_CACHE: usize = 64;
 
-/// An open writing connection, and where the damaged file before it went.
-pub(crate) struct Opened {
-    pub conn: Connection,
-    /// `None`: the database was sound, or new.
-    pub quarantined: Option<PathBuf>,
-}
-
-/// Open the database of a run for writing. A damaged one is moved aside and a new one made.
-pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
-    match open_sound(path) {
-        Ok(conn) => Ok(Opened {
-            conn,
-            quarantined: None,
-        }),
-        Err(error) if error.is_damage() => {
-            let aside = move_aside(path)?;
-            Ok(Opened {
-                conn: open_sound(path)?,
-                quarantined: Some(aside),
-            })
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn open_sound(path: &Path) -> Result<Connection, StoreError> {
+/// Open the database of a run for writing, or make it.
+pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     create_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -151,7 +127,7 @@ fn quick_check(conn: &Connection) -> Result<(), StoreError> {
 }
 
 /// Rename the database and its companions; the next open makes a new one.
-fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
+pub(crate) fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let stamp = clock::wall_ns() / 1_000_000;
     let aside = with_suffix(path, &format!(".damaged-{stamp}"));
     for companion in ["", "-wal", "-shm"] {

@@ -175,6 +175,16 @@ fn load_marks(conn: &Connection, producer: i64) -> Result<HashMap<u8, u64>, Stor
 }
 
 impl Store {
+    /// A gap of nobody we know, of unknown size. The same one is stored once.
+    pub(crate) fn record_gap(&self, reason: &str, detail: &str) -> Result<(), StoreError> {
+        self.conn.execute(
+            "INSERT INTO gaps(reason, noticed_ns, detail) SELECT ?1, ?2, ?3
+             WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE reason = ?1 AND detail = ?3)",
+            params![reason, clock::wall_ns(), detail],
+        )?;
+        Ok(())
+    }
+
     /// A row for something that happened to us, not to a producer.
     pub(crate) fn record_event(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
         self.conn.execute(

@@ -1,5 +1,7 @@
 //! Tests of the store with frames of a real producer.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use tm_spool::{Flags, LaneId, Lsn, Producer, ProducerOptions, ProducerReader, Step};
@@ -24,6 +26,23 @@ fn producer(run: &Path) -> Producer {
         force_mode: None,
     })
     .unwrap()
+}
+
+/// Overwrite the first page of a table, in a file made so large (without taking space) that it is not checked whole
+/// when it is opened.
+pub(crate) fn damage_in_a_large_file(path: &Path, table: &str) {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+    let page: u32 = conn.query_row(sql, [table], |row| row.get(0)).unwrap();
+    drop(conn);
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    let (page_bytes, bytes) = (2048, 600 << 20);
+    file.set_len(bytes).unwrap();
+    let pages = u32::try_from(bytes / page_bytes).unwrap();
+    file.write_all_at(&pages.to_be_bytes(), 28).unwrap();
+    let garbage = vec![0x5a; page_bytes as usize];
+    file.write_all_at(&garbage, u64::from(page - 1) * page_bytes)
+        .unwrap();
 }
 
 /// What a reader finds, as pending work of a source.
@@ -75,4 +94,27 @@ fn definitions_of_a_commit_that_failed_are_written_by_the_next() {
         "metrics() knows what an earlier writer left in fresh"
     );
     assert_eq!(LaneId(0), reader.lanes()[0]);
+}
+
+#[test]
+fn damage_that_shows_only_when_old_frames_are_sealed_is_moved_aside() {
+    let run = tempfile::tempdir().unwrap();
+    let producer = producer(run.path());
+    let layout = producer.layout(&[producer.key(b"loss").unwrap()]).unwrap();
+    producer
+        .append_points(Flags(0), Step(7), layout, &[0.5f64.to_bits()])
+        .unwrap();
+    let mut reader = ProducerReader::open(producer.dir()).unwrap();
+    let database = run.path().join(DATABASE_NAME);
+    let mut store = Store::open(&database).unwrap();
+    let mut source = store.register(reader.info()).unwrap();
+    pend(&mut reader, &mut source);
+    store
+        .commit(&mut [&mut source], &CommitOptions::default())
+        .unwrap();
+    store.close().unwrap();
+    damage_in_a_large_file(&database, "cols");
+    let store = Store::open(&database).unwrap();
+    assert!(store.quarantined.is_some_and(|aside| aside.exists()));
+    assert!(Store::open(&database).unwrap().quarantined.is_none());
 }

@@ -9,7 +9,7 @@ use super::firsts::Firsts;
 use super::groups::{GroupWriter, seal_frames};
 use super::keys::KeyTable;
 use super::latest::Latest;
-use super::notes::{self, StoredAlert};
+use super::notes;
 use super::scan::Scan;
 use super::source::{Dictionary, FreshTally, Source};
 use super::{Store, rows};
@@ -39,7 +39,6 @@ pub(crate) struct CommitOptions {
 /// What became durable, for those who wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Committed {
-    pub alerts: Vec<StoredAlert>,
     pub configs: Vec<(u32, String)>,
     pub points: u64,
     pub frames: u64,

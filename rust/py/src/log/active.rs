@@ -298,17 +298,19 @@ impl Active {
 
     /// Tries again to write a config frame that the spool had no room for.
     pub fn say_again(&self) {
-        let Ok(mut unsaid) = self.unsaid.try_lock() else {
-            return;
-        };
-        let written = unsaid.as_ref().is_some_and(|json| {
-            let (kind, flags) = (Kind::Control, Flags(0));
-            self.producer
-                .append_blob(kind, flags, Step(-1), json)
-                .is_ok()
-        });
-        if written {
-            *unsaid = None;
+        let taken = self
+            .unsaid
+            .try_lock()
+            .ok()
+            .and_then(|mut unsaid| unsaid.take());
+        let Some(json) = taken else { return };
+        let (kind, flags) = (Kind::Control, Flags(0));
+        let written = self.producer.append_blob(kind, flags, Step(-1), &json);
+        // Whatever else it says, it will say again: too large stays too large.
+        if matches!(written, Err(Reject::NoSpace | Reject::LanesBusy))
+            && let Ok(mut unsaid) = self.unsaid.lock()
+        {
+            unsaid.get_or_insert(json);
         }
     }
 

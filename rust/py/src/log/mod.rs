@@ -20,6 +20,7 @@ mod layouts;
 mod names;
 mod object;
 pub mod respawn;
+mod section;
 pub mod slow;
 pub mod spawn;
 mod step;

@@ -1,12 +1,11 @@
 //! Committing, acknowledging, and what to do when the database says no.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{COMMIT_POINTS, PENDING_BYTES, Tailed, Worker};
-use crate::store::{CommitOptions, DATABASE_NAME, Source, Store, StoreError};
+use crate::store::{CommitOptions, DATABASE_NAME, Pending, Source, Store, StoreError};
 
-/// Unacknowledged for so long: put the lanes themselves on the disk.
-pub(super) const SYNC_AFTER: Duration = Duration::from_millis(400);
 /// A sync that takes longer suspends the promise for power loss.
 const SYNC_SLOW: Duration = Duration::from_millis(500);
 
@@ -21,13 +20,17 @@ impl Worker {
                 tailed.source.pending.seal = true;
             }
         }
-        let waits = self.tailed.iter().any(|t| !t.source.pending.is_empty());
+        let waits = |t: &Tailed| !t.is_held() && !t.source.pending.is_empty();
+        let waits = self.tailed.iter().any(waits);
         let rested = now.duration_since(self.committed_at) >= self.options.commit_interval;
         let flush =
             self.latest.is_past(now) && self.tailed.iter().any(|t| !t.source.latest.is_empty());
         (waits && (rested || self.cannot_wait()))
             || (rested && flush)
-            || self.tailed.iter().any(|t| t.source.pending.seal)
+            || self
+                .tailed
+                .iter()
+                .any(|t| !t.is_held() && t.source.pending.seal)
     }
 
     /// Whether what waits is too much, or somebody waits for it.
@@ -44,6 +47,26 @@ impl Worker {
     }
 
     pub(super) fn commit(&mut self, now: Instant) {
+        let held = self.hold_back();
+        self.commit_pending(now);
+        for (dir, pending) in held {
+            if let Some(tailed) = self.tailed.iter_mut().find(|t| t.reader.dir() == dir) {
+                tailed.source.pending = pending;
+            }
+        }
+    }
+
+    /// Take away what cannot be understood yet, so that the commit does not store it as undefined.
+    fn hold_back(&mut self) -> Vec<(PathBuf, Pending)> {
+        let held = self.tailed.iter_mut().filter(|t| t.is_held());
+        held.map(|t| {
+            let pending = std::mem::take(&mut t.source.pending);
+            (t.reader.dir().to_path_buf(), pending)
+        })
+        .collect()
+    }
+
+    fn commit_pending(&mut self, now: Instant) {
         let Some(store) = &mut self.store else { return };
         let options = CommitOptions {
             flush_latest: self.latest.is_due(now) || self.shared.deadline().is_some(),
@@ -77,7 +100,7 @@ impl Worker {
                 self.status.durable_points += committed.points;
                 self.told
                     .extend(committed.configs.iter().map(|(attempt, _)| *attempt));
-                self.shared.add(committed.configs, committed.alerts);
+                self.shared.add_configs(committed.configs);
                 self.acknowledge(&marks, &ended);
             }
             Err(error) => {
@@ -88,11 +111,13 @@ impl Worker {
     }
 
     fn acknowledge(&mut self, marks: &[Vec<(u8, u64)>], ended: &[bool]) {
-        let now = Instant::now();
         let mut gaps = 0;
         for (tailed, marks) in self.tailed.iter_mut().zip(marks) {
+            if tailed.is_held() {
+                continue;
+            }
             gaps += std::mem::take(&mut tailed.gaps);
-            if let Err(error) = tailed.acknowledge(marks, now) {
+            if let Err(error) = tailed.acknowledge(marks) {
                 self.trouble.note(error.to_string());
             }
         }
@@ -125,6 +150,7 @@ impl Worker {
     pub(super) fn store_failed(&mut self, error: &StoreError) {
         self.store_error = Some(error.to_string());
         self.backoff.failed(Instant::now());
+        self.damages += u32::from(error.is_damage());
         if error.needs_reopen() {
             self.store = None;
             let readers = std::mem::take(&mut self.tailed)
@@ -138,7 +164,15 @@ impl Worker {
         if self.backoff.is_waiting(now) {
             return;
         }
-        match Store::open(&self.run_dir.join(DATABASE_NAME)) {
+        let path = self.run_dir.join(DATABASE_NAME);
+        // A large file is not checked whole when it is opened, so the same page would be met for ever.
+        let opened = if self.damages > 1 {
+            self.damages = 0;
+            Store::open_anew(&path)
+        } else {
+            Store::open(&path)
+        };
+        match opened {
             Ok(store) => {
                 self.adopt(store);
                 // A commit that failed may have left pages that are only in memory: write them again.
@@ -170,7 +204,7 @@ impl Worker {
         let new = known
             .into_iter()
             .filter(|(attempt, _)| self.told.insert(*attempt));
-        self.shared.add(new.collect(), Vec::new());
+        self.shared.add_configs(new.collect());
         self.store = Some(store);
     }
 
@@ -191,23 +225,23 @@ impl Worker {
     /// While commits fail or are slow, the lanes are the only copy: put them on the disk.
     pub(super) fn sync_late(&mut self, now: Instant) {
         for tailed in &mut self.tailed {
-            if tailed.backlog_bytes() == 0 {
-                tailed.safe_at = now;
-            } else if now.duration_since(tailed.safe_at) >= SYNC_AFTER {
-                tailed.safe_at = now;
-                match tailed.reader.sync_data() {
-                    Ok(took) => {
-                        tailed.reader.control().set_sync_slow(took > SYNC_SLOW);
-                        if took > SYNC_SLOW {
-                            let ms = took.as_millis();
-                            self.trouble.note(format!(
-                                "putting the lanes on the disk took {ms} ms: until that is faster, a power \
-                                 cut may cost more than the last second"
-                            ));
-                        }
+            if !tailed.exposed.look(now, tailed.reader.progress()) {
+                continue;
+            }
+            let began = Instant::now();
+            match tailed.reader.sync_data() {
+                Ok(took) => {
+                    tailed.exposed.synced(began);
+                    tailed.reader.control().set_sync_slow(took > SYNC_SLOW);
+                    if took > SYNC_SLOW {
+                        let ms = took.as_millis();
+                        self.trouble.note(format!(
+                            "putting the lanes on the disk took {ms} ms: until that is faster, a power \
+                             cut may cost more than the last second"
+                        ));
                     }
-                    Err(error) => self.trouble.note(format!("cannot sync lanes: {error}")),
                 }
+                Err(error) => self.trouble.note(format!("cannot sync lanes: {error}")),
             }
         }
         if !self.parked.is_empty() && self.sync_parked.is_due(now) {

@@ -50,8 +50,13 @@ impl Worker {
     fn open(&mut self, dir: PathBuf) -> Option<ProducerReader> {
         match ProducerReader::open(&dir) {
             Ok(reader) => Some(reader),
-            // Deleted between the listing and now, or not whole yet: the next look will tell.
-            Err(OpenError::Io { .. }) if !dir.is_dir() => None,
+            // Deleted between the listing and now: the next look will tell.
+            Err(_) if !dir.is_dir() => None,
+            // A producer's directory gets its name when it is whole.
+            Err(OpenError::NotMeta { .. }) => {
+                self.set_aside(&dir);
+                None
+            }
             Err(error) => {
                 let known = matches!(error, OpenError::Io { .. } | OpenError::Taken { .. });
                 if self.refused.insert(dir) || known {

@@ -1,0 +1,205 @@
+//! Putting a producer's files on the disk from outside the trainer: which of them need it, and in what order.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::chain::all_chain_files;
+use crate::dict::DictReader;
+use crate::files::Dir;
+use crate::lanefile::{chain_name, ring_name};
+use crate::tail::Tail;
+use crate::types::LaneId;
+
+/// Syncs one file, by its name: `fdatasync` but for tests.
+pub(crate) type Sync<'a> = dyn FnMut(&str, &File) -> io::Result<()> + 'a;
+
+/// What was synced before.
+#[derive(Debug, Default)]
+pub(crate) struct Synced {
+    /// The directories that lead here.
+    above: bool,
+    /// Files of lanes whose names are on the disk.
+    names: HashSet<String>,
+    /// Chain files, by lane and first LSN, that were synced after their writer had left them: they change no more.
+    settled: HashSet<(LaneId, u64)>,
+}
+
+impl Synced {
+    /// Sync what may have changed: the dictionary first, for a frame without its layout says nothing.
+    pub(crate) fn run<'t>(
+        &mut self,
+        dir: &Dir,
+        path: &Path,
+        dict: &DictReader,
+        tails: impl Iterator<Item = &'t Tail>,
+        sync: &mut Sync<'_>,
+    ) -> io::Result<()> {
+        if !self.above {
+            for parent in path.ancestors().skip(1).take(3) {
+                Dir::open(parent)?.sync()?;
+            }
+            self.above = true;
+        }
+        sync("dict", dict.file())?;
+        let chains = all_chain_files(path);
+        self.settled.retain(|known| chains.contains(known));
+        let mut names = HashSet::new();
+        for tail in tails {
+            let firsts = chains.iter().filter(|(lane, _)| *lane == tail.lane);
+            let firsts: Vec<u64> = firsts.map(|(_, first)| *first).collect();
+            self.chain(dir, tail, &firsts, &mut names, sync)?;
+            let name = ring_name(tail.lane);
+            sync(&name, tail.file())?;
+            names.insert(name);
+        }
+        // A file that a power cut leaves without its name is gone. Files that left take their names along.
+        if !names.is_subset(&self.names) {
+            dir.sync()?;
+        }
+        self.names = names;
+        Ok(())
+    }
+
+    /// The chain files of a lane, also those that a slow reader has not come to yet.
+    fn chain(
+        &mut self,
+        dir: &Dir,
+        tail: &Tail,
+        firsts: &[u64],
+        names: &mut HashSet<String>,
+        sync: &mut Sync<'_>,
+    ) -> io::Result<()> {
+        // The writer counts a frame after it has left the file before: past the next file's start means left.
+        let written = tail.written();
+        for (i, first) in firsts.iter().enumerate() {
+            let name = chain_name(tail.lane, *first);
+            let place = (tail.lane, *first);
+            if !self.settled.contains(&place) {
+                let is_left = firsts.get(i + 1).is_some_and(|next| written > *next);
+                match dir.open_file(&name) {
+                    Ok(file) => sync(&name, &file)?,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
+                if is_left {
+                    self.settled.insert(place);
+                }
+            }
+            names.insert(name);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use crate::{
+        Flags, LayoutId, Lsn, Mode, Producer, ProducerOptions, ProducerReader, Step, frames,
+    };
+
+    fn producer(run_dir: &Path) -> Producer {
+        Producer::create(ProducerOptions {
+            run_dir: run_dir.to_path_buf(),
+            job_key: "sync".into(),
+            rank: 0,
+            local_rank: 0,
+            world: 1,
+            local_world: 1,
+            node_limit_bytes: 1 << 30,
+            parent: None,
+            lane_bytes: 64 << 10,
+            force_mode: Some(Mode::Mmap),
+        })
+        .unwrap()
+    }
+
+    /// Log until there are so many chain files.
+    fn fill(producer: &Producer, layout: LayoutId, files: usize) {
+        while lanes(producer.dir()).len() < files + 1 {
+            for _ in 0..100 {
+                producer
+                    .append_points(Flags(0), Step(1), layout, &[7; 64])
+                    .unwrap();
+            }
+        }
+    }
+
+    fn lanes(dir: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(dir).unwrap();
+        let names = names.map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with("lane")).collect();
+        names.sort();
+        names
+    }
+
+    fn sync(reader: &mut ProducerReader) -> BTreeMap<String, usize> {
+        let mut order = Vec::new();
+        reader
+            .sync_with(&mut |name, _| {
+                order.push(name.to_owned());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(order[0], "dict");
+        let mut counts = BTreeMap::new();
+        for name in order {
+            *counts.entry(name).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn files_ahead_of_a_slow_reader_are_synced_until_their_writer_has_left_them() {
+        let run = tempfile::tempdir().unwrap();
+        let producer = producer(run.path());
+        let layout = producer.layout(&[producer.key(b"x").unwrap()]).unwrap();
+        let mut reader = ProducerReader::open(producer.dir()).unwrap();
+        let lane = reader.lanes()[0];
+        reader.set_mark(lane, Lsn(0)).unwrap();
+        fill(&producer, layout, 4);
+        let files = lanes(producer.dir());
+        let first = sync(&mut reader);
+        // Once each, all of them, though the reader stands at the start of the ring.
+        let want = files.iter().map(|name| (name.clone(), 1));
+        assert_eq!(first, want.chain([("dict".to_owned(), 1)]).collect());
+        // The last one still changes; those before it do not.
+        let second = sync(&mut reader);
+        let want = ["dict", "lane0", files[4].as_str()];
+        assert_eq!(second.keys().collect::<Vec<_>>(), want);
+        // It was left meanwhile, and has a mark that was not on the disk.
+        fill(&producer, layout, 5);
+        let third = sync(&mut reader);
+        let newest = lanes(producer.dir());
+        let want = ["dict", "lane0", files[4].as_str(), newest[5].as_str()];
+        assert_eq!(third.keys().collect::<Vec<_>>(), want);
+        let fourth = sync(&mut reader);
+        let want = ["dict", "lane0", newest[5].as_str()];
+        assert_eq!(fourth.keys().collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn what_failed_to_be_synced_is_synced_again() {
+        let run = tempfile::tempdir().unwrap();
+        let producer = producer(run.path());
+        let layout = producer.layout(&[producer.key(b"x").unwrap()]).unwrap();
+        let mut reader = ProducerReader::open(producer.dir()).unwrap();
+        let lane = reader.lanes()[0];
+        reader.set_mark(lane, Lsn(0)).unwrap();
+        fill(&producer, layout, 3);
+        let failing = reader.sync_with(&mut |name, _| match name.starts_with("lane0.") {
+            true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
+            false => Ok(()),
+        });
+        assert!(failing.is_err());
+        let mut want = lanes(producer.dir());
+        want.insert(0, "dict".into());
+        assert_eq!(sync(&mut reader).into_keys().collect::<Vec<_>>(), want);
+        let batch = reader.read(lane, 1 << 20).unwrap().batch.unwrap();
+        assert!(frames(&batch.bytes, batch.first).count() > 0);
+    }
+}
