@@ -2,6 +2,8 @@
 //!
 //! `BOLERO_RANDOM_ITERATIONS=1000000 cargo test -p training-monitor-core fuzz` is the long form.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::alloc::System;
 
 use bolero::{TypeGenerator, check};
