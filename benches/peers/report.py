@@ -20,8 +20,8 @@ def tables(outcomes: Mapping[str, Outcome], empty_steps_ms: Sequence[float]) -> 
     measured = {name: it for name, it in outcomes.items() if isinstance(it, Measured)}
     rows = Rows(measured, empty_steps_ms)
     print(
-        "Calls of ten floats at full speed. *A call* is a plain loop less that of the empty "
-        "adapter;\nsingle calls include two clock reads.\n"
+        "Calls of ten floats at full speed. *A call* is the median of chunks of 50 in a "
+        "plain loop,\nless that of the empty adapter; single calls include two clock reads.\n"
     )
     rows.print({
         "a call, us": rows.call_us,
@@ -33,7 +33,10 @@ def tables(outcomes: Mapping[str, Outcome], empty_steps_ms: Sequence[float]) -> 
         "p99.9, us": lambda it: value(it, "latency", "p999_us"),
         "longest, us": lambda it: value(it, "latency", "max_us"),
     })  # fmt: skip
-    print("From the first call to closed and fsynced; files at the end less those at the start.\n")
+    print(
+        "From the first call to closed and fsynced, which for ours means durable in the database;\n"
+        "files at the end less those at the start. *close* brings home what the loop left behind.\n"
+    )
     rows.print({
         "k points/s": rows.k_points_per_sec,
         f"x {adapters.OURS}": lambda it: rows.ratio(it, rows.k_points_per_sec, adapters.OURS),
