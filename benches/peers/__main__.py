@@ -7,7 +7,7 @@ import sys
 
 import page
 from peers import adapters
-from peers.environments import Missing, Ready, environment
+from peers.environments import Missing, Ready, environments
 from peers.plan import Plan
 from peers.report import Outcome, tables
 from peers.rounds import Rounds, say
@@ -34,10 +34,7 @@ def main() -> None:
     with page.scratch() as directory:
         plan = Plan.tiny() if args.tiny else Plan(work=one_millisecond())
         adopt_orphans()
-        ready = {
-            name: environment(name, adapters.adapter(name), install=not args.no_install)
-            for name in names
-        }
+        ready = environments(names, install=not args.no_install)
         rounds = Rounds(directory, plan, directory / "floor.so")
         try:
             page.compile_floor(directory)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from peers import adapters
 from peers.adapter import Adapter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -14,6 +16,8 @@ CACHE = REPOSITORY / ".tools" / "peers"
 INSTALL_SECS = 900
 # Without a network pip shall say so soon: the other trackers wait.
 PATIENCE = ["--retries", "1", "--timeout", "20"]
+CONNECTION = "connection broken by"  # as pip words its retries
+NO_NETWORK = "cannot be installed: no network, the package index does not answer"
 VERSIONS = """
 import importlib.metadata, sys
 print(*(f"{name} {importlib.metadata.version(name)}" for name in sys.argv[1:]), sep=", ")
@@ -44,6 +48,16 @@ class Missing:
     reason: str
 
 
+def environments(names: Sequence[str], *, install: bool) -> dict[str, Ready | Missing]:
+    """Return the environment of each tracker; without a network pip is asked once only."""
+    found: dict[str, Ready | Missing] = {}
+    for name in names:
+        found[name] = environment(name, adapters.adapter(name), install=install)
+        if found[name] == Missing(NO_NETWORK):
+            install = False
+    return found
+
+
 def environment(name: str, tracker: Adapter, *, install: bool = True) -> Ready | Missing:
     """Return the environment of a tracker, after making it where there is none.
 
@@ -59,7 +73,7 @@ def environment(name: str, tracker: Adapter, *, install: bool = True) -> Ready |
         wanted, marker = "\n".join(tracker.requirements), directory / ".ready"
         if not marker.exists() or marker.read_text() != wanted:
             if not install:
-                return Missing("not installed, and installing was not allowed")
+                return Missing("not installed, and pip was not asked")
             if reason := installed(directory, tracker.requirements):
                 return Missing(reason)
             marker.write_text(wanted)
@@ -81,7 +95,8 @@ def installed(directory: Path, requirements: tuple[str, ...]) -> str:
             check=True, capture_output=True, text=True, timeout=INSTALL_SECS,
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
-        return f"cannot be installed: {last_line(error.stderr)}"
+        unreachable = CONNECTION in error.stderr
+        return NO_NETWORK if unreachable else f"cannot be installed: {last_line(error.stderr)}"
     except subprocess.TimeoutExpired:
         return f"cannot be installed: pip took more than {INSTALL_SECS} s"
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import page
 from peers import adapters
@@ -19,25 +20,40 @@ def tables(outcomes: Mapping[str, Outcome], empty_steps_ms: Sequence[float]) -> 
     """Print the tables, then what could not be measured and why."""
     measured = {name: it for name, it in outcomes.items() if isinstance(it, Measured)}
     rows = Rows(measured, empty_steps_ms)
+    calls(rows)
+    sustained(rows)
+    beside_a_training(rows)
+    page.table(["tracker", "version", "what was measured"], list(described(outcomes)))
+    problems = list(not_measured(outcomes))
+    if problems:
+        page.table(["not measured", "scenario", "why"], problems)
+
+
+def calls(rows: Rows) -> None:
+    """Print what a call costs."""
     print(
-        "Calls of ten floats at full speed. *A call* is a plain loop less that of the empty "
-        "adapter;\nsingle calls include two clock reads.\n"
+        "Calls of ten floats at full speed. *A call* is the median of chunks of 50 in a "
+        "plain loop,\nless that of the empty adapter; single calls include two clock reads.\n"
     )
     rows.print({
         "a call, us": rows.call_us,
-        f"x {adapters.OURS}": lambda it: rows.ratio(it, rows.call_us, adapters.OURS),
-        f"x {adapters.PLAIN}": lambda it: rows.ratio(it, rows.call_us, adapters.PLAIN),
-        "x F": lambda it: rows.ratio(it, rows.call_us, adapters.FLOOR),
+        **rows.ratios(rows.call_us, adapters.OURS, adapters.PLAIN, adapters.FLOOR),
         "p50, us": lambda it: value(it, "latency", "p50_us"),
         "p99, us": lambda it: value(it, "latency", "p99_us"),
         "p99.9, us": lambda it: value(it, "latency", "p999_us"),
         "longest, us": lambda it: value(it, "latency", "max_us"),
     })  # fmt: skip
-    print("From the first call to closed and fsynced; files at the end less those at the start.\n")
+
+
+def sustained(rows: Rows) -> None:
+    """Print how fast and how large it gets to the disk."""
+    print(
+        "From the first call to closed and fsynced, which for ours means durable in the database;\n"
+        "files at the end less those at the start. *close* brings home what the loop left behind.\n"
+    )
     rows.print({
         "k points/s": rows.k_points_per_sec,
-        f"x {adapters.OURS}": lambda it: rows.ratio(it, rows.k_points_per_sec, adapters.OURS),
-        f"x {adapters.PLAIN}": lambda it: rows.ratio(it, rows.k_points_per_sec, adapters.PLAIN),
+        **rows.ratios(rows.k_points_per_sec, adapters.OURS, adapters.PLAIN),
         "points": lambda it: value(it, "speed", "points"),
         "of them readable": lambda it: value(it, "speed", "readable"),
         "bytes/point": rows.bytes_per_point,
@@ -45,24 +61,25 @@ def tables(outcomes: Mapping[str, Outcome], empty_steps_ms: Sequence[float]) -> 
         "init, ms": lambda it: value(it, "speed", "init_ms"),
         "close, ms": lambda it: value(it, "speed", "close_ms"),
     })  # fmt: skip
+
+
+def beside_a_training(rows: Rows) -> None:
+    """Print what a training of 1,000 steps a second notices, and what a kill takes from it."""
     print(
-        "Ten floats each millisecond. CPU: all processes of the tracker, start and end left out, "
-        "less the empty adapter.\nSlowdown: of a loop of 1 ms of work and one call, beside the "
-        f"empty adapter just before and after, whose own {len(empty_steps_ms)} measurements spread "
-        f"by {rows.noise_percent():.1f} %\n(standard deviation). Lost: points that cannot be read "
-        "back after a SIGKILL of the training process with its last call.\n"
+        "Ten floats each millisecond. CPU: all processes of the tracker, start left out, less the "
+        "empty adapter.\nSlowdown: of a loop of 1 ms of work and one call, beside the empty "
+        "adapter just before and after,\nwhose own "
+        f"{len(rows.empty_steps_ms)} measurements spread by {rows.noise_percent():.1f} % (standard "
+        "deviation). Lost: points that\ncannot be read back after a SIGKILL of the training "
+        "process with its last call.\n"
     )
     rows.print({
         "CPU, us/point": rows.cpu_us_per_point,
-        f"x {adapters.OURS}": lambda it: rows.ratio(it, rows.cpu_us_per_point, adapters.OURS),
+        **rows.ratios(rows.cpu_us_per_point, adapters.OURS, adapters.PLAIN),
         "slowdown, %": rows.slowdown_percent,
         "lost at full speed, %": lambda it: lost_percent(it, "killed"),
         "lost at 1,000/s, %": lambda it: lost_percent(it, "killed_paced"),
     })  # fmt: skip
-    page.table(["tracker", "version", "what was measured"], list(described(outcomes)))
-    problems = list(not_measured(outcomes))
-    if problems:
-        page.table(["not measured", "scenario", "why"], problems)
 
 
 class Rows:
@@ -118,6 +135,15 @@ class Rows:
         if len(self.empty_steps_ms) < 2:
             return float("nan")
         return statistics.stdev(self.empty_steps_ms) / statistics.fmean(self.empty_steps_ms) * 100
+
+    def ratios(self, cell: Cell, *others: str) -> dict[str, Cell]:
+        """Return a column of ratios to each of the others."""
+        return {
+            f"x {'F' if other == adapters.FLOOR else other}": partial(
+                self.ratio, cell=cell, to=other
+            )
+            for other in others
+        }
 
     def ratio(self, it: Measured, cell: Cell, to: str) -> object:
         """Return a cell over that of another tracker."""

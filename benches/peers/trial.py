@@ -9,6 +9,7 @@ import atexit
 import json
 import os
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from process_tree import services_cpu_secs
 from sample import KEYS, noisy_dicts
 from workload import work
 
-LOOK_AT_THE_CLOCK_CALLS = 50
+CHUNK_CALLS = 50
 PACE_SECS = 1e-3
 WARM_CALLS = 20
 
@@ -39,31 +40,38 @@ def speed(tracker: Adapter, directory: Path, plan: Plan) -> Result:
     opened = clock()
     before = sizes(directory)
     first = clock()
-    calls = full_speed(log, dicts, plan.speed_secs, plan.most_calls)
+    chunks = full_speed(log, dicts, plan.speed_secs, plan.most_calls)
     logged = clock()
     tracker.close()
     closed = clock()
     fsync_all(directory)
+    calls = len(chunks) * CHUNK_CALLS
     return {
         "import_ms": (loaded - began) * 1e3,
         "init_ms": (opened - loaded) * 1e3,
         "close_ms": (closed - logged) * 1e3,
         "points": calls * len(KEYS),
-        "call_ns": (logged - first) / calls * 1e9,
+        "call_ns": statistics.median(chunks) / CHUNK_CALLS * 1e9,
         "points_per_sec": calls * len(KEYS) / (clock() - first),
         "bytes_before": before,
     }
 
 
-def full_speed(log: Log, dicts: list[dict[str, float]], secs: float, most: int) -> int:
-    """Log for `secs`, `most` calls at most; return how many."""
-    first, deadline = 0, clock() + secs
-    while first < most and clock() < deadline:
+def full_speed(log: Log, dicts: list[dict[str, float]], secs: float, most: int) -> list[float]:
+    """Log for `secs`, `most` calls at most; return how long each chunk of calls took."""
+    chunks: list[float] = []
+    now = clock()
+    deadline = now + secs
+    for first in range(0, most, CHUNK_CALLS):
         at = first % len(dicts)
-        for step, metrics in enumerate(dicts[at : at + LOOK_AT_THE_CLOCK_CALLS], first):
+        chunk, began = dicts[at : at + CHUNK_CALLS], now
+        for step, metrics in enumerate(chunk, first):
             log(metrics, step)
-        first += LOOK_AT_THE_CLOCK_CALLS
-    return first
+        now = clock()
+        chunks.append(now - began)
+        if now > deadline:
+            break
+    return chunks
 
 
 def latency(tracker: Adapter, directory: Path, plan: Plan) -> Result:
@@ -77,7 +85,7 @@ def latency(tracker: Adapter, directory: Path, plan: Plan) -> Result:
         began = now()
         log(metrics, step)
         note(now() - began)
-        if not step % LOOK_AT_THE_CLOCK_CALLS and clock() > deadline:
+        if not step % CHUNK_CALLS and clock() > deadline:
             break
     tracker.close()
     times.sort()
@@ -163,7 +171,7 @@ def killed(tracker: Adapter, directory: Path, plan: Plan) -> NoReturn:
 
 def killed_paced(tracker: Adapter, directory: Path, plan: Plan) -> NoReturn:
     """Log 1,000 dicts a second and die with the last call."""
-    log, dicts = started(tracker, directory), noisy_dicts(plan.killed_calls)
+    log, dicts = started(tracker, directory), noisy_dicts(plan.killed_paced_calls)
     save(directory, "killed_paced", {"points": len(dicts) * len(KEYS)})
     at_pace(log, dicts, len(dicts), float("inf"))
     die()

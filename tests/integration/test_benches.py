@@ -61,5 +61,5 @@ def test_two_recorders_go_through_all_scenarios_and_only_one_loses_points() -> N
         calls, sustained, *_ = rows[name]
         assert float(calls[4].replace(",", "")) > 0
         assert sustained[3] == sustained[4] != "0"
-    assert rows["training_monitor"][2][3:5] == ["0", "0"]
-    assert all(float(cell) > 0 for cell in rows["jsonl"][2][3:5])
+    assert rows["training_monitor"][2][4:6] == ["0", "0"]
+    assert all(float(cell) > 0 for cell in rows["jsonl"][2][4:6])
