@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 
 from training_monitor import _core
-from training_monitor.errors import SettingError, shown
+from training_monitor.errors import SettingError, shown, told
 from training_monitor.texts import quoted
 
 TYPE_CHECKING = False
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from training_monitor.vitals import Health
 
-__all__ = ["Run", "activate", "active_run", "alert", "close", "finish", "told"]
+__all__ = ["Run", "activate", "active_run", "alert", "close", "finish"]
 
 _CLOSE_SECS = 5.0
 _LEVELS = ("INFO", "WARN", "ERROR")
@@ -230,14 +229,3 @@ def alert(title: str, text: str = "", level: str = "WARN", wait_duration: float 
         Whether the alert was recorded.
     """
     return _active is not None and _active.alert(title, text, level, wait_duration)
-
-
-def told(text: str, *, quiet: bool) -> None:
-    """Print one line for the user on stderr, if there is one and nobody asked for quiet."""
-    if quiet or sys.stderr is None:
-        return
-    try:
-        print(f"training_monitor: {text}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        # A closed or broken stderr is no reason to stop a training.
-        return
