@@ -48,12 +48,15 @@ __all__ = [
     "TrainingMonitorWarning",
     "UnknownSettingError",
     "closest",
+    "plain",
     "shown",
     "told",
     "warned",
 ]
 
 _SHOWN_CHARS = 80
+# Looked at for secrets; of a longer text the message shows the beginning only.
+_READ_CHARS = 4000
 
 
 class SettingError(TrainingMonitorError, ValueError):
@@ -85,8 +88,18 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception:  # noqa: BLE001 -- a broken __repr__ must not hide the error we report
         text = f"<{type(value).__name__}>"
-    text = redact(text)
+    text = plain(redact(text[:_READ_CHARS]))
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."
+
+
+def plain(text: str) -> str:
+    """Return `text` on one line, with what a terminal would obey written out as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
 
 
 def closest(word: str, words: list[str]) -> str | None:

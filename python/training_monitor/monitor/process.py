@@ -27,6 +27,7 @@ _TICK_SECS = 1.0
 _FIRST_TICK_SECS = 0.1
 _FIRST_SECS = 3.0
 _GRACE_SECS = 10.0
+_LONGEST_GRACE_SECS = 1e6
 _RETRY_SECS = 5.0
 # With nobody left to serve and nothing moving, what remains waits for `recover`.
 _STUCK_SECS = 600.0
@@ -66,6 +67,15 @@ def _producers_alive(run_dir: str) -> bool:
     return any(producer["life"] == "alive" for producer in _core.producers(run_dir))
 
 
+def _grace_secs() -> float:
+    """Return how long to wait for a new attempt; a text that is no number counts as not set."""
+    try:
+        secs = float(os.environ.get("TM_GRACE_SECS") or _GRACE_SECS)
+    except ValueError:
+        return _GRACE_SECS
+    return secs if 0.0 <= secs <= _LONGEST_GRACE_SECS else _GRACE_SECS
+
+
 class Monitor:
     """One monitor at work on one run, with its lock held by the caller."""
 
@@ -83,7 +93,7 @@ class Monitor:
         self._journal = journal
         self._wakeup = wakeup
         self._foreground = foreground
-        self._grace_secs = float(os.environ.get("TM_GRACE_SECS") or _GRACE_SECS)
+        self._grace_secs = _grace_secs()
         self._state = ""
         self._trouble: object = None
         self._poller_trouble: str | None = None
