@@ -192,7 +192,13 @@ impl Walk {
             if index > 0 {
                 self.out.extend(b", ");
             }
-            self.value(item)?;
+            let before = index.checked_sub(1).and_then(|before| items.get(before));
+            if self.redact && before.is_some_and(|flag| is_secret_after(flag, item)) {
+                redact::count(1);
+                text::string(&mut self.out, redact::MARK);
+            } else {
+                self.value(item)?;
+            }
         }
         self.out.push(b']');
         Ok(())
@@ -340,6 +346,14 @@ fn is_secret(name: &[u8], value: &Bound<'_, PyAny>) -> bool {
             bytes.is_some_and(|bytes| redact::looks_like_a_token(&bytes))
         }
     }
+}
+
+/// The word after `--name` in the words of a command line. A flag that has no value is followed by a flag.
+fn is_secret_after(flag: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> bool {
+    let text = |word: &Bound<'_, PyAny>| utf8(word.cast::<PyString>().ok()?).ok();
+    let is_flag = |word: &[u8]| word.starts_with(b"--") && !word.contains(&b'=');
+    text(flag).is_some_and(|flag| is_flag(&flag) && is_secret(&flag, value))
+        && !text(value).is_some_and(|value| value.starts_with(b"-"))
 }
 
 fn class_name(class: &Bound<'_, PyAny>) -> String {
