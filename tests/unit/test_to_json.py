@@ -116,7 +116,42 @@ def test_depth_and_size_are_bounded() -> None:
     wide: list[Any] = [1]
     for _ in range(20):
         wide = [wide, wide, wide, wide]
-    assert "<cut: too many values>" in _core.to_json(wide)
+    text = _core.to_json(wide)
+    assert "<cut: 3 more>" in text
+    assert len(text) < 2_000_000
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set])
+def test_more_values_than_a_config_may_hold_are_counted(kind: type) -> None:
+    found = through_json({"before": 1, "many": kind(range(1_000_000)), "after": 2})
+    assert found["before"] == 1
+    assert found["<cut>"] == "<cut: 1 more>", "what came after"
+    kept = [value for value in found["many"] if isinstance(value, int)]
+    assert 90_000 < len(kept) < 100_000
+    notes = [value for value in found["many"] if isinstance(value, str)]
+    assert notes == [f"<cut: {1_000_000 - len(kept)} more>"]
+
+
+def test_a_dict_with_too_many_names_is_cut() -> None:
+    found = through_json({str(number): number for number in range(300_000)})
+    assert found.popitem() == ("<cut>", f"<cut: {300_000 - len(found)} more>")
+    assert found == {str(number): number for number in range(len(found))}
+
+
+def test_long_texts_are_cut_and_hold_no_secret_at_the_cut() -> None:
+    secret = "sk-" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7"
+    for before in range(2**20 - 40, 2**20 + 1, 8):
+        found = through_json("x" * (before - 1) + " " + secret + " y" * 70_000)
+        assert len(found) < 2**20 + 100
+        assert found.endswith("… <cut: " + f"{before + len(secret) + 140_000} bytes in all>")
+        assert "sk-" not in found
+    assert len(through_json(["ü" * 70_000_000] * 3)[0]) < 2**20
+
+
+def test_many_long_texts_are_cut() -> None:
+    found = through_json(["x" * 500_000] * 100)
+    assert found[-1] == f"<cut: {100 - len(found) + 1} more>"
+    assert 8 <= len(found) < 20
 
 
 def test_ctrl_c_in_a_conversion_passes_through() -> None:
