@@ -115,7 +115,7 @@ def told(text: str, *, quiet: bool) -> None:
     if quiet or sys.stderr is None:
         return
     try:
-        print(f"training_monitor: {text}", file=sys.stderr, flush=True)
+        print(f"training_monitor: {plain(text)}", file=sys.stderr, flush=True)
     except Exception:  # noqa: BLE001 -- a closed or replaced stderr is no reason to stop a training
         return
 

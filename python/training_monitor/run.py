@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 
 from training_monitor import _core
@@ -115,11 +116,17 @@ class Run:
         outcome = _core.close_producer(_CLOSE_SECS)
         points_left = outcome["points_left"]
         if points_left and not outcome["durable"]:
+            how = f"the next start brings them home, or: {self._recovery()}"
             told(
-                f"{points_left:,} points are in the spool and not yet in the database; the next "
-                f"start brings them home, or: training-monitor recover {quoted(self.dir)}",
+                f"{points_left:,} points are in the spool and not yet in the database; {how}",
                 quiet=False,
             )
+
+    def _recovery(self) -> str:
+        """Return the command that brings home what is left."""
+        if os.path.isdir(os.path.join(self.dir, ".spool")):
+            return f"training-monitor recover {quoted(self.dir)}"
+        return f"training-monitor recover RUN, where RUN is what {quoted(self.dir)} is called now"
 
     finish = close
 

@@ -14,6 +14,7 @@ from training_monitor.errors import StoreError
 from training_monitor.monitor.lock import RunLock, holder
 from training_monitor.monitor.manifest import write_last_manifest
 from training_monitor.settings import TABLE
+from training_monitor.spawn import monitor_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ the run does the same by itself.
 """
 
 _POLL_SECS = 0.05
+# A monitor at work brings something home every second.
+_STUCK_SECS = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,23 +50,25 @@ def run(arguments: argparse.Namespace) -> int:
     deadline = time.monotonic() + arguments.timeout
     lock = RunLock.take(run_dir)
     monitor = None if lock else holder(run_dir)
-    error = None
+    error = moved = None
     if lock is None:
-        _wait_for_the_monitor(run_dir, deadline)
+        error = _wait_for_the_monitor(run_dir, deadline)
     else:
         try:
-            error = _drain(run_dir, deadline)
+            error, moved = _drain(run_dir, deadline)
         finally:
             lock.release()
     after = take_snapshot(run_dir)
     facts: dict[str, Any] = {
         "run": after.name,
         "dir": after.dir,
-        "recovered_points": after.points - points_before,
+        # What the damaged database held is not in the one that took its place.
+        "recovered_points": after.points - (0 if moved else points_before),
         "points": after.points,
         "backlog_bytes": after.backlog_bytes,
         "gaps": after.gaps,
         "monitor": monitor,
+        "moved_aside": moved,
         "error": error or after.error,
     }
     if arguments.json:
@@ -74,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if done else 1
 
 
-def _drain(run_dir: str, deadline: float) -> str | None:
-    """Take in everything there is; return what went wrong."""
+def _drain(run_dir: str, deadline: float) -> tuple[str | None, str | None]:
+    """Take in everything there is; return what went wrong, and where a damaged database went."""
     ingest = _core.Ingest(run_dir, node_limit_bytes=TABLE["node_limit"].from_environment())
     status = ingest.status()
     while time.monotonic() < deadline:
@@ -85,20 +90,31 @@ def _drain(run_dir: str, deadline: float) -> str | None:
         time.sleep(_POLL_SECS)
     status = ingest.finish(max(deadline - time.monotonic(), 1.0))
     if status["last_error"] is not None:
-        return str(status["last_error"])
+        return str(status["last_error"]), status["quarantined"]
     try:
         write_last_manifest(run_dir)
     except (OSError, ValueError, StoreError) as error:
-        return f"cannot write config.json: {error}"
-    return None
+        return f"cannot write config.json: {error}", status["quarantined"]
+    return None, status["quarantined"]
 
 
-def _wait_for_the_monitor(run_dir: str, deadline: float) -> None:
-    """Wait until the monitor at work has brought everything home."""
-    while time.monotonic() < deadline and holder(run_dir) is not None:
-        if take_snapshot(run_dir).backlog_bytes == 0:
-            return
+def _wait_for_the_monitor(run_dir: str, deadline: float) -> str | None:
+    """Wait until the monitor has brought everything home; return why that did not happen."""
+    least, moved_at = None, time.monotonic()
+    while (monitor := holder(run_dir)) is not None:
+        backlog, now = take_snapshot(run_dir).backlog_bytes, time.monotonic()
+        if backlog == 0:
+            return None
+        if least is None or backlog < least:
+            least, moved_at = backlog, now
+        if now > deadline or now - moved_at > _STUCK_SECS:
+            return (
+                f"monitor {monitor} holds the run and has brought nothing home for "
+                f"{now - moved_at:.0f} s; {monitor_log(run_dir)} may say why. End it "
+                f"(kill {monitor}), then recover again"
+            )
         time.sleep(_POLL_SECS)
+    return None
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -106,6 +122,9 @@ def _print(facts: dict[str, Any]) -> None:
     by = f" by monitor {facts['monitor']}, which is at work" if facts["monitor"] is not None else ""
     print(f"{name}: {render.whole(facts['recovered_points'])} points brought home{by}")
     print(f"{points} points are in {render.safe(facts['dir'])}")
+    if facts["moved_aside"]:
+        print(f"the database was damaged and is now {render.safe(facts['moved_aside'])};")
+        print("what it held is not in the new one, which has what the spool still had")
     if facts["gaps"]:
         print(f"{render.whole(facts['gaps'])} gaps are recorded")
     if facts["backlog_bytes"]:

@@ -55,9 +55,14 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
                 journal.info(f"monitor {holder(run_dir)} is already at work on {run_dir}")
             return 0
         try:
-            status = Monitor(run_dir, lock, journal, wakeup, foreground=foreground).run(respawned)
+            monitor = Monitor(run_dir, lock, journal, wakeup, foreground=foreground)
+            status = monitor.run(respawned)
         finally:
             lock.release()
+        if monitor.moved_to and not status and not wakeup.stopping:
+            run_dir = monitor.moved_to
+            journal = Journal(monitor_log(run_dir), echo=foreground)
+            continue
         # A trainer that came while we left has found the lock taken: it counts on us.
         if status or wakeup.stopping or not _producers_alive(run_dir):
             return status
@@ -77,7 +82,11 @@ def _grace_secs() -> float:
 
 
 class Monitor:
-    """One monitor at work on one run, with its lock held by the caller."""
+    """One monitor at work on one run, with its lock held by the caller.
+
+    Attributes:
+        moved_to: Where the run directory is now, when it was renamed under us.
+    """
 
     def __init__(
         self,
@@ -88,6 +97,7 @@ class Monitor:
         *,
         foreground: bool = False,
     ) -> None:
+        self.moved_to: str | None = None
         self._run_dir = run_dir
         self._lock = lock
         self._journal = journal
@@ -118,7 +128,10 @@ class Monitor:
             ingest = self._start(poller)
             if ingest is not None:
                 self._loop(ingest, poller)
-                if self._is_replaced(alive=0):
+                if self._is_moved():
+                    # Dropped as it is: every path that we know is wrong. The lanes have the rest.
+                    self._journal.warn(f"the run directory is now {self.moved_to}: following it")
+                elif self._is_replaced(alive=0):
                     # Dropped as it is: what has the name now is not ours to write to.
                     self._journal.warn("the run directory was replaced: left it alone")
                 else:
@@ -161,6 +174,8 @@ class Monitor:
             status = ingest.status()
             self._write_configs(ingest)
             self._report(status)
+            if self._is_moved():
+                return
             if self._is_replaced(status["producers_alive"]) or self._may_leave(status):
                 return
             self._wakeup.wait(self._tick_secs())
@@ -177,6 +192,11 @@ class Monitor:
         if poller.trouble and poller.trouble != self._poller_trouble:
             self._journal.error(f"cannot start the poller: {poller.trouble}; trying again")
         self._poller_trouble = poller.trouble
+
+    def _is_moved(self) -> bool:
+        """Return whether the run directory has another name now, and remember which."""
+        self.moved_to = self._lock.moved_to(self._run_dir)
+        return self.moved_to is not None
 
     def _is_replaced(self, alive: int) -> bool:
         """Return whether our directory is gone or replaced, and nobody needs us there."""
