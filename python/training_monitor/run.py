@@ -88,7 +88,7 @@ class Run:
             Whether the alert was recorded.
         """
         level, seconds = self._level(level), self._seconds(wait_duration)
-        title, text = str(title), str(text)
+        title, text = _text(title), _text(text)
         now = time.monotonic()
         last = self._alerted_at.get(title)
         if self.closed or not self.dir or (last is not None and now - last < seconds):
@@ -131,7 +131,7 @@ class Run:
     finish = close
 
     def _level(self, level: object) -> str:
-        word = str(getattr(level, "value", level)).upper()
+        word = _text(_member(level)).upper()
         word = "WARN" if word == "WARNING" else word
         if word in _LEVELS:
             return word
@@ -200,6 +200,22 @@ class Run:
 
     def __deepcopy__(self, memo: dict[int, object]) -> Run:
         return self
+
+
+def _text(value: object) -> str:
+    """Return `str(value)`, or what can be said of an object whose own text fails."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 -- an alert must not end the training it warns of
+        return shown(value)
+
+
+def _member(level: object) -> object:
+    """Return what a member of an enum stands for; anything else as it is."""
+    try:
+        return getattr(level, "value", level)
+    except Exception:  # noqa: BLE001 -- as above
+        return level
 
 
 def activate(run: Run) -> Run:

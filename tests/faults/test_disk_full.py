@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from harness.disk import run_with_small_disk
 
 
@@ -121,4 +123,60 @@ def test_full_disk_under_the_database_keeps_everything_in_the_lanes(
             assert all(value == table[step % 1000][n] + step for step, value in points)
         print(f"longest log() {longest * 1e3:.1f} ms")
         """,
+    )
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("victim", ["trainer ends full", "monitor dies full"])
+def test_rejected_calls_are_told_after_the_run(tmp_path: Path, root: Path, victim: str) -> None:
+    run_with_small_disk(
+        tmp_path,
+        root,
+        """
+        import random, warnings
+        warnings.simplefilter("ignore")
+        run_dir = root / "full"
+        mount(run_dir / ".spool", "3m")
+        tm.init("full", root_dir=root, quiet=True, start_monitor=False)
+        before = tm.health().rejected
+        noise = random.Random(11)
+        kept = []
+        # Keys and their number change, so that frames of every size meet the end of the room.
+        for step in range(200_000):
+            names = noise.sample(range(60), noise.randrange(1, 30))
+            tm.log({f"key{name}": float(step + name) for name in names}, step)
+            if tm.health().rejected - before > 500:
+                break
+        full = tm.health()
+        rejected = full.rejected - before
+        assert rejected > 500, full
+        assert full.rejected_by["no_space"] >= rejected
+        monitor = subprocess.Popen(
+            [sys.executable, "-m", "training_monitor", "--experiment", "full", "--root-dir", root],
+            stderr=subprocess.DEVNULL,
+        )
+        if VICTIM == "monitor dies full":
+            processes.until(lambda: tm.health().durable, "the monitor to begin")
+            monitor.kill()
+            monitor.wait()
+        tm.close()
+        reading.settled(run_dir)
+        done = processes.training_monitor("recover", "full", "--root-dir", root)
+        assert done.returncode == 0, done.stdout + done.stderr
+        view = tm.open_run(run_dir)
+        points = {m.name: view.series(m.name, raw=True) for m in view.metrics()}
+        assert sum(map(len, points.values())) == full.accepted, full
+        for name, series in points.items():
+            number = int(name.removeprefix("key"))
+            assert (series.value == series.step + number).all(), name
+        gaps = [gap for gap in view.gaps if gap.reason == "rejected"]
+        told = sum(gap.frames_lost for gap in gaps)
+        # The frames of config and close are calls as well.
+        assert rejected <= told <= rejected + 2, (gaps, rejected)
+        assert all(0 <= time.time() - gap.noticed < 120 for gap in gaps)
+        for command in ("status", "show"):
+            said = processes.training_monitor(command, "full", "--root-dir", root).stdout
+            assert f"{told:,} calls or values (no space {told:,}); " in said, said
+        """.replace("VICTIM", repr(victim)),
+        within_secs=120,
     )
