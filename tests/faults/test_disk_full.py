@@ -151,11 +151,10 @@ def test_rejected_calls_are_told_after_the_run(tmp_path: Path, root: Path, victi
         rejected = full.rejected - before
         assert rejected > 500, full
         assert full.rejected_by["no_space"] >= rejected
-        monitor = subprocess.Popen(
-            [sys.executable, "-m", "training_monitor", "--experiment", "full", "--root-dir", root],
-            stderr=subprocess.DEVNULL,
-        )
         if VICTIM == "monitor dies full":
+            command = [sys.executable, "-m", "training_monitor", "--experiment", "full"]
+            null = subprocess.DEVNULL
+            monitor = subprocess.Popen([*command, "--root-dir", root], stdout=null, stderr=null)
             processes.until(lambda: tm.health().durable, "the monitor to begin")
             monitor.kill()
             monitor.wait()
