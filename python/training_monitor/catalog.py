@@ -32,7 +32,8 @@ def is_run_dir(path: str) -> bool:
 
 
 def list_runs(root: str) -> list[str]:
-    """Return the directories of all runs under `root`, the most recently used first."""
+    """Return the absolute directories of all runs under `root`, the most recently used first."""
+    root = os.path.abspath(root)
     try:
         # What begins with a dot is no run: claims, and what a removal is about to delete.
         found = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from training_monitor import _core
-from training_monitor.errors import RunDirError, SpoolError, StoreError
+from training_monitor.errors import RunDirError, SpoolError, StoreError, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def claim(root_dir: str, name: str, job: Job) -> Claim:
     except (OSError, SpoolError, StoreError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise RunDirError(
-            f"cannot make the directory of run {name!r} under {root_dir!r}: {reason}; choose a "
-            "writable place with root_dir= or TM_ROOT_DIR"
+            f"cannot make the directory of run {name!r} under {shown(root_dir)}: {reason}; choose "
+            "a writable place with root_dir= or TM_ROOT_DIR"
         ) from error
     return claimed
 

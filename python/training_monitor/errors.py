@@ -22,6 +22,9 @@ The first five and the warning are born in Rust, where most of them are raised.
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 from training_monitor._core import (
     QueryError,
     RejectedError,
@@ -45,10 +48,15 @@ __all__ = [
     "TrainingMonitorWarning",
     "UnknownSettingError",
     "closest",
+    "plain",
     "shown",
+    "told",
+    "warned",
 ]
 
 _SHOWN_CHARS = 80
+# Looked at for secrets; of a longer text the message shows the beginning only.
+_READ_CHARS = 4000
 
 
 class SettingError(TrainingMonitorError, ValueError):
@@ -80,8 +88,18 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception:  # noqa: BLE001 -- a broken __repr__ must not hide the error we report
         text = f"<{type(value).__name__}>"
-    text = redact(text)
+    text = plain(redact(text[:_READ_CHARS]))
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."
+
+
+def plain(text: str) -> str:
+    """Return `text` on one line, with what a terminal would obey written out as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
 
 
 def closest(word: str, words: list[str]) -> str | None:
@@ -90,3 +108,26 @@ def closest(word: str, words: list[str]) -> str | None:
 
     matches = get_close_matches(word, words, n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def told(text: str, *, quiet: bool) -> None:
+    """Print one line for the user on stderr, if there is one and nobody asked for quiet."""
+    if quiet or sys.stderr is None:
+        return
+    try:
+        print(f"training_monitor: {plain(text)}", file=sys.stderr, flush=True)
+    except Exception:  # noqa: BLE001 -- a closed or replaced stderr is no reason to stop a training
+        return
+
+
+def warned(text: str, *, stacklevel: int) -> None:
+    """Warn at the user's line; where warnings are errors the text goes to stderr instead.
+
+    Args:
+        text: What was ignored, or is other than asked for.
+        stacklevel: How many frames above this one the user's line is.
+    """
+    try:
+        warnings.warn(text, TrainingMonitorWarning, stacklevel=stacklevel + 1)
+    except Exception:  # noqa: BLE001 -- a filter or a hook of the user's must not end the training
+        told(text, quiet=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
-from training_monitor.errors import TrainingMonitorWarning, UnknownSettingError, closest, shown
+from training_monitor.errors import UnknownSettingError, closest, shown, warned
 from training_monitor.settings import TABLE
 
 TYPE_CHECKING = False
@@ -60,7 +58,7 @@ def check_keywords(unknown: Mapping[str, object], *, stacklevel: int) -> None:
     fresh = sorted(name for name in unknown if name not in _warned)
     if fresh:
         _warned.update(fresh)
-        warnings.warn(_told(fresh), TrainingMonitorWarning, stacklevel=stacklevel + 1)
+        warned(_told(fresh), stacklevel=stacklevel + 1)
 
 
 def _hint(name: str, value: object) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import time
 
+from training_monitor.errors import SettingError, shown
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +35,8 @@ _LAUNCHERS = (
 )
 _LOOPBACK = ("localhost", "127.", "::1", "[::1]")
 _RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+# The spool numbers ranks and worlds in 32 bits; a world is one more than its highest rank.
+_HIGHEST = 2**31 - 2
 _MPI_JOBS = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid")
 
 
@@ -92,6 +96,9 @@ def find_job(
             run in the same processes is a job of its own.
         environ: The environment; None means that of this process.
         process: Its identity; None means that of this process.
+
+    Raises:
+        SettingError: A launcher's variable holds a number that is too large.
     """
     environ = os.environ if environ is None else environ
     process = Process.current() if process is None else process
@@ -102,6 +109,8 @@ def find_job(
         key = f"process:{process.boot_id}:{process.pid}:{process.start}:{nth_init}"
     elif nth_init > 1:
         key = f"{key}:init{nth_init}"
+    # A variable may hold bytes of no encoding; the key has to be text.
+    key = key.encode("utf-8", "backslashreplace").decode("utf-8")
     return Job(key, rank, local_rank, max(world or 1, rank + 1), max(local_world or 1, 1))
 
 
@@ -171,8 +180,9 @@ def _slurm_step(environ: Mapping[str, str]) -> str | None:
     """Return job.step when srun started this process; None in a batch script or a shell."""
     job = environ.get("SLURM_JOB_ID") or environ.get("SLURM_JOBID")
     step = environ.get("SLURM_STEP_ID") or environ.get("SLURM_STEPID")
-    # The steps that SLURM makes for itself (batch, extern, interactive) count down from 2**32.
-    if not job or not step or not step.isdecimal() or int(step) >= 2**32 - 16:
+    # The steps that SLURM makes for itself (batch, extern, interactive) count down from 2**32,
+    # which is no whole number by our measure.
+    if not job or not step or _whole(step) is None:
         return None
     return f"{job}.{step}"
 
@@ -183,22 +193,40 @@ def _slurm_local_world(environ: Mapping[str, str]) -> int | None:
     node = _number(environ, ("SLURM_NODEID",)) or 0
     for part in text.split(","):
         tasks, _, repeat = part.partition("(x")
-        count = int(repeat.rstrip(")")) if repeat.rstrip(")").isdecimal() else 1
-        if not tasks.isdecimal():
-            return None
-        if node < count:
-            return int(tasks)
+        count = _whole(repeat.rstrip(")")) or 1
+        here = _whole(tasks)
+        if here is None or node < count:
+            return here
         node -= count
     return None
 
 
 def _number(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:
-    """Return the first of the variables that holds a number; None when none does."""
+    """Return the first of the variables that holds a number; None when none does.
+
+    Raises:
+        SettingError: The number is larger than any launcher can mean.
+    """
     for name in names:
         text = environ.get(name, "").strip()
-        if text.isdecimal():
-            return int(text)
+        if not text.isdecimal():
+            continue
+        number = _whole(text)
+        if number is None:
+            raise SettingError(
+                f"{name}={shown(text)} is not valid: expected a whole number from 0 to {_HIGHEST}"
+            )
+        return number
     return None
+
+
+def _whole(text: str) -> int | None:
+    """Return the number that the digits spell; None when they do not, or when it is too large."""
+    # Longer ones Python may refuse to convert.
+    if not text.isdecimal() or len(text) > 4000:
+        return None
+    number = int(text)
+    return number if number <= _HIGHEST else None
 
 
 def _start_ticks(pid: int) -> int:

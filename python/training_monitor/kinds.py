@@ -87,17 +87,17 @@ class Number(Kind[T]):
         self.allowed = f"expected {noun} {bound} {high:.10g}"
 
     def take(self, value: object) -> T:
-        """Accept int, float and numpy numbers; never bool or text."""
-        if isinstance(value, (bool, str, bytes)):
+        """Accept int, float and numpy numbers; never bool, text, a class or an array."""
+        if isinstance(value, (bool, str, bytes, type)) or getattr(value, "ndim", 0) != 0:
             raise Refused
         exact = getattr(value, "__index__" if self.of is int else "__float__", None)
-        if exact is None:
+        number = None if exact is None else exact()
+        if not isinstance(number, self.of):
             raise Refused
-        number = exact()
         # Written so that NaN fails every comparison and is refused.
-        if not (self.low <= number <= self.high) or (self.above and number == self.low):
+        if not (self.low <= number <= self.high) or (self.above and number == self.low):  # type: ignore[operator]
             raise Refused
-        return number  # type: ignore[no-any-return]
+        return number
 
     def read(self, text: str) -> T:
         """Read it as Python writes it."""
@@ -114,14 +114,16 @@ class Size(Kind[int]):
     allowed = "expected a number of bytes from 1 MiB up, as 8589934592 or '8GiB'"
 
     def take(self, value: object) -> int:
-        """Accept an int, or a text with a unit."""
+        """Accept a whole number, or a text with a unit."""
         if isinstance(value, str):
             return self.read(value)
-        if not isinstance(value, int) or isinstance(value, bool):
+        exact = getattr(value, "__index__", None)
+        if exact is None or isinstance(value, (bool, type)) or getattr(value, "ndim", 0) != 0:
             raise Refused
-        if not 2**20 <= value <= 2**62:
+        number = exact()
+        if not isinstance(number, int) or not 2**20 <= number <= 2**62:
             raise Refused
-        return value
+        return number
 
     def read(self, text: str) -> int:
         """Read '8GiB', '500 MB' or plain bytes."""
@@ -137,15 +139,16 @@ class Size(Kind[int]):
 class Indices(Kind["list[int]"]):
     """Numbers of devices."""
 
+    most = 2**16
     allowed = "expected a list of device numbers, as [0, 1] or '0,1'"
 
     def take(self, value: object) -> list[int]:
         """Accept one int, a list, a tuple or a range of different ints."""
         items = [value] if isinstance(value, int) else value
-        if not isinstance(items, (list, tuple, range)):
+        if not isinstance(items, (list, tuple, range)) or len(items) > self.most:
             raise Refused
         numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
-        if len(numbers) != len(items) or any(number < 0 for number in numbers):
+        if len(numbers) != len(items) or any(not 0 <= number < self.most for number in numbers):
             raise Refused
         if len(set(numbers)) != len(numbers):
             raise Refused("a number stands twice")
@@ -166,9 +169,11 @@ class Hyperparameters(Kind[object]):
 
     def take(self, value: object) -> object:
         """Accept a mapping or an object with attributes; values may be anything."""
+        if isinstance(value, type):
+            raise Refused("it is a class, not an object")
         if hasattr(value, "keys") or hasattr(value, "__dataclass_fields__"):
             return value
-        if hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value):
+        if hasattr(value, "__dict__") and not callable(value):
             return value
         raise Refused(f"it is of type {type(value).__name__}")
 
@@ -180,7 +185,7 @@ class StartMonitor(Kind["str | bool"]):
 
     def take(self, value: object) -> str | bool:
         """Accept the word or a bool."""
-        if isinstance(value, bool) or value == "auto":
+        if isinstance(value, bool) or (isinstance(value, str) and value == "auto"):
             return value
         raise Refused
 

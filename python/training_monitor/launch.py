@@ -6,14 +6,13 @@ import _thread
 import os
 import sys
 import time
-import warnings
 
 from training_monitor import _core
 from training_monitor.claim import claim
-from training_monitor.errors import TrainingMonitorWarning
+from training_monitor.errors import told, warned
 from training_monitor.foreign import check_keywords
 from training_monitor.job import find_job
-from training_monitor.run import Run, activate, close, told
+from training_monitor.run import Run, activate, close
 from training_monitor.settings import Settings, resolve, unset
 from training_monitor.spawn import monitor_argv, monitor_env, monitor_log
 from training_monitor.texts import quoted
@@ -228,10 +227,8 @@ def _tell(settings: Settings, run: Run, *, suffixed: bool) -> None:
         _told_without_effect.update(fresh)
         told(f"no effect in this version: {', '.join(fresh)}", quiet=settings.quiet)
     if suffixed:
-        # Last, because a filter may turn it into an exception: the run is whole by then.
-        warnings.warn(
+        warned(
             f"the name {settings.experiment_name!r} is in use: this run is {run.name!r}",
-            TrainingMonitorWarning,
             stacklevel=4,
         )
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
+import os
 import time
 
 from training_monitor import _core
-from training_monitor.errors import SettingError, shown
+from training_monitor.errors import SettingError, shown, told
 from training_monitor.texts import quoted
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from training_monitor.vitals import Health
 
-__all__ = ["Run", "activate", "active_run", "alert", "close", "finish", "told"]
+__all__ = ["Run", "activate", "active_run", "alert", "close", "finish"]
 
 _CLOSE_SECS = 5.0
 _LEVELS = ("INFO", "WARN", "ERROR")
@@ -88,7 +88,7 @@ class Run:
             Whether the alert was recorded.
         """
         level, seconds = self._level(level), self._seconds(wait_duration)
-        title, text = str(title), str(text)
+        title, text = _text(title), _text(text)
         now = time.monotonic()
         last = self._alerted_at.get(title)
         if self.closed or not self.dir or (last is not None and now - last < seconds):
@@ -116,16 +116,22 @@ class Run:
         outcome = _core.close_producer(_CLOSE_SECS)
         points_left = outcome["points_left"]
         if points_left and not outcome["durable"]:
+            how = f"the next start brings them home, or: {self._recovery()}"
             told(
-                f"{points_left:,} points are in the spool and not yet in the database; the next "
-                f"start brings them home, or: training-monitor recover {quoted(self.dir)}",
+                f"{points_left:,} points are in the spool and not yet in the database; {how}",
                 quiet=False,
             )
+
+    def _recovery(self) -> str:
+        """Return the command that brings home what is left."""
+        if os.path.isdir(os.path.join(self.dir, ".spool")):
+            return f"training-monitor recover {quoted(self.dir)}"
+        return f"training-monitor recover RUN, where RUN is what {quoted(self.dir)} is called now"
 
     finish = close
 
     def _level(self, level: object) -> str:
-        word = str(getattr(level, "value", level)).upper()
+        word = _text(_member(level)).upper()
         word = "WARN" if word == "WARNING" else word
         if word in _LEVELS:
             return word
@@ -196,6 +202,22 @@ class Run:
         return self
 
 
+def _text(value: object) -> str:
+    """Return `str(value)`, or what can be said of an object whose own text fails."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 -- an alert must not end the training it warns of
+        return shown(value)
+
+
+def _member(level: object) -> object:
+    """Return what a member of an enum stands for; anything else as it is."""
+    try:
+        return getattr(level, "value", level)
+    except Exception:  # noqa: BLE001 -- as above
+        return level
+
+
 def activate(run: Run) -> Run:
     """Make `run` the one that the functions of this module act on."""
     global _active
@@ -230,14 +252,3 @@ def alert(title: str, text: str = "", level: str = "WARN", wait_duration: float 
         Whether the alert was recorded.
     """
     return _active is not None and _active.alert(title, text, level, wait_duration)
-
-
-def told(text: str, *, quiet: bool) -> None:
-    """Print one line for the user on stderr, if there is one and nobody asked for quiet."""
-    if quiet or sys.stderr is None:
-        return
-    try:
-        print(f"training_monitor: {text}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        # A closed or broken stderr is no reason to stop a training.
-        return

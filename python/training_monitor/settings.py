@@ -85,9 +85,12 @@ class Setting(Generic[T]):
     def take(self, value: object) -> T:
         """Return the value as it is kept, or raise SettingError."""
         try:
-            return self.kind.take(value)
+            # A subclass of str may compare as it likes: its text counts.
+            return self.kind.take(str.__str__(value) if isinstance(value, str) else value)
         except Refused as refused:
             raise self._error(self.name, value, refused) from None
+        except Exception:  # noqa: BLE001 -- the value's own code failed, so it is none of this kind
+            raise self._error(self.name, value, Refused()) from None
 
     def read(self, text: str, source: str) -> T:
         """Return what `source`, a flag or a variable, spells, or raise SettingError."""
@@ -95,6 +98,8 @@ class Setting(Generic[T]):
             return self.kind.read(text)
         except Refused as refused:
             raise self._error(source, text, refused) from None
+        except Exception:  # noqa: BLE001 -- a text that no number and no path can be made of
+            raise self._error(source, text, Refused()) from None
 
     def from_environment(self) -> T:
         """Return what the environment of this process says, else the default."""

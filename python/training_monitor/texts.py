@@ -80,7 +80,10 @@ class Path(Kind[str]):
         path = os.fspath(value)
         if not isinstance(path, str) or not path.strip() or "\0" in path:
             raise Refused
-        return os.path.expanduser(path)
+        path = os.path.expanduser(str.__str__(path))
+        # A text that no file can be called by would fail later and elsewhere.
+        os.fsencode(path)
+        return path
 
 
 class Texts(Kind["list[str]"]):

@@ -67,13 +67,19 @@ def test_killed_monitor_is_back_during_a_call_of_sixty_seconds(tmp_path: Path, r
     assert reading.raw(run_dir, "loss") == [(0, 1.0), (1, 2.0)]
 
 
-def test_whole_family_killed_is_replaced_by_the_next_log(tmp_path: Path, root: Path) -> None:
+def test_whole_family_killed_is_replaced_by_the_next_log_and_by_nothing_else(
+    tmp_path: Path, root: Path
+) -> None:
     process = processes.start_script(
         tmp_path,
         """
         tm.init("family", root_dir=sys.argv[1], strict=True)
-        step = 0
-        while not os.path.exists(sys.argv[2]):
+        tm.log({"loss": 0.0}, 0)
+        print("waits", flush=True)
+        while not os.path.exists(sys.argv[2] + "go"):
+            time.sleep(0.002)
+        step = 1
+        while not os.path.exists(sys.argv[2] + "stop"):
             tm.log({"loss": float(step)}, step)
             step += 1
             time.sleep(0.002)
@@ -81,19 +87,24 @@ def test_whole_family_killed_is_replaced_by_the_next_log(tmp_path: Path, root: P
         print(step)
         """,
         root,
-        tmp_path / "stop",
+        tmp_path / "then-",
     )
     run_dir = root / "family"
-    first = processes.until(lambda: processes.monitor_pid(run_dir), "a monitor")
-    for pid in processes.mentioning(run_dir):
-        processes.kill(pid)
-    processes.until(
-        lambda: processes.monitor_pid(run_dir) not in {0, first},
-        "log() to start a monitor",
-        within_secs=20,
-    )
-    (tmp_path / "stop").touch()
-    count = int(processes.finish(process))
+    reading.wait_for_points(run_dir, "loss", 1)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waits\n"
+    for _ in range(100):
+        family = [pid for pid in processes.mentioning(run_dir) if pid != process.pid]
+        for pid in family:
+            processes.kill(pid)
+        if not family:
+            break
+    time.sleep(2.0)  # as long as a watcher that is alive may take
+    assert not [pid for pid in processes.mentioning(run_dir) if pid != process.pid]
+    (tmp_path / "then-go").touch()
+    processes.until(lambda: processes.monitor_pid(run_dir), "log() to start one", within_secs=20)
+    (tmp_path / "then-stop").touch()
+    count = int(processes.finish(process).split()[-1])
     reading.settled(run_dir)
     assert reading.steps_of(run_dir, "loss") == list(range(count))
 

@@ -9,8 +9,6 @@ import math
 import struct
 import sys
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,22 +23,6 @@ NEGATIVE_NAN = struct.unpack("<d", struct.pack("<Q", 0xFFF8_0000_0000_0001))[0]
 
 def bits(value: float) -> int:
     return int(struct.unpack("<Q", struct.pack("<d", value))[0])
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Recorder]:
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
-    yield Recorder(run_dir)
-    _core.close_producer(0.0)
-
-
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    """Let refusals be told without turning them into errors of the test."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", _core.TrainingMonitorWarning)
-        yield
 
 
 class Hostile:

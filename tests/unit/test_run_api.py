@@ -8,7 +8,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -240,34 +239,6 @@ def test_health_counts_what_was_accepted_and_refused(root: Path) -> None:
     assert health.dir.startswith(str(root / "counted"))
 
 
-def test_alert_is_recorded_and_rate_limited(root: Path) -> None:
-    with tm.init("alerts", root_dir=root, quiet=True) as run:
-        tm.log({"loss": 1.0}, 7)
-        assert tm.alert("diverged", "loss is NaN", level="ERROR")
-        assert not tm.alert("diverged", "again")
-        assert run.alert("diverged", "at once", wait_duration=0)
-        assert tm.alert("other", level="info", wait_duration=timedelta(minutes=1))
-    reading.settled(root / "alerts")
-    alerts = tm.open_run(root / "alerts").alerts()
-    assert [(alert.level, alert.title, alert.text) for alert in alerts] == [
-        ("ERROR", "diverged", "loss is NaN"),
-        ("WARN", "diverged", "at once"),
-        ("INFO", "other", ""),
-    ]
-
-
-def test_alert_with_a_wrong_level(run: tm.Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training_monitor.run._CLOSE_SECS", 0.1)
-    with pytest.raises(tm.SettingError, match="level='LOUD' is not valid: expected 'INFO', 'WARN'"):
-        tm.alert("x", level="LOUD")
-    tm.init("lenient", root_dir=root, quiet=True, start_monitor=False)
-    assert tm.alert("x", level="LOUD"), "an alert must not end a training"
-
-
-def test_alert_before_init_is_not_recorded() -> None:
-    assert not tm.alert("too early")
-
-
 def test_nobody_asked_to_stop(run: tm.Run) -> None:
     assert tm.should_stop() is False
     assert run.should_stop() is False
@@ -385,22 +356,6 @@ def test_python_optimised_and_isolated_runs_too(tmp_path: Path, root: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     reading.settled(root / "opt")
     assert reading.raw(root / "opt", "loss") == [(0, 1.0)]
-
-
-@pytest.mark.parametrize("value", [None, "1m", object(), float("nan")])
-def test_a_wait_duration_that_is_none_never_stops_a_training(
-    value: object, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("training_monitor.run._told_of_wait_duration", False)
-    tm.init("waits", root_dir=root, quiet=True, start_monitor=False)
-    assert tm.alert("a", wait_duration=value)  # type: ignore[arg-type]
-    assert not tm.alert("a", wait_duration=value)  # type: ignore[arg-type]
-    assert capsys.readouterr().err.count("wait_duration=") == 1
-
-
-def test_a_wait_duration_that_is_none_is_refused_when_strict(run: tm.Run) -> None:
-    with pytest.raises(tm.SettingError, match="wait_duration=None"):
-        run.alert("a", wait_duration=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,42 @@ def test_depth_and_size_are_bounded() -> None:
     wide: list[Any] = [1]
     for _ in range(20):
         wide = [wide, wide, wide, wide]
-    assert "<cut: too many values>" in _core.to_json(wide)
+    text = _core.to_json(wide)
+    assert "<cut: 3 more>" in text
+    assert len(text) < 2_000_000
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set])
+def test_more_values_than_a_config_may_hold_are_counted(kind: type) -> None:
+    found = through_json({"before": 1, "many": kind(range(1_000_000)), "after": 2})
+    assert found["before"] == 1
+    assert found["<cut>"] == "<cut: 1 more>", "what came after"
+    kept = [value for value in found["many"] if isinstance(value, int)]
+    assert 90_000 < len(kept) < 100_000
+    notes = [value for value in found["many"] if isinstance(value, str)]
+    assert notes == [f"<cut: {1_000_000 - len(kept)} more>"]
+
+
+def test_a_dict_with_too_many_names_is_cut() -> None:
+    found = through_json({str(number): number for number in range(300_000)})
+    assert found.popitem() == ("<cut>", f"<cut: {300_000 - len(found)} more>")
+    assert found == {str(number): number for number in range(len(found))}
+
+
+def test_long_texts_are_cut_and_hold_no_secret_at_the_cut() -> None:
+    secret = "sk-" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7"
+    for before in range(2**20 - 40, 2**20 + 1, 8):
+        found = through_json("x" * (before - 1) + " " + secret + " y" * 70_000)
+        assert len(found) < 2**20 + 100
+        assert found.endswith("… <cut: " + f"{before + len(secret) + 140_000} bytes in all>")
+        assert "sk-" not in found
+    assert len(through_json(["ü" * 70_000_000] * 3)[0]) < 2**20
+
+
+def test_many_long_texts_are_cut() -> None:
+    found = through_json(["x" * 500_000] * 100)
+    assert found[-1] == f"<cut: {100 - len(found) + 1} more>"
+    assert 8 <= len(found) < 20
 
 
 def test_ctrl_c_in_a_conversion_passes_through() -> None:
@@ -128,146 +163,3 @@ def test_ctrl_c_in_a_conversion_passes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         _core.to_json([Interrupting()])
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("password", "hunter2"),
-        ("db_password", 12345),
-        ("OPENAI_API_KEY", "abc"),
-        ("apiKey", "abc"),
-        ("api-key", "abc"),
-        ("aws_secret_access_key", "abc"),
-        ("private_key", b"abc"),
-        ("credentials", {"user": "u"}),
-        ("Authorization", "Basic abc"),
-        ("token", "a1b2c3d4e5"),
-        ("hf_token", "a1b2c3d4e5"),
-        ("telegramBotToken", "a1b2c3d4e5"),
-    ],
-)
-def test_values_under_secret_names_are_left_out(name: str, value: object) -> None:
-    before = _core.redactions()
-    assert through_json({"outer": {name: value}}) == {"outer": {name: "[redacted]"}}
-    assert _core.redactions() == before + 1
-    assert "[redacted]" not in _core.to_json({name: value}, redact=False)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("tokens", 10),
-        ("max_tokens", 4096),
-        ("num_tokens", "4096"),
-        ("token_ids", [1, 2]),
-        ("tokenizer", "meta-llama/Llama-3.1-8B"),
-        ("tokenizer_name", "gpt2-medium-1234"),
-        ("eos_token", "<|endoftext|>"),
-        ("pad_token", "[PAD]"),
-        ("token", None),
-        ("use_auth_token", True),
-        ("token_dropout", 0.1),
-        ("author", "Jane Doe"),
-        ("key", "value1234567"),
-        ("monkey", "value1234567"),
-        ("password", None),
-        ("password", ""),
-    ],
-)
-def test_values_under_harmless_names_stay(name: str, value: object) -> None:
-    assert through_json({name: value}) == {name: value}
-
-
-# Put together here, so that no scanner takes this file for a leak.
-RANDOM = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7"
-SECRETS = [
-    "sk-" + "proj-" + RANDOM,
-    "hf" + "_" + RANDOM,
-    "ghp" + "_" + RANDOM,
-    "github" + "_pat_" + RANDOM,
-    "xox" + "b-123456789012-" + RANDOM,
-    "AKI" + "A" + "ABCDEFGHIJ234567",
-    "AIz" + "a" + "Sy" + RANDOM + "0123456",
-    "glp" + "at-" + RANDOM,
-    "123456789" + ":" + "AA" + RANDOM + "012345",
-    "eyJ" + "hbGciOi" + "." + "eyJzdWIi" + "." + RANDOM,
-    "-----BEGIN RSA " + "PRIVATE KEY-----\nabc\n-----END RSA " + "PRIVATE KEY-----",
-]
-
-
-@pytest.mark.parametrize("secret", SECRETS, ids=lambda secret: secret[:6])
-@pytest.mark.parametrize("around", ["{}", "before {} after", "'{}'", "x={},y", "ü\ud800{}ü"])
-def test_known_formats_are_left_out_of_text(secret: str, around: str) -> None:
-    if "\ud800" in around:
-        around = around.replace("\ud800", "🚀")
-    assert _core.redact(around.format(secret)) == around.format("[redacted]")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("postgres://me:pw@host/db", "postgres://me:[redacted]@host/db"),
-        ("--api-key=XYZ12345 --lr 3", "--api-key=[redacted] --lr 3"),
-        ("--password hunter22 --lr 3", "--password [redacted] --lr 3"),
-        ("HF_TOKEN=a1b2c3d4e5 python train.py", "HF_TOKEN=[redacted] python train.py"),
-        ("password: hunter22", "password: [redacted]"),
-        ("{'secret': 'hunter22', 'lr': 1}", "{'secret': '[redacted]', 'lr': 1}"),
-        ('api_key = "abcd1234"', 'api_key = "[redacted]"'),
-    ],
-)
-def test_assignments_to_secret_names_are_left_out_of_text(text: str, expected: str) -> None:
-    assert _core.redact(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("kept", "secret"),
-    [
-        ("slack://", "TokenA/TokenB/TokenC"),
-        ("TGRAM://", "123456:abcdef/42"),
-        ("mailtos://", "me:pw@example.com?to=a,b"),
-        ("https://hooks.slack.com/services/", "T00/B00/XyZ"),
-        ("https://discord.com/api/webhooks/", "1234/XyZ"),
-        ("https://discordapp.com/api/v10/webhooks/", "1234/XyZ"),
-        ("https://acme.webhook.office.com/", "webhookb2/a@b/IncomingWebhook/c/d"),
-        ("https://example.com/team/webhook/", "XyZ?a=b"),
-    ],
-)
-@pytest.mark.parametrize("around", ["{}", "before {} after", "'{}'", "url={}"])
-def test_addresses_that_anybody_can_send_to_are_left_out(
-    kept: str, secret: str, around: str
-) -> None:
-    clean = around.format(f"{kept}[redacted]")
-    assert _core.redact(around.format(kept + secret)) == clean
-    assert _core.redact(clean) == clean
-    assert through_json({"notify": [kept + secret]}) == {"notify": [f"{kept}[redacted]"]}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "https://example.com/docs/webhooks",
-        "https://hooks.slack.com/services/",
-        "s3://bucket/key gs://bucket/key hf://datasets/a/b",
-        "file:///data/x tcp://10.0.0.1:29500 postgresql://host/db",
-        "loss: 0.123 step: 10",
-        "max_tokens=4096 tokens: 10",
-        "token = next(tokens)",
-        "eos_token='</s>'",
-        "OPENAI_API_KEY=$KEY",
-        "password: None",
-        "https://example.com/a:b@c",
-        "see sk-learn-is-a-nice-library-for-people",
-        "commit 0123456789abcdef0123456789abcdef01234567",
-        "12:30:45",
-        "a\ud800b",
-    ],
-)
-def test_harmless_text_stays(text: str) -> None:
-    assert _core.redact(text) == text
-
-
-def test_a_megabyte_is_no_burden() -> None:
-    text = "lorem ipsum: dolor --sit=amet eyJ sk- 1234567: " * 20_000
-    assert _core.redact(text) == text

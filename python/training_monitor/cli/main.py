@@ -9,11 +9,11 @@ from importlib import import_module
 
 from training_monitor._core import __version__
 from training_monitor.cli.flags import hide_secrets
-from training_monitor.errors import TrainingMonitorError, closest
+from training_monitor.errors import TrainingMonitorError, closest, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import NoReturn, Protocol
 
     class Command(Protocol):
         """What each file of a command offers."""
@@ -46,6 +46,14 @@ COMMANDS = {
 _WATCH = "watch"
 
 
+class Parser(argparse.ArgumentParser):
+    """The parser of the library, whose errors a terminal can show whatever the words were."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and exit with 2."""
+        super().error(plain(message))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status.
 
@@ -65,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except (TrainingMonitorError, OSError) as error:
-        print(f"training-monitor: {error}", file=sys.stderr)
+        lines = [plain(line) for line in str(error).split("\n")]
+        print("training-monitor:", "\n".join(lines), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -91,7 +100,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     """Return the parser of one command; that of `watch` is the one without a command."""
     program = "training-monitor" if name == _WATCH else f"training-monitor {name}"
     command = _load(name)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description=command.HELP,
         allow_abbrev=False,

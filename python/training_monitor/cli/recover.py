@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass, field
 
 from training_monitor import _core
 from training_monitor.catalog import find_run
@@ -14,6 +15,7 @@ from training_monitor.errors import StoreError
 from training_monitor.monitor.lock import RunLock, holder
 from training_monitor.monitor.manifest import write_last_manifest
 from training_monitor.settings import TABLE
+from training_monitor.spawn import monitor_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +29,17 @@ the run does the same by itself.
 """
 
 _POLL_SECS = 0.05
+# A monitor at work brings something home every second.
+_STUCK_SECS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Drained:
+    """What went wrong, which producers were set aside, and where a damaged database went."""
+
+    error: str | None = None
+    set_aside: list[str] = field(default_factory=list)
+    moved: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,26 +60,27 @@ def run(arguments: argparse.Namespace) -> int:
     deadline = time.monotonic() + arguments.timeout
     lock = RunLock.take(run_dir)
     monitor = None if lock else holder(run_dir)
-    error = None
-    set_aside: list[str] = []
+    drained = _Drained()
     if lock is None:
-        _wait_for_the_monitor(run_dir, deadline)
+        drained = _Drained(error=_wait_for_the_monitor(run_dir, deadline))
     else:
         try:
-            error, set_aside = _drain(run_dir, deadline)
+            drained = _drain(run_dir, deadline)
         finally:
             lock.release()
     after = take_snapshot(run_dir)
     facts: dict[str, Any] = {
         "run": after.name,
         "dir": after.dir,
-        "recovered_points": after.points - points_before,
+        # What the damaged database held is not in the one that took its place.
+        "recovered_points": after.points - (0 if moved else points_before),
         "points": after.points,
         "backlog_bytes": after.backlog_bytes,
         "gaps": after.gaps,
-        "set_aside": set_aside,
+        "set_aside": drained.set_aside,
         "monitor": monitor,
-        "error": error or after.error,
+        "moved_aside": drained.moved,
+        "error": drained.error or after.error,
     }
     if arguments.json:
         render.print_json(facts)
@@ -76,8 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if done else 1
 
 
-def _drain(run_dir: str, deadline: float) -> tuple[str | None, list[str]]:
-    """Take in everything there is; return what went wrong, and what was moved out of the way."""
+def _drain(run_dir: str, deadline: float) -> _Drained:
+    """Take in everything there is."""
     ingest = _core.Ingest(run_dir, node_limit_bytes=TABLE["node_limit"].from_environment())
     status = ingest.status()
     while time.monotonic() < deadline:
@@ -86,22 +100,36 @@ def _drain(run_dir: str, deadline: float) -> tuple[str | None, list[str]]:
             break
         time.sleep(_POLL_SECS)
     status = ingest.finish(max(deadline - time.monotonic(), 1.0))
-    set_aside = [str(path) for path in status["set_aside"]]
-    if status["last_error"] is not None:
-        return str(status["last_error"]), set_aside
-    try:
-        write_last_manifest(run_dir)
-    except (OSError, ValueError, StoreError) as error:
-        return f"cannot write config.json: {error}", set_aside
-    return None, set_aside
+    error = status["last_error"]
+    if error is None:
+        try:
+            write_last_manifest(run_dir)
+        except (OSError, ValueError, StoreError) as problem:
+            error = f"cannot write config.json: {problem}"
+    return _Drained(
+        error=None if error is None else str(error),
+        set_aside=[str(path) for path in status["set_aside"]],
+        moved=status["quarantined"],
+    )
 
 
-def _wait_for_the_monitor(run_dir: str, deadline: float) -> None:
-    """Wait until the monitor at work has brought everything home."""
-    while time.monotonic() < deadline and holder(run_dir) is not None:
-        if take_snapshot(run_dir).backlog_bytes == 0:
-            return
+def _wait_for_the_monitor(run_dir: str, deadline: float) -> str | None:
+    """Wait until the monitor has brought everything home; return why that did not happen."""
+    least, moved_at = None, time.monotonic()
+    while (monitor := holder(run_dir)) is not None:
+        backlog, now = take_snapshot(run_dir).backlog_bytes, time.monotonic()
+        if backlog == 0:
+            return None
+        if least is None or backlog < least:
+            least, moved_at = backlog, now
+        if now > deadline or now - moved_at > _STUCK_SECS:
+            return (
+                f"monitor {monitor} holds the run and has brought nothing home for "
+                f"{now - moved_at:.0f} s; {monitor_log(run_dir)} may say why. End it "
+                f"(kill {monitor}), then recover again"
+            )
         time.sleep(_POLL_SECS)
+    return None
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -109,6 +137,9 @@ def _print(facts: dict[str, Any]) -> None:
     by = f" by monitor {facts['monitor']}, which is at work" if facts["monitor"] is not None else ""
     print(f"{name}: {render.whole(facts['recovered_points'])} points brought home{by}")
     print(f"{points} points are in {render.safe(facts['dir'])}")
+    if facts["moved_aside"]:
+        print(f"the database was damaged and is now {render.safe(facts['moved_aside'])};")
+        print("what it held is not in the new one, which has what the spool still had")
     if facts["gaps"]:
         print(f"{render.whole(facts['gaps'])} gaps are recorded")
     for path in facts["set_aside"]:

@@ -9,6 +9,8 @@ import shutil
 import sys
 import time
 
+from training_monitor.errors import plain
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -36,10 +38,7 @@ _LONGEST_LINE = 120
 
 def safe(text: object) -> str:
     """Return `text` without line breaks and escape sequences; names come from anywhere."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in str(text)
-    )
+    return plain(str(text))
 
 
 def heading(text: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from training_monitor.catalog import find_run
 from training_monitor.cli import render
 from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.snapshot import take_snapshot
+from training_monitor.cli.status import rejections
 from training_monitor.query import Metric, RunView
 
 TYPE_CHECKING = False
@@ -35,7 +37,16 @@ def run(arguments: argparse.Namespace) -> int:
         print_metrics(metrics)
     else:
         print(f"run {render.safe(view.name)} has no metrics yet")
+    if not arguments.json:
+        _print_losses(view.dir)
     return 0
+
+
+def _print_losses(run_dir: str) -> None:
+    """Say what the table cannot show: calls and values that were never recorded."""
+    snapshot = take_snapshot(run_dir)
+    if snapshot.rejected_by:
+        print(f"\nrejected: {rejections(snapshot)}")
 
 
 def print_metrics(metrics: Sequence[Metric]) -> None:

@@ -35,6 +35,8 @@ class Snapshot:
         last_point_at: Wall clock of the newest point in the database; None when there is none.
         producers: The processes that log, or have logged and are not brought home.
         error: Why the database cannot be read; None when it can.
+        rejected_by: Calls and values that were refused in processes that ended, by reason.
+        rejected_at: Wall clock when calls were last found to have had no place; None when none had.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Snapshot:
     last_point_at: float | None
     producers: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
+    rejected_by: dict[str, int] = field(default_factory=dict)
+    rejected_at: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts for JSON."""
@@ -79,6 +83,8 @@ def take_snapshot(path: str) -> Snapshot:
         last_point_at=counts.get("last_time"),
         producers=sorted(producers, key=lambda producer: (producer["rank"], producer["pid"])),
         error=error,
+        rejected_by=counts.get("rejected_by", {}),
+        rejected_at=counts.get("rejected_at"),
     )
 
 
@@ -93,11 +99,19 @@ def _state(*, alive: bool, monitor: int | None, backlog: int, error: str | None)
 def _counts(path: str) -> tuple[dict[str, Any], str | None]:
     """Return what the database counts, and why it cannot be read."""
     try:
-        return _core.RunReader(path).counts(), None
+        return _read_counts(_core.RunReader(path)), None
     except FileNotFoundError:
         return {}, None  # nothing is durable yet
     except (StoreError, OSError) as error:
         return {}, str(error)
+
+
+def _read_counts(reader: _core.RunReader) -> dict[str, Any]:
+    counts = reader.counts()
+    if counts["gaps"]:
+        noticed = [gap["noticed"] for gap in reader.gaps() if gap["reason"] == "rejected"]
+        counts["rejected_at"] = max(noticed, default=None)
+    return counts
 
 
 def _producers(run_dir: str) -> list[dict[str, Any]]:

@@ -76,6 +76,8 @@ def print_status(snapshot: Snapshot, rate: float | None, values: list[tuple[str,
     ]
     if snapshot.gaps:
         lines.append(("gaps", f"{render.whole(snapshot.gaps)} recorded"))
+    if snapshot.rejected_by:
+        lines.append(("rejected", rejections(snapshot)))
     if snapshot.error:
         lines.append(("error", snapshot.error))
     print(render.heading(render.safe(snapshot.name)))
@@ -92,7 +94,19 @@ def print_status(snapshot: Snapshot, rate: float | None, values: list[tuple[str,
         rows = [(name, render.number(value)) for name, value in values[:_VALUES]]
         render.print_table(("METRIC", "LAST"), rows)
         if len(values) > _VALUES:
-            print(f"... and {len(values) - _VALUES} more: training-monitor show {snapshot.name}")
+            more = f"{len(values) - _VALUES} more"
+            print(f"... and {more}: training-monitor show {render.safe(snapshot.name)}")
+
+
+def rejections(snapshot: Snapshot) -> str:
+    """Return what processes that ended had refused, by reason, and when there was no place last."""
+    total = sum(snapshot.rejected_by.values())
+    reasons = ", ".join(
+        f"{reason.replace('_', ' ')} {render.whole(count)}"
+        for reason, count in sorted(snapshot.rejected_by.items())
+    )
+    since = "" if snapshot.rejected_at is None else f"; {render.ago(snapshot.rejected_at)}"
+    return f"{render.whole(total)} calls or values ({reasons}){since}"
 
 
 def _p99_ns(snapshot: Snapshot) -> int | None:

@@ -42,6 +42,17 @@ class RunLock:
             return False
         return os.path.samestat(there, os.fstat(self._file))
 
+    def moved_to(self, run_dir: str) -> str | None:
+        """Return where the run directory is now, when it was renamed; None when it was not."""
+        try:
+            path = os.readlink(f"/proc/self/fd/{self._file}")
+        except OSError:
+            return None
+        there = os.path.dirname(path)
+        if self.is_in_place(run_dir) or not self.is_in_place(there):
+            return None
+        return there
+
     def take_again(self, run_dir: str) -> bool:
         """Take the lock of the directory that now has the name; return whether that worked."""
         try:

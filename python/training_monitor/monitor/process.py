@@ -27,6 +27,7 @@ _TICK_SECS = 1.0
 _FIRST_TICK_SECS = 0.1
 _FIRST_SECS = 3.0
 _GRACE_SECS = 10.0
+_LONGEST_GRACE_SECS = 1e6
 _RETRY_SECS = 5.0
 # With nobody left to serve and nothing moving, what remains waits for `recover`.
 _STUCK_SECS = 600.0
@@ -54,9 +55,14 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
                 journal.info(f"monitor {holder(run_dir)} is already at work on {run_dir}")
             return 0
         try:
-            status = Monitor(run_dir, lock, journal, wakeup, foreground=foreground).run(respawned)
+            monitor = Monitor(run_dir, lock, journal, wakeup, foreground=foreground)
+            status = monitor.run(respawned)
         finally:
             lock.release()
+        if monitor.moved_to and not status and not wakeup.stopping:
+            run_dir = monitor.moved_to
+            journal = Journal(monitor_log(run_dir), echo=foreground)
+            continue
         # A trainer that came while we left has found the lock taken: it counts on us.
         if status or wakeup.stopping or not _producers_alive(run_dir):
             return status
@@ -66,8 +72,21 @@ def _producers_alive(run_dir: str) -> bool:
     return any(producer["life"] == "alive" for producer in _core.producers(run_dir))
 
 
+def _grace_secs() -> float:
+    """Return how long to wait for a new attempt; a text that is no number counts as not set."""
+    try:
+        secs = float(os.environ.get("TM_GRACE_SECS") or _GRACE_SECS)
+    except ValueError:
+        return _GRACE_SECS
+    return secs if 0.0 <= secs <= _LONGEST_GRACE_SECS else _GRACE_SECS
+
+
 class Monitor:
-    """One monitor at work on one run, with its lock held by the caller."""
+    """One monitor at work on one run, with its lock held by the caller.
+
+    Attributes:
+        moved_to: Where the run directory is now, when it was renamed under us.
+    """
 
     def __init__(
         self,
@@ -78,12 +97,13 @@ class Monitor:
         *,
         foreground: bool = False,
     ) -> None:
+        self.moved_to: str | None = None
         self._run_dir = run_dir
         self._lock = lock
         self._journal = journal
         self._wakeup = wakeup
         self._foreground = foreground
-        self._grace_secs = float(os.environ.get("TM_GRACE_SECS") or _GRACE_SECS)
+        self._grace_secs = _grace_secs()
         self._state = ""
         self._trouble: object = None
         self._poller_trouble: str | None = None
@@ -109,7 +129,10 @@ class Monitor:
             ingest = self._start(poller)
             if ingest is not None:
                 self._loop(ingest, poller)
-                if self._is_replaced(alive=0):
+                if self._is_moved():
+                    # Dropped as it is: every path that we know is wrong. The lanes have the rest.
+                    self._journal.warn(f"the run directory is now {self.moved_to}: following it")
+                elif self._is_replaced(alive=0):
                     # Dropped as it is: what has the name now is not ours to write to.
                     self._journal.warn("the run directory was replaced: left it alone")
                 else:
@@ -152,6 +175,8 @@ class Monitor:
             status = ingest.status()
             self._write_configs(ingest)
             self._report(status)
+            if self._is_moved():
+                return
             if self._is_replaced(status["producers_alive"]) or self._may_leave(status):
                 return
             self._wakeup.wait(self._tick_secs())
@@ -168,6 +193,11 @@ class Monitor:
         if poller.trouble and poller.trouble != self._poller_trouble:
             self._journal.error(f"cannot start the poller: {poller.trouble}; trying again")
         self._poller_trouble = poller.trouble
+
+    def _is_moved(self) -> bool:
+        """Return whether the run directory has another name now, and remember which."""
+        self.moved_to = self._lock.moved_to(self._run_dir)
+        return self.moved_to is not None
 
     def _is_replaced(self, alive: int) -> bool:
         """Return whether our directory is gone or replaced, and nobody needs us there."""

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tm_spool::{Life, clock, job_dir, make_private, peek, producer_dirs};
@@ -20,6 +21,12 @@ use crate::store::RunReader;
 const CLAIMS_DIR: &str = ".claims";
 /// A job that has claimed but made no producer yet counts as alive for so long.
 const START_GRACE_NS: i64 = 60_000_000_000;
+/// Beyond the grace, with room for the clock of a file server that differs from ours.
+const YOUNG: Duration = Duration::from_secs(15 * 60);
+/// An older claim may go once its job has nothing left in the spool.
+const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+/// So many old claims are looked at in one start.
+const MOST_TIDIED: usize = 256;
 /// More runs of one name than this are a loop in somebody's script.
 const MAX_SUFFIX: u32 = 100_000;
 
@@ -94,7 +101,7 @@ pub fn claim_run(root: &Path, name: &str, job_key: &str) -> Result<Claim, ClaimE
             first: false,
         });
     }
-    let others = Record::read_all(&claims)?;
+    let others = tidy(root, &claims)?;
     for number in 1..=MAX_SUFFIX {
         let candidate = if number == 1 {
             name.to_owned()
@@ -116,6 +123,41 @@ pub fn claim_run(root: &Path, name: &str, job_key: &str) -> Result<Claim, ClaimE
     }
     Err(ClaimError::TooMany {
         name: name.to_owned(),
+    })
+}
+
+/// The claims that may still matter to another job, after removing some that matter to nobody.
+///
+/// A claim keeps others out only while its job is on its way, and is found by its own name else: to read
+/// thousands of finished ones at each start would be for nothing.
+fn tidy(root: &Path, claims: &Path) -> Result<Vec<Record>, ClaimError> {
+    let entries = fs::read_dir(claims).map_err(file_error("cannot list", claims))?;
+    let mut young = Vec::new();
+    let mut looked_at = 0;
+    for path in entries.filter_map(|entry| entry.ok().map(|e| e.path())) {
+        if path.extension().is_none_or(|e| e != "json") {
+            continue;
+        }
+        let age = age_of(&path).unwrap_or_default();
+        if age < YOUNG {
+            young.extend(Record::read(&path));
+        } else if age > OLD && looked_at < MOST_TIDIED {
+            looked_at += 1;
+            if !Record::read(&path).is_some_and(|record| record.is_needed(root)) {
+                // Somebody else's turn, should it fail.
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+    Ok(young)
+}
+
+/// How long ago a file was written, or is to be written by the clock of another host.
+fn age_of(path: &Path) -> Option<Duration> {
+    let written = fs::metadata(path).ok()?.modified().ok()?;
+    Some(match written.elapsed() {
+        Ok(age) => age,
+        Err(ahead) => ahead.duration(),
     })
 }
 
@@ -275,6 +317,11 @@ impl Record {
             .and_then(|()| file.sync_all())
             .map_err(file_error("cannot write", &temporary))?;
         fs::rename(&temporary, path).map_err(file_error("cannot write", path))
+    }
+
+    /// Whether ranks of the job may still come and look for it: its spool goes when all of them ended.
+    fn is_needed(&self, root: &Path) -> bool {
+        job_dir(&root.join(&self.name), &self.job_key).exists()
     }
 
     /// Whether the job may still be on its way to its first producer.

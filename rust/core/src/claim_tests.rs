@@ -95,3 +95,73 @@ fn a_broken_claim_file_claims_nothing() {
     fs::write(claim_path(&claims, "job a"), b"{\"job_key\": \"jo").unwrap();
     assert_eq!(claim_run(root.path(), "run", "job a").unwrap().name, "run");
 }
+
+/// A claim of a job that ended so long ago.
+fn leave_claim(root: &Path, number: usize, age: Duration) -> PathBuf {
+    let key = format!("job {number}");
+    let path = claim_path(&root.join(CLAIMS_DIR), &key);
+    let mut record = Record::of_this_process(&key, &format!("run{number}"));
+    record.claimed_ns -= age.as_nanos() as i64;
+    record.write(&path).unwrap();
+    let written = std::time::SystemTime::now() - age;
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(written)
+        .unwrap();
+    path
+}
+
+#[test]
+fn claims_of_runs_that_are_gone_or_long_ended_are_removed() {
+    let root = tempfile::tempdir().unwrap();
+    claim_run(root.path(), "run", "first").unwrap();
+    let two_days = OLD * 2;
+    let gone = leave_claim(root.path(), 1, two_days);
+    let ended = leave_claim(root.path(), 2, two_days);
+    fs::create_dir(root.path().join("run2")).unwrap();
+    let recent = leave_claim(root.path(), 3, OLD / 2);
+    let lives = leave_claim(root.path(), 4, two_days);
+    let alive = producer(&root.path().join("run4"), "job 4");
+    let unreadable = leave_claim(root.path(), 5, two_days);
+    let content = "{";
+    fs::write(&unreadable, content).unwrap();
+    let written = std::time::SystemTime::now() - two_days;
+    File::options()
+        .write(true)
+        .open(&unreadable)
+        .unwrap()
+        .set_modified(written)
+        .unwrap();
+
+    claim_run(root.path(), "another", "second").unwrap();
+    assert!(!gone.exists() && !ended.exists() && !unreadable.exists());
+    assert!(recent.exists() && lives.exists());
+    // The job that lives finds its way, and keeps others out.
+    assert_eq!(
+        claim_run(root.path(), "run4", "job 4").unwrap().name,
+        "run4"
+    );
+    assert_eq!(
+        claim_run(root.path(), "run4", "third").unwrap().name,
+        "run4-2"
+    );
+    drop(alive);
+}
+
+#[test]
+fn thousands_of_old_claims_are_removed_in_a_few_starts() {
+    let root = tempfile::tempdir().unwrap();
+    claim_run(root.path(), "run", "first").unwrap();
+    for number in 0..1000 {
+        leave_claim(root.path(), number, OLD * 2);
+    }
+    for start in 0..5 {
+        claim_run(root.path(), "run", &format!("start {start}")).unwrap();
+    }
+    assert_eq!(
+        fs::read_dir(root.path().join(CLAIMS_DIR)).unwrap().count(),
+        1 + 1 + 5
+    );
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyString};
 use tm_core::StoreError;
 use tm_core::store::{
     AlertRow, AttemptRow, GapRow, MetricInfo, ProducerEntry, Series, SeriesOptions, StepRow, Values,
@@ -144,8 +144,11 @@ impl RunReader {
 
     /// Tells how much there is.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (counts, last) = self.read(py, |reader| Ok((reader.counts()?, reader.steps(1)?)))?;
+        let (counts, last, rejected) = self.read(py, |reader| {
+            Ok((reader.counts()?, reader.steps(1)?, reader.rejected()?))
+        })?;
         let facts = PyDict::new(py);
+        facts.set_item("rejected_by", rejected.into_py_dict(py)?)?;
         facts.set_item("points", counts.points)?;
         facts.set_item("frames", counts.frames)?;
         facts.set_item("metrics", counts.keys)?;

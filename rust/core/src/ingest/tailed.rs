@@ -266,6 +266,12 @@ impl Tailed {
             },
             accepted_points: stats.accepted_points,
             rejected: serde_json::Value::Object(rejected).to_string(),
+            homeless_frames: Reject::ALL
+                .iter()
+                .zip(stats.rejected)
+                .filter(|(why, _)| matches!(why, Reject::NoSpace | Reject::LanesBusy))
+                .map(|(_, count)| count)
+                .sum(),
         });
         self.source.pending.seal = true;
         Ok(true)

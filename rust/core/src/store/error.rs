@@ -33,7 +33,10 @@ pub enum StoreError {
         supported: i64,
     },
     /// Another program's SQLite file, or a half-made one.
-    #[error("{} is not a database of training_monitor", path.display())]
+    #[error(
+        "{} is not a database of training_monitor: move it away, nothing is written over it",
+        path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,

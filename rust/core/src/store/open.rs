@@ -54,6 +54,12 @@ pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
 
 /// The file must exist with mode 0600 before SQLite sees it: -wal and -shm copy that mode.
 fn create_private(path: &Path) -> Result<(), StoreError> {
+    // Opening a FIFO would wait for its reader.
+    if path.exists() && !path.is_file() {
+        return Err(StoreError::Foreign {
+            path: path.to_path_buf(),
+        });
+    }
     let made = fs::OpenOptions::new()
         .create(true)
         .append(true)

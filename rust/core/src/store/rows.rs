@@ -181,6 +181,25 @@ pub(crate) fn end_producer(conn: &Connection, producer: i64, end: &End) -> Resul
         end.accepted_points as i64,
         end.rejected
     ])?;
+    insert_untold(conn, producer, end)
+}
+
+/// A gap for the calls that had no place in the lanes and that no later frame could tell of.
+fn insert_untold(conn: &Connection, producer: i64, end: &End) -> Result<(), StoreError> {
+    let told: i64 = conn
+        .prepare_cached(
+            "SELECT coalesce(sum(frames_lost), 0) FROM gaps
+             WHERE producer = ?1 AND reason = 'rejected'",
+        )?
+        .query_row([producer], |row| row.get(0))?;
+    let untold = (end.homeless_frames as i64).saturating_sub(told);
+    if untold > 0 {
+        conn.prepare_cached(
+            "INSERT INTO gaps(producer, frames_lost, reason, noticed_ns, detail)
+             VALUES(?1, ?2, 'rejected', ?3, ?4)",
+        )?
+        .execute(params![producer, untold, clock::wall_ns(), end.rejected])?;
+    }
     Ok(())
 }
 

@@ -94,6 +94,8 @@ pub(crate) struct End {
     pub accepted_points: u64,
     /// JSON: rejected values by reason.
     pub rejected: String,
+    /// Calls for which no lane had a place.
+    pub homeless_frames: u64,
 }
 
 /// What was read from the lanes and is not durable yet.

@@ -17,7 +17,13 @@ const MOST_DEPTH: usize = 32;
 const MOST_DIGITS: usize = 300;
 /// Values of one config, at most.
 const MOST_VALUES: usize = 100_000;
-/// Text made from an object is cut here; strings of the user's are not.
+/// Bytes of one config, at most: it has to fit where metrics wait, and into one row.
+const MOST_BYTES: usize = 4 << 20;
+/// A string of the user's is cut here.
+const MOST_STRING_BYTES: usize = 1 << 20;
+/// Looked at for secrets beyond the cut, so that none is cut in two.
+const BEYOND_BYTES: usize = 4096;
+/// Text made from an object is cut here.
 const MOST_TEXT_BYTES: usize = 2_000;
 /// Arrays of more elements are described, not written out.
 const MOST_ELEMENTS: usize = 64;
@@ -55,9 +61,6 @@ impl Walk {
     /// KeyboardInterrupt, SystemExit and their like, from the value's own code.
     pub fn value(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.values += 1;
-        if self.values > MOST_VALUES {
-            return self.made("<cut: too many values>");
-        }
         let (length, depth) = (self.out.len(), self.open.len());
         match self.any(value) {
             Err(error) if error.is_instance_of::<PyException>(value.py()) => {
@@ -115,12 +118,25 @@ impl Walk {
     }
 
     fn string(&mut self, string: &[u8]) {
-        if self.redact {
-            let (clean, _) = redact::redact(string);
-            text::string(&mut self.out, &clean);
+        let limit = MOST_STRING_BYTES + BEYOND_BYTES;
+        let read = string.get(..limit).unwrap_or(string);
+        let mut clean = if self.redact {
+            redact::redact(read).0
         } else {
-            text::string(&mut self.out, string);
+            read.to_vec()
+        };
+        if string.len() > limit {
+            clean.truncate(MOST_STRING_BYTES);
+            while clean.pop_if(|byte| *byte >= 0x80).is_some() {}
+            let note = format!("… <cut: {} bytes in all>", string.len());
+            clean.extend(note.as_bytes());
         }
+        text::string(&mut self.out, &clean);
+    }
+
+    /// Whether no more values are taken in.
+    fn is_full(&self) -> bool {
+        self.values >= MOST_VALUES || self.out.len() >= MOST_BYTES
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
@@ -192,7 +208,17 @@ impl Walk {
             if index > 0 {
                 self.out.extend(b", ");
             }
-            self.value(item)?;
+            if self.is_full() {
+                self.made(&cut(items.len() - index))?;
+                break;
+            }
+            let before = index.checked_sub(1).and_then(|before| items.get(before));
+            if self.redact && before.is_some_and(|flag| is_secret_after(flag, item)) {
+                redact::count(1);
+                text::string(&mut self.out, redact::MARK);
+            } else {
+                self.value(item)?;
+            }
         }
         self.out.push(b']');
         Ok(())
@@ -203,6 +229,11 @@ impl Walk {
         let mut texts = Vec::new();
         for item in set.try_iter()? {
             let start = self.out.len();
+            if self.is_full() {
+                self.made(&cut(set.len()? - texts.len()))?;
+                texts.push(self.out.split_off(start));
+                break;
+            }
             self.value(&item?)?;
             texts.push(self.out.split_off(start));
         }
@@ -218,6 +249,11 @@ impl Walk {
         for (index, (key, value)) in items.iter().enumerate() {
             if index > 0 {
                 self.out.extend(b", ");
+            }
+            if self.is_full() {
+                let note = quoted_pair("<cut>", &cut(items.len() - index));
+                self.out.extend(note.as_bytes());
+                break;
             }
             let name = utf8(&match key.cast::<PyString>() {
                 Ok(name) => name.clone(),
@@ -314,6 +350,15 @@ impl Walk {
     }
 }
 
+/// What stands in the place of values for which there is no room.
+fn cut(count: usize) -> String {
+    format!("<cut: {count} more>")
+}
+
+fn quoted_pair(name: &str, value: &str) -> String {
+    format!("{}: {}", text::quoted(name), text::quoted(value))
+}
+
 /// A value under a name that says secret. A count of tokens is none, nor is an absent password.
 fn is_secret(name: &[u8], value: &Bound<'_, PyAny>) -> bool {
     let Ok(name) = std::str::from_utf8(name) else {
@@ -340,6 +385,14 @@ fn is_secret(name: &[u8], value: &Bound<'_, PyAny>) -> bool {
             bytes.is_some_and(|bytes| redact::looks_like_a_token(&bytes))
         }
     }
+}
+
+/// The word after `--name` in the words of a command line. A flag that has no value is followed by a flag.
+fn is_secret_after(flag: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> bool {
+    let text = |word: &Bound<'_, PyAny>| utf8(word.cast::<PyString>().ok()?).ok();
+    let is_flag = |word: &[u8]| word.starts_with(b"--") && !word.contains(&b'=');
+    text(flag).is_some_and(|flag| is_flag(&flag) && is_secret(&flag, value))
+        && !text(value).is_some_and(|value| value.starts_with(b"-"))
 }
 
 fn class_name(class: &Bound<'_, PyAny>) -> String {

@@ -26,6 +26,34 @@ const SURE: [&str; 15] = [
     "authorization",
     "authkey",
 ];
+/// Where words are run together, as in `PGPASSWORD`: what a name ends with.
+const SURE_ENDS: [&str; 10] = [
+    "password",
+    "passwords",
+    "passwd",
+    "passphrase",
+    "secret",
+    "secrets",
+    "apikey",
+    "apikeys",
+    "accesskey",
+    "privatekey",
+];
+/// The same at the start, where `secretary` and `tokenizer` begin like a secret.
+const SURE_STARTS: [&str; 6] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "apikey",
+    "secretkey",
+    "accesskey",
+];
+/// As the last word: the value is about a secret, and none itself.
+const ABOUT: [&str; 20] = [
+    "age", "attempts", "count", "days", "enabled", "expiry", "hours", "len", "length", "less",
+    "minutes", "policy", "required", "retries", "seconds", "secs", "size", "timeout", "ttl",
+    "type",
+];
 const KEY_OF: [&str; 10] = [
     "api",
     "access",
@@ -74,7 +102,14 @@ pub fn secrecy(name: &str) -> Option<Secrecy> {
     let is = |word: &String, list: &[&str]| list.contains(&word.as_str());
     let pair =
         |pair: &[String]| matches!(pair, [first, second] if is(first, &KEY_OF) && second == "key");
-    if words.iter().any(|word| is(word, &SURE)) || words.windows(2).any(pair) {
+    if words.last().is_some_and(|word| is(word, &ABOUT)) {
+        return None;
+    }
+    if words
+        .iter()
+        .any(|word| is(word, &SURE) || runs_into_a_secret(word))
+        || words.windows(2).any(pair)
+    {
         return Some(Secrecy::Sure);
     }
     let token = words
@@ -82,6 +117,26 @@ pub fn secrecy(name: &str) -> Option<Secrecy> {
         .any(|word| word == "token" || word.ends_with("token") || word == "bearer");
     let of_a_model = words.iter().any(|word| is(word, &OF_A_MODEL));
     (token && !of_a_model).then_some(Secrecy::Token)
+}
+
+/// `pgpassword`, `passwordhash`; `passwordless` is none.
+fn runs_into_a_secret(word: &str) -> bool {
+    let ends = SURE_ENDS.iter().any(|end| word.ends_with(end));
+    let starts = SURE_STARTS
+        .iter()
+        .filter_map(|start| word.strip_prefix(start))
+        .any(|rest| !ABOUT.contains(&rest));
+    ends || starts
+}
+
+/// What a name in the query of a URL says about its value: there a signature opens doors as well.
+pub fn secrecy_in_query(name: &str) -> Option<Secrecy> {
+    let words = words(name);
+    match words.last().map(String::as_str) {
+        Some("sig" | "signature") => Some(Secrecy::Sure),
+        Some("key") if words.len() == 1 => Some(Secrecy::Token),
+        _ => secrecy(name),
+    }
 }
 
 /// Whether a text under a name with `token` may be one that opens doors: `<|endoftext|>` does not.

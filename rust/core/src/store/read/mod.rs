@@ -53,13 +53,19 @@ impl RunReader {
     /// [`StoreError::NotFound`] when there is none, [`StoreError::Foreign`] or [`StoreError::TooNew`] when
     /// it is not ours to read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let path = if path.is_dir() {
+        let is_run_dir = path.is_dir() && !path.ends_with(DATABASE_NAME);
+        let path = if is_run_dir {
             path.join(DATABASE_NAME)
         } else {
             path.to_path_buf()
         };
         if !path.is_file() {
-            return Err(StoreError::NotFound { path });
+            // A FIFO would be waited for, and a directory is no database that is still to come.
+            return Err(if path.exists() {
+                StoreError::Foreign { path }
+            } else {
+                StoreError::NotFound { path }
+            });
         }
         let conn = connect(&path)?;
         Ok(Self {
@@ -168,7 +174,8 @@ fn open_checked(path: &Path, immutable: bool) -> Result<Connection, StoreError> 
     conn.pragma_update(None, "query_only", true)?;
     let id: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version = schema::user_version(&conn)?;
-    if version == 0 && id == 0 {
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if version == 0 && id == 0 && tables == 0 {
         return Err(StoreError::NotFound {
             path: path.to_path_buf(),
         });

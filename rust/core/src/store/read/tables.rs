@@ -160,6 +160,19 @@ fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
 }
 
 impl RunReader {
+    /// What producers that ended had refused, by reason, over all attempts.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rejected(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT reason.key, sum(reason.value) FROM producers, json_each(producers.rejected) AS reason
+             WHERE producers.rejected IS NOT NULL GROUP BY reason.key ORDER BY reason.key",
+        )?;
+        let rows = select.query_map([], |r| Ok((r.get(0)?, count(r, 1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     fn all<T>(
         &self,
         sql: &str,
