@@ -122,7 +122,10 @@ impl RunReader {
             let Some(series) = series_id(conn, query)? else {
                 return Ok(SystemPoints::default());
             };
-            let since_ns = query.since.map_or(i64::MIN, |secs| (secs * NS) as i64);
+            // Samples stand at whole milliseconds: the time of one, as a float, must mean that one.
+            let since_ns = query.since.map_or(i64::MIN, |secs| {
+                ((secs * 1e3).round() as i64).saturating_mul(1_000_000)
+            });
             let mut points = packed(conn, series, since_ns)?;
             points.extend(fresh(conn, series, since_ns)?);
             points.sort_by_key(|point| point.time_ns);
