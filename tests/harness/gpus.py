@@ -31,8 +31,8 @@ class StandIn:
         """Compile the library."""
         compiler = shutil.which("cc") or shutil.which("gcc") or "clang"
         library = self.directory / "libnvidia-ml.so.1"
-        command = [compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", SOURCE, "-o", library]
-        subprocess.run(command, check=True)
+        command = [compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC"]
+        subprocess.run([*command, str(SOURCE), "-o", str(library)], check=True)
         return self
 
     def with_smi(self, rows: str = SMI_ROWS) -> StandIn:

@@ -84,6 +84,7 @@ class Sampling:
         self._interval_secs = interval_secs
         self._gpus = gpus
         self._sender = _Sender(pipe, journal)
+        self._hangs_after_secs = _hangs_after_secs()
         self._loops: list[_Loop] = []
         self._trainer_probe: TrainerProbe | None = None
 
@@ -108,12 +109,12 @@ class Sampling:
     @property
     def watch_secs(self) -> float:
         """How often to call `watch`."""
-        return min(_WATCH_SECS, _hangs_after_secs())
+        return min(_WATCH_SECS, self._hangs_after_secs)
 
     def watch(self) -> None:
         """Tell of each probe that hangs, and of each that came back."""
         for loop in self._loops:
-            loop.watch()
+            loop.watch(self._hangs_after_secs)
 
     def _host(self) -> Probe:
         from training_monitor.system.host import HostProbe
@@ -187,16 +188,16 @@ class _Loop:
             self._pace.looked(began, _cpu_secs() - cpu)
             time.sleep(self._pace.wait_secs(time.monotonic()))
 
-    def watch(self) -> None:
+    def watch(self, hangs_after_secs: float) -> None:
         """Tell when a look takes too long, and when it ended after all; each once."""
         since = self._busy_since
         secs = 0.0 if since is None else time.monotonic() - since
-        if secs >= _hangs_after_secs() and not self._is_hanging:
+        if secs >= hangs_after_secs and not self._is_hanging:
             self._is_hanging = True
             asking = getattr(self._probe, "asking", "") or "starting"
             text = f"no answer for {secs:.0f} s ({asking}); the other samples go on"
             self._sender.found(Finding("probe_hangs", self._name, text))
-        elif self._is_hanging and secs < _hangs_after_secs():
+        elif self._is_hanging and secs < hangs_after_secs:
             self._is_hanging = False
             self._sender.found(Finding("probe_back", self._name, "answers again"))
 
@@ -235,9 +236,10 @@ class _Sender:
         with self._lock:
             is_new = self._told.get(finding.source) != finding.name
             self._told[finding.source] = finding.name
+            if is_new:
+                tell = self._journal.info if finding.name == "no_gpu" else self._journal.warn
+                tell(f"{finding.source}: {finding.text}")
         if is_new:
-            tell = self._journal.info if finding.name == "no_gpu" else self._journal.warn
-            tell(f"{finding.source}: {finding.text}")
             self._send({"finding": finding.name, "source": finding.source, "text": finding.text})
 
     def _numbers(self, source: str, sample: Sample) -> dict[str, dict[str, float]]:
@@ -274,7 +276,10 @@ def _facts(facts: object) -> dict[str, object]:
 
 
 def _hangs_after_secs() -> float:
-    return float(os.environ.get("TM_PROBE_HANGS_SECS") or _HANGS_AFTER_SECS)
+    try:
+        return float(os.environ.get("TM_PROBE_HANGS_SECS") or _HANGS_AFTER_SECS)
+    except ValueError:
+        return _HANGS_AFTER_SECS
 
 
 def _cpu_secs() -> float:
