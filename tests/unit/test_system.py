@@ -97,14 +97,21 @@ def test_cheap_looks_come_at_their_interval() -> None:
 
 
 def test_dear_looks_keep_to_their_share_of_a_core() -> None:
-    assert looks(Pace(1.0, 0.001), 0.01, 1000) == 100
+    assert looks(Pace(1.0, 0.001), 0.01, 1000) == 101
+
+
+def test_the_first_look_may_cost_anything() -> None:
+    pace = Pace(1.0, 0.001)
+    pace.looked(0.0, 5.0)
+    assert pace.wait_secs(0.0) == 1.0
 
 
 def test_one_dear_look_among_cheap_ones_is_borne() -> None:
     pace = Pace(1.0, 0.001)
     pace.looked(0.0, 0.0002)
-    pace.looked(1.0, 0.005)
-    assert pace.wait_secs(1.0) == pytest.approx(1.0)
+    pace.looked(1.0, 0.0002)
+    pace.looked(2.0, 0.005)
+    assert pace.wait_secs(2.0) == pytest.approx(1.0)
 
 
 def test_what_the_machine_does_not_tell_is_left_out() -> None:

@@ -175,7 +175,6 @@ class _Loop:
             try:
                 if self._probe is None:
                     self._probe = self._make()
-                    cpu = _cpu_secs()  # what is imported once says nothing about the next look
                 self._sender.look(self._name, self._probe.look())
                 failures = 0
             except Exception as error:  # noqa: BLE001 -- the other probes and the watch go on

@@ -226,15 +226,23 @@ fn a_run_of_the_first_format_has_no_samples_and_gets_its_tables_from_a_writer() 
 /// A second of a busy GPU, in numbers that move as those of real ones do.
 fn busy(secs: i64, noise: &mut u64) -> Vec<(String, f64)> {
     let mut random = || {
-        *noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *noise = noise
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (*noise >> 40) as f64 / f64::from(1 << 24)
     };
     let tenths = |value: f64| (value * 10.0).round() / 10.0;
     let values = [
         ("utilization_percent", (85.0 + 15.0 * random()).round()),
-        ("memory_used_bytes", 61e9 + (random() * 40.0).floor() * 2_097_152.0),
+        (
+            "memory_used_bytes",
+            61e9 + (random() * 40.0).floor() * 2_097_152.0,
+        ),
         ("memory_total_bytes", 85_899_345_920.0),
-        ("temperature_celsius", (60.0 + 4.0 * (secs as f64 / 900.0).sin() + random()).round()),
+        (
+            "temperature_celsius",
+            (60.0 + 4.0 * (secs as f64 / 900.0).sin() + random()).round(),
+        ),
         ("power_watts", tenths(500.0 + 80.0 * random())),
         ("power_limit_watts", 700.0),
         ("sm_clock_mhz", 1980.0 - 15.0 * (random() * 6.0).floor()),
@@ -270,13 +278,19 @@ fn a_day_and_a_month_stay_small() {
             secs += i64::from(CHUNK_ROWS);
         }
         let conn = Connection::open(run.path().join(DATABASE_NAME)).unwrap();
-        let bytes = "SELECT sum(length(data) + coalesce(length(lows), 0) + coalesce(length(highs), 0) + 60)
+        let bytes =
+            "SELECT sum(length(data) + coalesce(length(lows), 0) + coalesce(length(highs), 0) + 60)
                      + (SELECT sum(length(times)) FROM system_chunks) FROM system_cols";
-        sizes.push(conn.query_row(bytes, [], |row| row.get::<_, i64>(0)).unwrap());
+        sizes.push(
+            conn.query_row(bytes, [], |row| row.get::<_, i64>(0))
+                .unwrap(),
+        );
     }
     // Ten metrics: a day at one sample a second, then what a further day of minutes adds.
     let (day, more) = (sizes[0], sizes[1] - sizes[0]);
-    println!("10 metrics: {day} bytes for a day, {more} for a further one (18 of 24 hours thinned)");
+    println!(
+        "10 metrics: {day} bytes for a day, {more} for a further one (18 of 24 hours thinned)"
+    );
     assert!(day < 10 * 86_400 * 2, "{day}");
     assert!(more < 10 * 86_400, "{more}");
 }
