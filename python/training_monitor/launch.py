@@ -54,6 +54,7 @@ def init(
     quiet: bool = unset.quiet,
     device_tensors: str = unset.device_tensors,
     node_limit: int | str = unset.node_limit,
+    system_interval_secs: float | None = unset.system_interval_secs,
     keep_runs: int | None = unset.keep_runs,
     keep_days: float | None = unset.keep_days,
     disk_budget: int | str | None = unset.disk_budget,
@@ -96,6 +97,8 @@ def init(
         quiet: Print nothing.
         device_tensors: "sync" waits for tensors on a device, "reject" refuses them.
         node_limit: Bytes that unread metrics may take on one node, as 8589934592 or "8GiB".
+        system_interval_secs: Seconds between two samples of host, GPUs and trainers; None takes
+            none.
         keep_runs: Keep so many runs under `root_dir`; the oldest finished ones are removed when
             this run starts. None means no limit, here and for the next two.
         keep_days: Remove finished runs that were not used for so many days.
@@ -136,7 +139,7 @@ def _open(settings: Settings) -> Run:
         # Every rank beside the monitor knows the command: whoever logs next brings it back.
         _core.set_monitor_command(
             monitor_argv(run_dir),
-            monitor_env(settings.node_limit),
+            monitor_env(settings),
             monitor_log(run_dir),
             run_dir,
         )

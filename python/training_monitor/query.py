@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from typing import overload
 
 from training_monitor import _core
 from training_monitor.catalog import DATABASE_NAME, find_run
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from training_monitor.machine import Finding, SystemSeries
     from training_monitor.tables import Table
 
 __all__ = ["Alert", "Attempt", "Gap", "Metric", "RunView", "Series", "Step", "open_run"]
@@ -278,9 +280,47 @@ class RunView:
         """Return the conversation; this version holds none."""
         return []
 
-    def system(self) -> list[dict[str, Any]]:
-        """Return the samples of the devices; this version takes none."""
-        return []
+    @overload
+    def system(
+        self, metric: None = None, *, since: float | None = None, max_points: int | None = None
+    ) -> dict[str, SystemSeries]: ...
+
+    @overload
+    def system(
+        self, metric: str, *, since: float | None = None, max_points: int | None = None
+    ) -> SystemSeries: ...
+
+    def system(
+        self,
+        metric: str | None = None,
+        *,
+        since: float | None = None,
+        max_points: int | None = None,
+    ) -> SystemSeries | dict[str, SystemSeries]:
+        """Return what the machine did: one series, or all of them by name.
+
+        Every sample is kept for a day; of what is older, each minute has its least, mean and
+        greatest value.
+
+        Args:
+            metric: A name as "gpu0/power_watts"; "power_watts" will do where one source has it.
+            since: Only from this time on, in seconds since 1970.
+            max_points: At most about so many; the lowest and the highest stay.
+
+        Raises:
+            KeyError: There is no such series, or several; the message names them.
+        """
+        from training_monitor.machine import read_all, read_one
+
+        if metric is None:
+            return read_all(self._reader, since=since, max_points=max_points)
+        return read_one(self._reader, metric, since=since, max_points=max_points)
+
+    def findings(self) -> list[Finding]:
+        """Return what was found out about the machine, as a GPU that is lost, oldest first."""
+        from training_monitor.machine import read_findings
+
+        return read_findings(self._reader)
 
     @property
     def attempts(self) -> list[Attempt]:

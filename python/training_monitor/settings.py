@@ -128,7 +128,8 @@ class Settings:
         None, Maybe(Choice("low", "medium", "high")), "effort of a reasoning model")
     analysis_interval_min = Setting(
         5.0, Number(float, 0, 1e6, above=True), "minutes between two analyses")
-    gpus = Setting[list[int] | None](None, Maybe(Indices()), "GPUs to watch, as 0,1; default: all")
+    gpus = Setting[list[int] | None](
+        None, Maybe(Indices()), "GPUs to watch, as 0,1; default: all", works=True)
     notify_all_analyses = Setting(True, Flag(), "send every analysis, not only alerts")
     telegram_chat = Setting(False, Flag(), "answer questions from the Telegram chat")
     idle_timeout_min = Setting[float | None](
@@ -158,6 +159,9 @@ class Settings:
         works=True, flag=False)
     node_limit = Setting(
         8 * 2**30, Size(), "bytes that unread metrics may take on one node", works=True)
+    system_interval_secs = Setting[float | None](
+        1.0, Maybe(Number(float, 0.1, 3600)),
+        "seconds between two samples of the machine; none: take none", works=True)
     keep_runs = Setting[int | None](
         None, Maybe(Number(int, 1, 10**6)),
         "at the start of a run remove the oldest finished ones beyond so many", works=True)

@@ -304,7 +304,8 @@ def test_open_run_finds_by_name_path_and_database(
         assert view.name == "findable"
         assert view.config == {"lr": 0.1}
         assert view.summary == {"loss": 1.0, "note": "hello"}
-        assert view.analyses() == view.messages() == view.system() == view.gaps == []
+        assert view.analyses() == view.messages() == view.gaps == []
+        assert view.system() == {}
     step = view.steps(last=1)[0]
     assert (step.step, step.metrics) == (3, {"loss": 1.0, "note": "hello"})
     series = view.series("loss")

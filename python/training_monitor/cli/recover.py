@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         "run": after.name,
         "dir": after.dir,
         # What the damaged database held is not in the one that took its place.
-        "recovered_points": after.points - (0 if moved else points_before),
+        "recovered_points": after.points - (0 if drained.moved else points_before),
         "points": after.points,
         "backlog_bytes": after.backlog_bytes,
         "gaps": after.gaps,

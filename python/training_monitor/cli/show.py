@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from training_monitor.catalog import find_run
-from training_monitor.cli import render
+from training_monitor.cli import machine, render
 from training_monitor.cli.options import add_json, add_root_dir, add_run
 from training_monitor.cli.snapshot import take_snapshot
 from training_monitor.cli.status import rejections
@@ -28,17 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    view = RunView(find_run(arguments.run, arguments.root_dir))
+    path = find_run(arguments.run, arguments.root_dir)
+    view = RunView(path)
     metrics = view.metrics()
+    sources, findings = machine.look(path)
     if arguments.json:
         rows = [asdict(metric) for metric in metrics]
-        render.print_json({"run": view.name, "dir": view.dir, "metrics": rows})
+        facts = {"run": view.name, "dir": view.dir, "metrics": rows}
+        render.print_json(facts | machine.machine_facts(sources, findings))
     elif metrics:
         print_metrics(metrics)
     else:
         print(f"run {render.safe(view.name)} has no metrics yet")
     if not arguments.json:
         _print_losses(view.dir)
+        print_machine(machine.machine_lines(sources, findings))
     return 0
 
 
@@ -47,6 +51,14 @@ def _print_losses(run_dir: str) -> None:
     snapshot = take_snapshot(run_dir)
     if snapshot.rejected_by:
         print(f"\nrejected: {rejections(snapshot)}")
+
+
+def print_machine(lines: Sequence[tuple[str, str]]) -> None:
+    """Print what the machine does, below the metrics."""
+    if lines:
+        print()
+    for word, text in lines:
+        print(f"{render.safe(word):<9} {render.safe(text)}")
 
 
 def print_metrics(metrics: Sequence[Metric]) -> None:

@@ -6,13 +6,14 @@ import time
 
 from training_monitor import _core
 from training_monitor.catalog import find_run, newest_run
-from training_monitor.cli import render
+from training_monitor.cli import machine, render
 from training_monitor.cli.options import add_json, add_root_dir, add_run
 from training_monitor.cli.snapshot import Snapshot, take_snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from typing import Any
 
 HELP = "Tell whether a run is alive, its last step, rate, backlog and last values."
@@ -40,13 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
         snapshot = take_snapshot(path)
         rate = max(snapshot.accepted - before.accepted, 0) / (time.monotonic() - began)
     values = [] if snapshot.error else _last_values(path)
+    sources, findings = ([], []) if snapshot.error else machine.look(path)
     if arguments.json:
-        facts = snapshot.as_dict()
+        facts = snapshot.as_dict() | machine.machine_facts(sources, findings)
         facts |= {"points_per_s": rate, "lag_s": lag_secs(snapshot)}
         facts |= {"log_p99_ns": _p99_ns(snapshot), "last_values": dict(values)}
         render.print_json(facts)
     else:
-        print_status(snapshot, rate, values)
+        print_status(snapshot, rate, values, machine.machine_lines(sources, findings))
     return 0 if snapshot.state in ("recording", "draining", "ended") else 1
 
 
@@ -59,7 +61,12 @@ def lag_secs(snapshot: Snapshot, now: float | None = None) -> float | None:
     return max((time.time() if now is None else now) - snapshot.last_point_at, 0.0)
 
 
-def print_status(snapshot: Snapshot, rate: float | None, values: list[tuple[str, object]]) -> None:
+def print_status(
+    snapshot: Snapshot,
+    rate: float | None,
+    values: list[tuple[str, object]],
+    machine_lines: Sequence[tuple[str, str]] = (),
+) -> None:
     """Print the status for people."""
     monitor = f"monitor {snapshot.monitor}" if snapshot.monitor is not None else "no monitor"
     lines = [
@@ -81,7 +88,7 @@ def print_status(snapshot: Snapshot, rate: float | None, values: list[tuple[str,
     if snapshot.error:
         lines.append(("error", snapshot.error))
     print(render.heading(render.safe(snapshot.name)))
-    for word, text in lines:
+    for word, text in [*lines, *machine_lines]:
         print(f"  {word:<17}{render.safe(text)}")
     for producer in snapshot.producers:
         if producer["rejected"]:

@@ -47,7 +47,9 @@ def main() -> int:
     if "--pipe" in words:
         from training_monitor.monitor.poller import watch
 
-        return watch(run_dir, int(words["--pipe"]), respawned)
+        status = watch(run_dir, int(words["--pipe"]), int(words["--samples"]), respawned)
+        # A thread may be in a call of a driver that never returns: nothing waits for it.
+        os._exit(status)
     from training_monitor.monitor.process import serve
 
     return serve(run_dir, respawned=respawned)

@@ -1,7 +1,8 @@
 """The poller: a child of the monitor that outlives it just long enough to start the next one.
 
-It will sample the devices; calls into their drivers can hang for ever, so they are made here.
+It samples the machine: calls into drivers can hang for ever, so they are made here, in threads.
 From the start it is the monitor's watcher: its pipe to the monitor ends with the monitor's life.
+What it samples goes through another pipe to the monitor, which writes it into the database.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.oom import volunteer
 from training_monitor.spawn import monitor_argv, monitor_env, monitor_log
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from training_monitor.monitor.sampling import Sampling
+
 __all__ = ["Child", "watch"]
 
 _LEAVE = b"q"
 _CRASHED = b"c"
 _SHORT_LIFE_SECS = 5.0
 _LONGEST_PAUSE_SECS = 60.0
+_WATCH_SECS = 60.0
 
 
 class Child:
@@ -32,13 +38,16 @@ class Child:
         trouble: Why the last start failed; None when it did not.
     """
 
-    __slots__ = ("_pid", "_pipe", "_respawned", "_run_dir", "_started", "trouble")
+    __slots__ = ("_half", "_pid", "_pipe", "_respawned", "_run_dir", "_samples", "_started",
+                 "trouble")  # fmt: skip
 
     def __init__(self, run_dir: str, *, respawned: int) -> None:
         self._run_dir = run_dir
         self._respawned = respawned
         self._pid = 0
         self._pipe = -1
+        self._samples = -1
+        self._half = b""
         self._started = 0.0
         self.trouble: str | None = None
 
@@ -51,26 +60,50 @@ class Child:
         """Start the process; return whether it runs, since the monitor works without it too."""
         self._started = time.monotonic()
         try:
-            self._pid, self._pipe = self._spawn()
+            self._pid, self._pipe, self._samples = self._spawn()
         except OSError as error:
             self.trouble = str(error)
             return False
         self.trouble = None
         return True
 
-    def _spawn(self) -> tuple[int, int]:
-        """Start the process; it holds the reading end of a pipe that only we can write."""
+    def _spawn(self) -> tuple[int, int, int]:
+        """Start the process.
+
+        It holds the reading end of a pipe that only we can write, and the writing end of another
+        one for its samples.
+        """
         read_end, write_end = os.pipe()
         try:
-            os.set_inheritable(read_end, True)
+            samples, samples_end = os.pipe()
+        except OSError:
+            os.close(read_end)
+            os.close(write_end)
+            raise
+        try:
+            os.set_blocking(samples, False)
+            for end in (read_end, samples_end):
+                os.set_inheritable(end, True)
             argv = [*monitor_argv(self._run_dir), "--pipe", str(read_end)]
-            argv += ["--respawned", str(self._respawned)]
-            return _spawn(argv), write_end
+            argv += ["--samples", str(samples_end), "--respawned", str(self._respawned)]
+            return _spawn(argv), write_end, samples
         except OSError:
             os.close(write_end)
+            os.close(samples)
             raise
         finally:
             os.close(read_end)
+            os.close(samples_end)
+
+    def lines(self) -> bytes:
+        """Return the whole lines that it has sent since the last call."""
+        if not self._pid:
+            return b""
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(self._samples, 2**16):
+                self._half += piece
+        lines, end, self._half = self._half.rpartition(b"\n")
+        return lines + end
 
     def restart_if_dead(self) -> bool:
         """Reap the process when it ended and start another; return whether one was started."""
@@ -78,8 +111,7 @@ class Child:
             with contextlib.suppress(ChildProcessError):
                 if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
                     return False
-            self._pid = 0
-            os.close(self._pipe)
+            self._forget()
         if time.monotonic() - self._started < 1.0:
             return False  # one that dies at once is not started in a circle
         return self.start()
@@ -97,8 +129,12 @@ class Child:
             return
         with contextlib.suppress(OSError):
             os.write(self._pipe, word)
+        self._forget()
+
+    def _forget(self) -> None:
         os.close(self._pipe)
-        self._pid = 0
+        os.close(self._samples)
+        self._pid, self._half = 0, b""
 
 
 def _spawn(argv: list[str]) -> int:
@@ -113,16 +149,21 @@ def _spawn(argv: list[str]) -> int:
         return os.posix_spawn(argv[0], argv, os.environ, file_actions=no_input, setpgroup=0)
 
 
-def watch(run_dir: str, pipe: int, respawned: int) -> int:
-    """Wait for the end of the monitor; start another one when it did not say that it leaves."""
+def watch(run_dir: str, pipe: int, samples: int, respawned: int) -> int:
+    """Sample until the monitor ends; start another one when it did not say that it leaves."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.set_inheritable(pipe, False)
+    for end in (pipe, samples):
+        os.set_inheritable(end, False)
     volunteer()
-    Journal(monitor_log(run_dir), echo=False)  # takes over stdout and stderr: never a terminal
+    # Takes over stdout and stderr: never a terminal.
+    journal = Journal(monitor_log(run_dir), echo=False)
     started = time.monotonic()
-    while not select.select([pipe], [], [], 60.0)[0]:
-        pass
+    sampling = _start_sampling(run_dir, samples, journal)
+    watch_secs = _WATCH_SECS if sampling is None else sampling.watch_secs
+    while not select.select([pipe], [], [], watch_secs)[0]:
+        if sampling is not None:
+            sampling.watch()
     last_word = os.read(pipe, 1)
     if last_word == _LEAVE:
         return 0
@@ -134,6 +175,24 @@ def watch(run_dir: str, pipe: int, respawned: int) -> int:
     pid = _core.spawn_detached(argv, monitor_env(), monitor_log(run_dir))
     journal.warn(f"the monitor died after {lived:.0f} s: started another one, pid {pid}")
     return 0 if pid else 1
+
+
+def _start_sampling(run_dir: str, samples: int, journal: Journal) -> Sampling | None:
+    """Start to sample; return None when that is switched off or impossible."""
+    # The monitor, which imports this module too, needs nothing of it.
+    from training_monitor.monitor.sampling import Sampling, configured
+
+    interval_secs, gpus, wrong = configured()
+    for text in wrong:
+        journal.error(text)
+    if interval_secs is None:
+        return None
+    sampling = Sampling(run_dir, samples, journal, interval_secs=interval_secs, gpus=gpus)
+    try:
+        sampling.start()
+    except RuntimeError as error:  # no thread to be had: the watch matters more
+        journal.error(f"cannot sample: {error}")
+    return sampling
 
 
 def _pause_secs(respawned: int, *, crashed: bool) -> float:

@@ -109,6 +109,7 @@ class Monitor:
         self._poller_trouble: str | None = None
         self._quarantined = False
         self._set_aside = 0
+        self._bad_line = False
         self._left_behind = sum(p["life"] != "alive" for p in _core.producers(run_dir))
         self._served = not foreground
         self._durable = -1
@@ -129,6 +130,7 @@ class Monitor:
             ingest = self._start(poller)
             if ingest is not None:
                 self._loop(ingest, poller)
+                self._take_samples(ingest, poller)
                 if self._is_moved():
                     # Dropped as it is: every path that we know is wrong. The lanes have the rest.
                     self._journal.warn(f"the run directory is now {self.moved_to}: following it")
@@ -174,6 +176,7 @@ class Monitor:
         while not self._wakeup.stopping:
             status = ingest.status()
             self._write_configs(ingest)
+            self._take_samples(ingest, poller)
             self._report(status)
             if self._is_moved():
                 return
@@ -181,6 +184,13 @@ class Monitor:
                 return
             self._wakeup.wait(self._tick_secs())
             self._watch_poller(poller)
+
+    def _take_samples(self, ingest: _core.Ingest, poller: Child) -> None:
+        """Hand what the poller saw to the database; a line that is none is told once."""
+        lines = poller.lines()
+        if lines and not ingest.add_system(lines) and not self._bad_line:
+            self._bad_line = True
+            self._journal.error("the poller sent what is no sample: left it out")
 
     def _watch_poller(self, poller: Child) -> None:
         """Start another poller when there is none; without one, only respawning is lost."""

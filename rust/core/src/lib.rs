@@ -7,4 +7,4 @@ pub mod removal;
 pub mod store;
 
 pub use ingest::{Ingest, IngestOptions, IngestStatus};
-pub use store::{RunReader, StoreError};
+pub use store::{BadLine, RunReader, StoreError};

@@ -77,6 +77,11 @@ impl Ingest {
         py.detach(|| self.with(tm_core::Ingest::configs, |_| Vec::new()))
     }
 
+    /// Stores lines of the poller with the next commit; returns whether all of them were such lines.
+    fn add_system(&self, py: Python<'_>, lines: &[u8]) -> bool {
+        py.detach(|| self.with(|ingest| ingest.add_system(lines).is_ok(), |_| true))
+    }
+
     /// Asks the trainers of this run to stop.
     fn set_stop(&self, py: Python<'_>, reason: &str) {
         py.detach(|| self.with(|ingest| ingest.set_stop(reason), |_| ()));

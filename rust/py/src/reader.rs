@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyString};
 use tm_core::StoreError;
 use tm_core::store::{
-    AlertRow, AttemptRow, GapRow, MetricInfo, ProducerEntry, Series, SeriesOptions, StepRow, Values,
+    AlertRow, AttemptRow, GapRow, MetricInfo, ProducerEntry, Series, SeriesOptions, StepRow,
+    SystemLatest, SystemQuery, Values,
 };
 
 use crate::log::utf8;
@@ -135,6 +136,52 @@ impl RunReader {
             Ok(facts)
         };
         texts.iter().map(row).collect()
+    }
+
+    /// Lists the series of the machine with their newest values.
+    fn system_latest<'py>(&self, py: Python<'py>) -> Rows<'py> {
+        let latest = self.read(py, tm_core::RunReader::system_latest)?;
+        latest
+            .iter()
+            .map(|series| latest_dict(py, series))
+            .collect()
+    }
+
+    /// Returns wall clock seconds, values, and the least and greatest value behind each, of one series.
+    #[pyo3(signature = (host, source, metric, *, since = None, max_points = None))]
+    fn system<'py>(
+        &self,
+        py: Python<'py>,
+        host: String,
+        source: String,
+        metric: String,
+        since: Option<f64>,
+        max_points: Option<usize>,
+    ) -> PyResult<[Bound<'py, PyBytes>; 4]> {
+        let query = SystemQuery {
+            host,
+            source,
+            metric,
+            since,
+            max_points,
+        };
+        let points = self.read(py, |reader| reader.system(&query))?;
+        let floats = |values: &[f64]| column(py, values.iter().map(|value| value.to_le_bytes()));
+        Ok([
+            floats(&points.time)?,
+            floats(&points.value)?,
+            floats(&points.low)?,
+            floats(&points.high)?,
+        ])
+    }
+
+    /// Lists what was found out about the machine: wall clock seconds and JSON.
+    fn findings(&self, py: Python<'_>) -> PyResult<Vec<(f64, String)>> {
+        let found = self.read(py, tm_core::RunReader::findings)?;
+        Ok(found
+            .into_iter()
+            .map(|row| (row.time, row.detail))
+            .collect())
     }
 
     /// Returns the config of the last attempt that has one, as JSON.
@@ -270,6 +317,17 @@ fn alert_dict<'py>(py: Python<'py>, row: &AlertRow) -> PyResult<Bound<'py, PyDic
     facts.set_item("title", &row.title)?;
     facts.set_item("text", &row.text)?;
     facts.set_item("wait_duration", row.wait_duration_secs)?;
+    Ok(facts)
+}
+
+fn latest_dict<'py>(py: Python<'py>, row: &SystemLatest) -> PyResult<Bound<'py, PyDict>> {
+    let facts = PyDict::new(py);
+    facts.set_item("host", &row.host)?;
+    facts.set_item("source", &row.source)?;
+    facts.set_item("metric", &row.metric)?;
+    facts.set_item("facts", row.facts.as_deref())?;
+    facts.set_item("time", row.time)?;
+    facts.set_item("value", row.value)?;
     Ok(facts)
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::store::{DATABASE_NAME, Store, StoreError};
+use crate::store::{BadLine, DATABASE_NAME, Store, StoreError, SystemLine};
 pub use shared::IngestStatus;
 use shared::Shared;
 use worker::Worker;
@@ -95,6 +95,23 @@ impl Ingest {
     #[must_use]
     pub fn configs(&self) -> Vec<(u32, String)> {
         self.shared.take_configs()
+    }
+
+    /// Store what the poller saw, with the next commit; `lines` are lines of JSON.
+    ///
+    /// # Errors
+    /// A line is none of the poller's; the others are kept.
+    pub fn add_system(&self, lines: &[u8]) -> Result<(), BadLine> {
+        let written = lines.split(|byte| *byte == b'\n').filter(|l| !l.is_empty());
+        let (mut good, mut bad) = (Vec::new(), None);
+        for line in written {
+            match SystemLine::parse(line) {
+                Ok(line) => good.push(line),
+                Err(error) => bad = Some(error),
+            }
+        }
+        self.shared.add_system(good);
+        bad.map_or(Ok(()), Err)
     }
 
     /// Drain what the lanes hold now, seal, checkpoint and close, within `patience`.

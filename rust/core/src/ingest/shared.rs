@@ -4,6 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::store::SystemLine;
+
+/// More lines of the poller than this wait for no commit: a quarter of an hour of three probes.
+const MOST_LINES: usize = 3000;
+
 /// How ingest goes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct IngestStatus {
@@ -39,6 +44,7 @@ pub struct IngestStatus {
 struct State {
     status: IngestStatus,
     configs: Vec<(u32, String)>,
+    system: Vec<SystemLine>,
     /// `None`: nobody asked the trainers to stop.
     stop: Option<String>,
     /// `None`: go on.
@@ -81,6 +87,29 @@ impl Shared {
 
     pub(super) fn take_configs(&self) -> Vec<(u32, String)> {
         std::mem::take(&mut self.lock().configs)
+    }
+
+    /// Keep lines of the poller for the next commit; the newest are dropped when too many wait.
+    pub(super) fn add_system(&self, lines: Vec<SystemLine>) {
+        let mut state = self.lock();
+        let room = MOST_LINES.saturating_sub(state.system.len());
+        state.system.extend(lines.into_iter().take(room));
+    }
+
+    pub(super) fn has_system(&self) -> bool {
+        !self.lock().system.is_empty()
+    }
+
+    pub(super) fn take_system(&self) -> Vec<SystemLine> {
+        std::mem::take(&mut self.lock().system)
+    }
+
+    /// Put lines back that were not stored, before those that came meanwhile.
+    pub(super) fn return_system(&self, mut lines: Vec<SystemLine>) {
+        let mut state = self.lock();
+        lines.append(&mut state.system);
+        lines.truncate(MOST_LINES);
+        state.system = lines;
     }
 
     pub(super) fn set_stop(&self, reason: &str) {

@@ -25,6 +25,8 @@ use clock::ClockWatch;
 const COMMIT_POINTS: u64 = 1_000_000;
 /// Nor once so many bytes do; nothing more is read then, so this bounds our memory.
 const PENDING_BYTES: usize = 24 << 20;
+/// Samples of the machine go with the next commit; when there is none, they make one after so long.
+const SYSTEM_WAITS: Duration = Duration::from_secs(5);
 const BEAT_EVERY: Duration = Duration::from_millis(400);
 const LATEST_EVERY: Duration = Duration::from_secs(1);
 const LIFE_EVERY: Duration = Duration::from_millis(200);

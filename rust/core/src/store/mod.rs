@@ -18,6 +18,7 @@ mod rows;
 mod scan;
 mod schema;
 mod source;
+mod system;
 mod write;
 
 use std::os::unix::fs::MetadataExt;
@@ -30,9 +31,11 @@ pub use columns::ColumnError;
 pub use error::StoreError;
 pub use open::DATABASE_NAME;
 pub use read::*;
+pub use system::{BadLine, SystemLine};
 
 use keys::KeyTable;
 pub(crate) use source::{End, Gap, Pending, Source};
+use system::SystemTable;
 pub(crate) use write::{ClockSample, CommitOptions};
 
 /// The version of the bundled SQLite.
@@ -46,6 +49,7 @@ pub fn sqlite_version() -> &'static str {
 pub(crate) struct Store {
     conn: Connection,
     keys: KeyTable,
+    system: SystemTable,
     path: PathBuf,
     /// Device and inode of the file.
     identity: (u64, u64),
@@ -84,6 +88,7 @@ impl Store {
         let mut store = Self {
             conn,
             keys,
+            system: SystemTable::default(),
             path: path.to_path_buf(),
             identity: (metadata.dev(), metadata.ino()),
             quarantined: None,
@@ -106,7 +111,8 @@ impl Store {
     }
 
     /// Checkpoint and close. An error here loses nothing: the next open reads the log.
-    pub(crate) fn close(self) -> Result<(), StoreError> {
+    pub(crate) fn close(mut self) -> Result<(), StoreError> {
+        self.pack_system()?;
         self.checkpoint()?;
         self.conn.close().map_err(|(_, error)| error.into())
     }

@@ -12,6 +12,7 @@ use super::latest::Latest;
 use super::notes;
 use super::scan::Scan;
 use super::source::{Dictionary, FreshTally, Source};
+use super::system::SystemLine;
 use super::{Store, rows};
 
 /// Raw frames of one producer may take this much before they are sealed.
@@ -34,6 +35,8 @@ pub(crate) struct CommitOptions {
     pub flush_latest: bool,
     /// A row for the clock table. `None`: the offset did not move.
     pub clock: Option<ClockSample>,
+    /// What the machine was found to do.
+    pub system: Vec<SystemLine>,
 }
 
 /// What became durable, for those who wait for it.
@@ -72,6 +75,7 @@ impl Store {
             }
             Err(error) => {
                 self.keys.rolled_back();
+                self.system.rolled_back();
                 for source in sources.iter_mut() {
                     source.dictionary.rolled_back();
                 }
@@ -93,6 +97,7 @@ impl Store {
         if let Some(sample) = &options.clock {
             rows::insert_clock(&tx, sample)?;
         }
+        self.system.write(&tx, &options.system)?;
         for source in sources.iter_mut() {
             outcomes.push(write_source(
                 &tx,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{COMMIT_POINTS, PENDING_BYTES, Tailed, Worker};
+use super::{COMMIT_POINTS, PENDING_BYTES, SYSTEM_WAITS, Tailed, Worker};
 use crate::store::{CommitOptions, DATABASE_NAME, Pending, Source, Store, StoreError};
 
 /// A sync that takes longer suspends the promise for power loss.
@@ -25,8 +25,11 @@ impl Worker {
         let rested = now.duration_since(self.committed_at) >= self.options.commit_interval;
         let flush =
             self.latest.is_past(now) && self.tailed.iter().any(|t| !t.source.latest.is_empty());
+        let system = now.duration_since(self.committed_at) >= SYSTEM_WAITS
+            || self.shared.deadline().is_some();
         (waits && (rested || self.cannot_wait()))
             || (rested && flush)
+            || (system && self.shared.has_system())
             || self
                 .tailed
                 .iter()
@@ -71,6 +74,7 @@ impl Worker {
         let options = CommitOptions {
             flush_latest: self.latest.is_due(now) || self.shared.deadline().is_some(),
             clock: self.clock.sample(now),
+            system: self.shared.take_system(),
         };
         let marks: Vec<Vec<(u8, u64)>> = self
             .tailed
@@ -90,6 +94,7 @@ impl Worker {
             // Committed into a file that nobody can find any more: nothing of it may be acknowledged.
             Ok(_) if !store.is_in_place() => {
                 let path = self.run_dir.join(DATABASE_NAME);
+                self.shared.return_system(options.system);
                 self.store_failed(&StoreError::NotFound { path });
             }
             Ok(committed) => {
@@ -105,6 +110,7 @@ impl Worker {
             }
             Err(error) => {
                 self.clock.forget();
+                self.shared.return_system(options.system);
                 self.store_failed(&error);
             }
         }

@@ -8,6 +8,7 @@ mod points;
 mod query;
 mod series;
 mod steps;
+mod system;
 mod tables;
 
 use std::cell::RefCell;
@@ -33,6 +34,7 @@ pub use query::{
 };
 pub use series::{Series, SeriesOptions, Values};
 pub use steps::StepRow;
+pub use system::{FindingRow, SystemLatest, SystemPoints, SystemQuery};
 pub use tables::{AlertRow, AttemptRow, Counts, GapRow, ProducerEntry, TextRow};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

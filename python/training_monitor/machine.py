@@ -1,0 +1,171 @@
+"""The metrics of the machine as a reader sees them: by name, as arrays, and in a few lines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from training_monitor import _core
+
+__all__ = ["Finding", "Latest", "SystemSeries", "latest", "read_all", "read_findings", "read_one"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SystemSeries:
+    """One number of the machine over time, as arrays of one length.
+
+    Attributes:
+        name: Source and metric, as gpu0/power_watts; the host stands before it if there are more.
+        host: The machine.
+        time: Wall clock, in seconds since 1970, ascending.
+        value: The samples; of minutes that are older than a day the mean.
+        low: The least value behind each; below `value` only for such minutes.
+        high: The greatest value behind each.
+    """
+
+    name: str
+    host: str
+    time: NDArray[np.float64]
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def to_pandas(self) -> Any:
+        """Return a pandas.DataFrame with a row per point; pandas must be installed."""
+        from training_monitor.frames import to_pandas
+
+        return to_pandas({name: getattr(self, name) for name in ("time", "value", "low", "high")})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about the machine that a person should know.
+
+    Attributes:
+        time: Wall clock, in seconds since 1970.
+        host: The machine.
+        source: What it is about, as gpu0.
+        name: In one word, as gpu_lost.
+        text: For people.
+    """
+
+    time: float
+    host: str
+    source: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The newest numbers of one source.
+
+    Attributes:
+        host: The machine.
+        source: host, cgroup, disk:run, gpu0, rank0.
+        time: Wall clock of the newest, in seconds since 1970.
+        facts: What does not change, as the name of a GPU.
+        numbers: The value of each metric that came with the newest look.
+    """
+
+    host: str
+    source: str
+    time: float
+    facts: dict[str, Any]
+    numbers: dict[str, float]
+
+
+def latest(reader: _core.RunReader) -> list[Latest]:
+    """Return the newest numbers of each source, by host and source."""
+    by_source: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in reader.system_latest():
+        by_source.setdefault((row["host"], row["source"]), []).append(row)
+    found = []
+    for (host, source), rows in by_source.items():
+        newest = max(row["time"] for row in rows)
+        facts = json.loads(rows[0]["facts"]) if rows[0]["facts"] else {}
+        # A metric that is not reported any more does not belong to this moment.
+        numbers = {row["metric"]: row["value"] for row in rows if row["time"] == newest}
+        found.append(Latest(host, source, newest, facts, numbers))
+    return found
+
+
+def read_all(
+    reader: _core.RunReader, *, since: float | None, max_points: int | None
+) -> dict[str, SystemSeries]:
+    """Return every series by its name."""
+    return {
+        name: _read(reader, name, row, since, max_points)
+        for name, row in _named(reader.system_latest()).items()
+    }
+
+
+def read_one(
+    reader: _core.RunReader, metric: str, *, since: float | None, max_points: int | None
+) -> SystemSeries:
+    """Return the series that a name means.
+
+    Raises:
+        KeyError: There is no such series, or several.
+    """
+    named = _named(reader.system_latest())
+    meant = [metric] if metric in named else [n for n in named if n.endswith(f"/{metric}")]
+    if len(meant) == 1:
+        return _read(reader, meant[0], named[meant[0]], since, max_points)
+    if meant:
+        raise KeyError(f"{metric!r} may be any of {', '.join(sorted(meant))}")
+    known = sorted({row["metric"] for row in named.values()})
+    raise KeyError(
+        f"no system metric {metric!r}; there are: {', '.join(known)}"
+        if known
+        else f"no system metric {metric!r}: this run has no samples of its machine"
+    )
+
+
+def read_findings(reader: _core.RunReader) -> list[Finding]:
+    """Return the findings, the oldest first."""
+    found = []
+    for time, detail in reader.findings():
+        facts = json.loads(detail)
+        words = {name: str(facts.get(name, "")) for name in ("host", "source", "text")}
+        found.append(Finding(time=time, name=str(facts.get("finding", "")), **words))
+    return found
+
+
+def _named(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the series by name; with several hosts the name begins with that of the host."""
+    rows = list(rows)
+    several = len({row["host"] for row in rows}) > 1
+    return {
+        (f"{row['host']}:" if several else "") + f"{row['source']}/{row['metric']}": row
+        for row in rows
+    }
+
+
+def _read(
+    reader: _core.RunReader,
+    name: str,
+    row: dict[str, Any],
+    since: float | None,
+    max_points: int | None,
+) -> SystemSeries:
+    import numpy as np
+
+    time, value, low, high = (
+        np.frombuffer(column, np.float64)
+        for column in reader.system(
+            row["host"], row["source"], row["metric"], since=since, max_points=max_points
+        )
+    )
+    return SystemSeries(name, row["host"], time, value, low, high)

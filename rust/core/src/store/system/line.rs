@@ -1,0 +1,116 @@
+//! A line of the poller: JSON, one object, a sample or a finding.
+
+use serde_json::Value as Json;
+
+/// More of anything than any machine has; a line is from a process of ours, but it may be damaged.
+const MOST_VALUES: usize = 100_000;
+const LONGEST_NAME: usize = 200;
+
+/// What the poller found, in one line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SystemLine {
+    /// Numbers of one moment.
+    Sample(Sample),
+    /// Something that a person should know, as a GPU that is lost.
+    Finding(Finding),
+}
+
+/// Numbers of one moment, from one probe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    pub(super) host: String,
+    pub(super) probe: String,
+    pub(super) time_ns: i64,
+    pub(super) sources: Vec<Source>,
+}
+
+/// What is known of one source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    pub(super) name: String,
+    /// JSON. `None`: the sample says nothing about it.
+    pub(super) facts: Option<String>,
+    pub(super) values: Vec<(String, f64)>,
+}
+
+/// Something that a person should know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    pub(super) host: String,
+    pub(super) source: String,
+    pub(super) name: String,
+    pub(super) time_ns: i64,
+    pub(super) text: String,
+}
+
+/// A line that is none of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a line of the poller cannot be read")]
+pub struct BadLine;
+
+impl SystemLine {
+    /// Read one line.
+    ///
+    /// # Errors
+    /// It is not JSON, or something that every line has is missing.
+    pub fn parse(line: &[u8]) -> Result<Self, BadLine> {
+        let parsed: Json = serde_json::from_slice(line).map_err(|_| BadLine)?;
+        let text = |field: &str| parsed[field].as_str().map(str::to_owned).ok_or(BadLine);
+        let time_ns = parsed["time_ns"].as_i64().ok_or(BadLine)?;
+        if parsed.get("finding").is_some() {
+            return Ok(Self::Finding(Finding {
+                host: text("host")?,
+                source: text("source")?,
+                name: text("finding")?,
+                text: text("text")?,
+                time_ns,
+            }));
+        }
+        let values = parsed["values"].as_object().ok_or(BadLine)?;
+        let sources = values.iter().map(|(name, values)| {
+            let facts = parsed["facts"].get(name).map(Json::to_string);
+            source(name, values, facts)
+        });
+        let sample = Sample {
+            host: text("host")?,
+            probe: text("probe")?,
+            time_ns,
+            sources: sources.collect::<Result<_, _>>()?,
+        };
+        let count: usize = sample.sources.iter().map(|s| s.values.len()).sum();
+        if count > MOST_VALUES {
+            return Err(BadLine);
+        }
+        Ok(Self::Sample(sample))
+    }
+}
+
+fn source(name: &str, values: &Json, facts: Option<String>) -> Result<Source, BadLine> {
+    let values = values.as_object().ok_or(BadLine)?;
+    let mut numbers = Vec::with_capacity(values.len());
+    for (metric, value) in values {
+        let value = value.as_f64().filter(|v| v.is_finite()).ok_or(BadLine)?;
+        if metric.len() > LONGEST_NAME {
+            return Err(BadLine);
+        }
+        numbers.push((metric.clone(), value));
+    }
+    if name.len() > LONGEST_NAME {
+        return Err(BadLine);
+    }
+    Ok(Source {
+        name: name.to_owned(),
+        facts,
+        values: numbers,
+    })
+}
+
+impl Finding {
+    /// What the row in `events` says.
+    pub(super) fn json(&self) -> String {
+        serde_json::json!({
+            "finding": self.name, "host": self.host, "source": self.source, "text": self.text,
+        })
+        .to_string()
+    }
+}

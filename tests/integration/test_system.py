@@ -1,0 +1,331 @@
+"""Samples of the machine: probes against stand-ins, and the way through monitor and database."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import training_monitor as tm
+from harness import processes, reading
+from harness.gpus import StandIn, real_library
+
+# One look per line of input: the number of process `pid` belongs to rank 3.
+PROBE = """
+import dataclasses, json, sys
+from training_monitor.system.gpus import GpuProbe
+probe = GpuProbe(json.loads(sys.argv[1]), lambda: {4711: 3})
+for line in sys.stdin:
+    print(json.dumps(dataclasses.asdict(probe.look()) | {"done": probe.is_done}), flush=True)
+"""
+
+
+class Probed:
+    """A GPU probe in a process of its own, which finds stand-ins."""
+
+    def __init__(self, standin: StandIn, gpus: list[int] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROBE, json.dumps(gpus)],
+            env={**os.environ, **standin.env},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def look(self) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+@pytest.fixture
+def standin(tmp_path: Path) -> StandIn:
+    return StandIn(tmp_path / "standin")
+
+
+@pytest.fixture
+def probed(standin: StandIn) -> Iterator[Probed]:
+    standin.switch("pid", "4711")
+    probe = Probed(standin.with_nvml())
+    yield probe
+    probe.process.communicate()
+
+
+def names(look: Any) -> list[tuple[str, str]]:
+    return [(finding["source"], finding["name"]) for finding in look["findings"]]
+
+
+# --- NVML
+
+
+def test_two_gpus_tell_what_each_of_them_can(probed: Probed) -> None:
+    probed.look()
+    look = probed.look()
+    assert look["findings"] == []
+    first, second = look["samples"]["gpu0"], look["samples"]["gpu1"]
+    rates = {name: first.pop(name) for name in list(first) if name.endswith("_per_sec")}
+    assert first == {
+        "utilization_percent": 90,
+        "memory_utilization_percent": 40,
+        "memory_used_bytes": 10 * 2**30,
+        "memory_total_bytes": 80 * 2**30,
+        "temperature_celsius": 61,
+        "power_watts": 412.3,
+        "power_limit_watts": 700.0,
+        "sm_clock_mhz": 1980,
+        "memory_clock_mhz": 2619,
+        "ecc_corrected_count": 3,
+        "ecc_uncorrected_count": 0,
+        "throttle_reasons": ["sw_power_cap", "hw_thermal"],
+        "trainer_memory_used_bytes": {"3": 3 * 2**30},
+    }
+    assert all(rate > 0 for rate in rates.values())
+    assert rates["nvlink_sent_bytes_per_sec"] > rates["pcie_sent_bytes_per_sec"]
+    assert (second["utilization_percent"], second["power_watts"]) == (91, None)
+    assert (second["ecc_corrected_count"], second["throttle_reasons"]) == (None, [])
+    assert second["nvlink_sent_bytes_per_sec"] is None
+
+
+def test_facts_of_a_gpu_come_once(probed: Probed) -> None:
+    assert probed.look()["facts"]["gpu1"] == {
+        "name": "Stand-in 1", "uuid": "GPU-0000-1", "driver": "580.00",
+    }  # fmt: skip
+    assert probed.look()["facts"] == {}
+
+
+def test_an_older_driver_is_asked_in_its_own_words(standin: StandIn) -> None:
+    standin.switch("old")
+    probe = Probed(standin.with_nvml())
+    first = probe.look()["samples"]["gpu0"]
+    probe.process.communicate()
+    assert first["throttle_reasons"] == ["hw_slowdown"]
+    assert first["pcie_received_bytes_per_sec"] == 200_000
+    assert first["trainer_memory_used_bytes"] == {}
+
+
+def test_a_lost_gpu_is_told_once_and_the_other_goes_on(probed: Probed, standin: StandIn) -> None:
+    assert set(probed.look()["samples"]) == {"gpu0", "gpu1"}
+    standin.switch("lost1")
+    look = probed.look()
+    assert set(look["samples"]) == {"gpu0"}
+    assert names(look) == [("gpu1", "gpu_lost")]
+    assert "GPU is lost" in look["findings"][0]["text"]
+    for _ in range(70):
+        assert names(probed.look()) == []
+    standin.off("lost1")
+    found = [name for _ in range(70) for name in names(probed.look())]
+    assert found == [("gpu1", "gpu_back")]
+    assert set(probed.look()["samples"]) == {"gpu0", "gpu1"}
+
+
+def test_only_the_gpus_that_were_named_are_watched(standin: StandIn) -> None:
+    probe = Probed(standin.with_nvml(), gpus=[1, 5])
+    look = probe.look()
+    probe.process.communicate()
+    assert set(look["samples"]) == {"gpu1"}
+    assert names(look) == [("gpu5", "gpu_missing")]
+    assert look["findings"][0]["text"] == "there is no GPU 5: this machine has 2"
+
+
+def test_slices_of_a_partitioned_gpu_tell_their_memory(standin: StandIn) -> None:
+    standin.switch("mig")
+    standin.switch("pid", "4711")
+    probe = Probed(standin.with_nvml())
+    look = probe.look()
+    probe.process.communicate()
+    assert set(look["samples"]) == {"gpu0", "gpu0/mig0", "gpu0/mig1", "gpu1"}
+    part = look["samples"]["gpu0/mig1"]
+    assert (part["memory_used_bytes"], part["memory_total_bytes"]) == (5 * 2**30, 40 * 2**30)
+    assert part["trainer_memory_used_bytes"] == {"3": 3 * 2**30}
+    assert look["samples"]["gpu0"]["utilization_percent"] is None
+    assert look["findings"] == []
+
+
+# --- nvidia-smi, and nothing
+
+
+@pytest.mark.skipif(real_library() is not None, reason=str(real_library()))
+def test_without_the_library_the_command_is_asked(standin: StandIn) -> None:
+    probe = Probed(standin.with_smi())
+    look = probe.look()
+    assert names(look) == [("gpus", "nvml_missing")]
+    assert "nvidia-smi is asked instead" in look["findings"][0]["text"]
+    first, second = look["samples"]["gpu0"], look["samples"]["gpu1"]
+    assert (first["utilization_percent"], first["memory_used_bytes"]) == (97, 61000 * 2**20)
+    assert (first["power_watts"], first["ecc_uncorrected_count"]) == (390.5, None)
+    assert (second["utilization_percent"], second["power_watts"]) == (None, None)
+    assert look["facts"]["gpu1"]["uuid"] == "GPU-bb"
+    standin.with_smi("Unable to determine the device handle for GPU1: GPU is lost.\n")
+    assert names(probe.look()) == [("gpu0", "gpu_lost"), ("gpu1", "gpu_lost")]
+    assert names(probe.look()) == []
+    standin.with_smi()
+    assert names(probe.look()) == [("gpu0", "gpu_back"), ("gpu1", "gpu_back")]
+    probe.process.communicate()
+
+
+@pytest.mark.skipif(real_library() is not None, reason=str(real_library()))
+@pytest.mark.parametrize("switch", ["", "smi_fails"])
+def test_without_both_there_is_a_finding_and_no_failure(switch: str, standin: StandIn) -> None:
+    if switch:
+        standin.with_smi().switch(switch)
+    probe = Probed(standin)
+    look = probe.look()
+    assert (look["samples"], names(look), look["done"]) == ({}, [("gpus", "no_gpu")], True)
+    assert names(probe.look()) == []
+    probe.process.communicate()
+
+
+# --- the whole way
+
+TRAINER = """
+tm.init("run", root_dir=sys.argv[1], quiet=True, system_interval_secs=0.1, gpus=[0, 1])
+open(os.environ["NVML_STANDIN"] + "/pid", "w").write(str(os.getpid()))
+step = 0
+while not os.path.exists(sys.argv[2]):
+    tm.log({"loss": 1.0}, step)
+    step += 1
+    time.sleep(0.02)
+tm.close()
+"""
+
+
+@pytest.fixture
+def recording(tmp_path: Path, root: Path, standin: StandIn) -> Iterator[Path]:
+    """Return the directory of a run that goes on until the test ends it."""
+    standin.with_nvml()
+    env = standin.env | {"TM_PROBE_HANGS_SECS": "0.5"}
+    process = processes.start_script(tmp_path, TRAINER, root, tmp_path / "stop", env=env)
+    processes.until(lambda: has(root / "run", "gpu1/utilization_percent"), "samples")
+    yield root / "run"
+    (tmp_path / "stop").touch()
+    processes.finish(process)
+
+
+def series(run_dir: Path) -> dict[str, Any]:
+    try:
+        return dict(tm.open_run(run_dir).system())
+    except (tm.TrainingMonitorError, FileNotFoundError):
+        return {}
+
+
+def has(run_dir: Path, name: str, at_least: int = 1) -> bool:
+    return len(series(run_dir).get(name, ())) >= at_least
+
+
+def found(run_dir: Path) -> list[tuple[str, str]]:
+    return [(finding.source, finding.name) for finding in tm.open_run(run_dir).findings()]
+
+
+def poller_of(run_dir: Path) -> int:
+    lines = processes.commands(processes.mentioning(run_dir))
+    return next((pid for pid, line in lines.items() if "--samples" in line), 0)
+
+
+@pytest.mark.timeout(120)
+def test_samples_reach_the_database_and_the_commands(recording: Path) -> None:
+    rank = "rank0/cpu_percent"
+    processes.until(lambda: has(recording, rank), "samples of the trainer")
+    processes.until(lambda: has(recording, "gpu0/rank0/memory_used_bytes"), "whose the memory is")
+    processes.until(lambda: has(recording, "host/cpu_percent"), "samples of the host")
+    run = tm.open_run(recording)
+    power = run.system("gpu0/power_watts")
+    assert set(power.value) == {412.3}
+    assert (power.time[1:] >= power.time[:-1]).all()
+    assert len(run.system("gpu0/power_watts", since=float(power.time[-1]))) >= 1
+    assert run.system("power_watts").name == "gpu0/power_watts"
+    assert run.system("gpu0/throttle_hw_thermal").value[-1] == 1
+    with pytest.raises(KeyError, match="may be any of gpu0/utilization_percent, gpu1"):
+        run.system("utilization_percent")
+    with pytest.raises(KeyError, match="no system metric 'nothing'; there are: "):
+        run.system("nothing")
+    shown = processes.training_monitor("status", recording).stdout
+    assert "Stand-in 0, 90 %, 10.0 GiB of 80.0 GiB, 61 C, 412 W of 700 W, held back: hw" in shown
+    assert "Stand-in 1, 91 %, 10.0 GiB of 80.0 GiB, 61 C\n" in shown
+    assert "  host             CPU " in shown
+    done = processes.training_monitor("show", recording, "--json")
+    sources = {source["source"]: source for source in json.loads(done.stdout)["system"]}
+    assert sources["gpu1"]["facts"]["uuid"] == "GPU-0000-1"
+    assert sources["rank0"]["numbers"]["processes"] == 1
+
+
+@pytest.mark.timeout(120)
+def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
+    recording: Path, standin: StandIn, tmp_path: Path
+) -> None:
+    standin.switch("hang")
+    hangs = ("gpu", "probe_hangs")
+    processes.until(lambda: hangs in found(recording), "the finding", within_secs=30)
+    count = len(series(recording)["host/memory_used_bytes"])
+    more = lambda: has(recording, "host/memory_used_bytes", count + 3)  # noqa: E731
+    processes.until(more, "more samples of the host", within_secs=30)
+    assert found(recording).count(hangs) == 1
+    text = tm.open_run(recording).findings()[-1].text
+    assert text.startswith("no answer for")
+    assert "of gpu" in text
+    # The poller leaves although its thread never returns.
+    (tmp_path / "stop").touch()
+    reading.settled(recording)
+    assert "Traceback" not in (recording / "training_monitor.log").read_text()
+
+
+@pytest.mark.timeout(120)
+def test_a_poller_whose_driver_hangs_still_brings_the_monitor_back(
+    recording: Path, standin: StandIn
+) -> None:
+    standin.switch("hang")
+    processes.until(lambda: ("gpu", "probe_hangs") in found(recording), "it", within_secs=30)
+    monitor = processes.monitor_pid(recording)
+    processes.kill(monitor)
+    processes.until(
+        lambda: processes.monitor_pid(recording) not in {0, monitor}, "another", within_secs=2
+    )
+    standin.off("hang")
+
+
+@pytest.mark.timeout(120)
+def test_a_gpu_lost_midway_is_an_event_of_the_run(recording: Path, standin: StandIn) -> None:
+    standin.switch("lost1")
+    lost = ("gpu1", "gpu_lost")
+    processes.until(lambda: lost in found(recording), "the finding", within_secs=30)
+    rows = tm.open_run(recording).sql("SELECT detail FROM events WHERE kind = 'finding'").rows
+    assert any('"finding":"gpu_lost"' in row[0] for row in rows)
+    poller = poller_of(recording)
+    processes.kill(poller)
+    processes.until(lambda: poller_of(recording) not in {0, poller}, "another poller")
+    count = len(series(recording)["gpu0/power_watts"])
+    processes.until(lambda: has(recording, "gpu0/power_watts", count + 3), "more", within_secs=30)
+    assert found(recording).count(lost) == 1
+    log = (recording / "training_monitor.log").read_text()
+    assert "gpu1: GPU 1 does not answer any more: GPU is lost" in log
+    shown = processes.training_monitor("status", recording).stdout
+    assert "  gpu1             GPU 1 does not answer any more" in shown
+
+
+def test_sampling_can_be_switched_off(tmp_path: Path, root: Path) -> None:
+    process = processes.start_script(
+        tmp_path,
+        """
+        tm.init("off", root_dir=sys.argv[1], quiet=True, system_interval_secs=None)
+        tm.log({"loss": 1.0}, 0)
+        time.sleep(1.5)
+        """,
+        root,
+    )
+    poller = processes.until(lambda: poller_of(root / "off"), "the poller")
+    assert len(os.listdir(f"/proc/{poller}/task")) == 1
+    processes.finish(process)
+    reading.settled(root / "off")
+    assert series(root / "off") == {}
+
+
+def test_the_monitor_imports_no_library_of_the_poller(recording: Path) -> None:
+    maps = Path(f"/proc/{processes.monitor_pid(recording)}/maps").read_text()
+    assert "_psutil_linux" not in maps
+    assert "_ctypes" not in maps
+    assert "_psutil_linux" in Path(f"/proc/{poller_of(recording)}/maps").read_text()

@@ -1,0 +1,125 @@
+"""The parts of sampling that need no machine: cgroups, pace, names, lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training_monitor.system.cgroup import Cgroup
+from training_monitor.system.pace import Pace
+from training_monitor.system.samples import CgroupSample, DiskSample, GpuSample, numbers_of
+
+
+def group(directory: Path, **files: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / name.replace("__", ".")).write_text(text + "\n")
+
+
+def cgroup(tmp_path: Path, membership: str) -> Cgroup:
+    (tmp_path / "membership").write_text(membership)
+    return Cgroup(str(tmp_path / "membership"), str(tmp_path / "mount"))
+
+
+def test_the_tightest_limit_of_v2_counts_and_droppable_memory_does_not(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    group(mount, cgroup__controllers="cpu memory")
+    group(mount / "job", cpu__max="200000 100000", memory__max=str(8 * 2**30))
+    group(
+        mount / "job/step",
+        cpu__max="max 100000",
+        cpu__stat="usage_usec 1000000\nthrottled_usec 0",
+        memory__max="max",
+        memory__current=str(5 * 2**30),
+        memory__stat=f"anon 1\ninactive_file {2**30}",
+    )
+    sample = cgroup(tmp_path, "0::/job/step\n").sample()
+    assert sample == CgroupSample(
+        cpu_limit_cores=2.0,
+        memory_limit_bytes=8 * 2**30,
+        memory_used_bytes=4 * 2**30,
+        memory_percent=50.0,
+    )
+
+
+def test_cpu_of_v2_is_a_percentage_of_its_limit(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    group(mount, cgroup__controllers="cpu")
+    group(mount / "job", cpu__max="50000 100000", cpu__stat="usage_usec 0\nthrottled_usec 0")
+    watched = cgroup(tmp_path, "0::/job\n")
+    first = watched.sample()
+    assert first is not None
+    assert first.cpu_percent is None
+    group(mount / "job", cpu__stat="usage_usec 3600000000\nthrottled_usec 3600000000")
+    second = watched.sample()
+    assert second is not None
+    assert second.cpu_used_cores is not None
+    assert second.cpu_percent == pytest.approx(second.cpu_used_cores * 200, rel=0.01)
+    assert second.cpu_throttled_percent
+
+
+def test_limits_of_v1(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    group(mount / "cpu/job", cpu__cfs_quota_us="150000", cpu__cfs_period_us="100000")
+    group(mount / "memory", memory__limit_in_bytes="9223372036854771712")
+    group(
+        mount / "memory/job",
+        memory__limit_in_bytes=str(2**30),
+        memory__usage_in_bytes=str(2**29),
+        memory__stat=f"total_inactive_file {2**28}",
+    )
+    sample = cgroup(tmp_path, "4:memory:/job\n2:cpu,cpuacct:/job\n").sample()
+    assert sample is not None
+    assert (sample.cpu_limit_cores, sample.memory_limit_bytes) == (1.5, 2**30)
+    assert sample.memory_percent == 25.0
+
+
+@pytest.mark.parametrize("membership", ["0::/\n", "", "nonsense", "0::/../..\n"])
+def test_no_limit_is_no_sample(membership: str, tmp_path: Path) -> None:
+    group(tmp_path / "mount", cgroup__controllers="cpu memory")
+    assert cgroup(tmp_path, membership).sample() is None
+
+
+def looks(pace: Pace, cpu_secs: float, secs: float) -> int:
+    """Return how many looks of such a cost fall into a time."""
+    now, count = 0.0, 0
+    while now < secs:
+        assert pace.is_due(now)
+        pace.looked(now, cpu_secs)
+        count += 1
+        now += pace.wait_secs(now)
+    return count
+
+
+def test_cheap_looks_come_at_their_interval() -> None:
+    assert looks(Pace(1.0, 0.001), 0.0005, 100) == 100
+
+
+def test_dear_looks_keep_to_their_share_of_a_core() -> None:
+    assert looks(Pace(1.0, 0.001), 0.01, 1000) == 101
+
+
+def test_the_first_look_may_cost_anything() -> None:
+    pace = Pace(1.0, 0.001)
+    pace.looked(0.0, 5.0)
+    assert pace.wait_secs(0.0) == 1.0
+
+
+def test_one_dear_look_among_cheap_ones_is_borne() -> None:
+    pace = Pace(1.0, 0.001)
+    pace.looked(0.0, 0.0002)
+    pace.looked(1.0, 0.0002)
+    pace.looked(2.0, 0.005)
+    assert pace.wait_secs(2.0) == pytest.approx(1.0)
+
+
+def test_what_the_machine_does_not_tell_is_left_out() -> None:
+    assert numbers_of(DiskSample(1, 2, 3, 4.5)) == {
+        "used_bytes": 1,
+        "free_bytes": 2,
+        "total_bytes": 3,
+        "percent": 4.5,
+    }
+    sample = GpuSample(power_watts=1.5, throttle_reasons=("hw_thermal",))
+    assert numbers_of(sample) == {"power_watts": 1.5}
