@@ -131,7 +131,7 @@ def test_a_config_that_is_too_large_is_refused_once(run: Recorder, quiet: None) 
     _core.close_producer(0.0)
     run.open(config_json='{"blob": "' + "x" * (65 << 20) + '"}')
     for step in range(3):
-        _core.log({"loss": 1.0}, step)  # looks around, and sends what is unsaid
+        _core.log({"loss": 1.0}, step)  # the first one tries again what is unsaid
     assert run.rejected() == {"too_large": 1}
     assert run.values("loss") == [1.0, 1.0, 1.0]
 

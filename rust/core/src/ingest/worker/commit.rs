@@ -90,6 +90,7 @@ impl Worker {
             .collect();
         let mut sources: Vec<&mut Source> = self.tailed.iter_mut().map(|t| &mut t.source).collect();
         let ended: Vec<bool> = sources.iter().map(|s| s.pending.end.is_some()).collect();
+        let began = Instant::now();
         match store.commit(&mut sources, &options) {
             // Committed into a file that nobody can find any more: nothing of it may be acknowledged.
             Ok(_) if !store.is_in_place() => {
@@ -106,7 +107,7 @@ impl Worker {
                 self.told
                     .extend(committed.configs.iter().map(|(attempt, _)| *attempt));
                 self.shared.add_configs(committed.configs);
-                self.acknowledge(&marks, &ended);
+                self.acknowledge(&marks, &ended, began.elapsed() > SYNC_SLOW);
             }
             Err(error) => {
                 self.clock.forget();
@@ -116,12 +117,15 @@ impl Worker {
         }
     }
 
-    fn acknowledge(&mut self, marks: &[Vec<(u8, u64)>], ended: &[bool]) {
+    /// No lane can be synced while a commit goes on, so one that was slow suspends the promise too, and one that
+    /// was not takes it up again.
+    fn acknowledge(&mut self, marks: &[Vec<(u8, u64)>], ended: &[bool], slow: bool) {
         let mut gaps = 0;
         for (tailed, marks) in self.tailed.iter_mut().zip(marks) {
             if tailed.is_held() {
                 continue;
             }
+            tailed.reader.control().set_sync_slow(slow);
             gaps += std::mem::take(&mut tailed.gaps);
             if let Err(error) = tailed.acknowledge(marks) {
                 self.trouble.note(error.to_string());
