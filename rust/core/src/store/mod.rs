@@ -31,7 +31,7 @@ pub use columns::ColumnError;
 pub use error::StoreError;
 pub use open::DATABASE_NAME;
 pub use read::*;
-pub use system::{BadLine, SystemLine};
+pub use system::{BadLine, SystemFinding, SystemLine, SystemSample, SystemSource};
 
 use keys::KeyTable;
 pub(crate) use source::{End, Gap, Pending, Source};

@@ -10,23 +10,23 @@ const LONGEST_NAME: usize = 200;
 #[derive(Debug, Clone, PartialEq)]
 pub enum SystemLine {
     /// Numbers of one moment.
-    Sample(Sample),
+    Sample(SystemSample),
     /// Something that a person should know, as a GPU that is lost.
-    Finding(Finding),
+    Finding(SystemFinding),
 }
 
 /// Numbers of one moment, from one probe.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
+pub struct SystemSample {
     pub(super) host: String,
     pub(super) probe: String,
     pub(super) time_ns: i64,
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Vec<SystemSource>,
 }
 
 /// What is known of one source.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Source {
+pub struct SystemSource {
     pub(super) name: String,
     /// JSON. `None`: the sample says nothing about it.
     pub(super) facts: Option<String>,
@@ -35,7 +35,7 @@ pub struct Source {
 
 /// Something that a person should know.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
+pub struct SystemFinding {
     pub(super) host: String,
     pub(super) source: String,
     pub(super) name: String,
@@ -58,7 +58,7 @@ impl SystemLine {
         let text = |field: &str| parsed[field].as_str().map(str::to_owned).ok_or(BadLine);
         let time_ns = parsed["time_ns"].as_i64().ok_or(BadLine)?;
         if parsed.get("finding").is_some() {
-            return Ok(Self::Finding(Finding {
+            return Ok(Self::Finding(SystemFinding {
                 host: text("host")?,
                 source: text("source")?,
                 name: text("finding")?,
@@ -71,7 +71,7 @@ impl SystemLine {
             let facts = parsed["facts"].get(name).map(Json::to_string);
             source(name, values, facts)
         });
-        let sample = Sample {
+        let sample = SystemSample {
             host: text("host")?,
             probe: text("probe")?,
             time_ns,
@@ -85,7 +85,7 @@ impl SystemLine {
     }
 }
 
-fn source(name: &str, values: &Json, facts: Option<String>) -> Result<Source, BadLine> {
+fn source(name: &str, values: &Json, facts: Option<String>) -> Result<SystemSource, BadLine> {
     let values = values.as_object().ok_or(BadLine)?;
     let mut numbers = Vec::with_capacity(values.len());
     for (metric, value) in values {
@@ -98,14 +98,14 @@ fn source(name: &str, values: &Json, facts: Option<String>) -> Result<Source, Ba
     if name.len() > LONGEST_NAME {
         return Err(BadLine);
     }
-    Ok(Source {
+    Ok(SystemSource {
         name: name.to_owned(),
         facts,
         values: numbers,
     })
 }
 
-impl Finding {
+impl SystemFinding {
     /// What the row in `events` says.
     pub(super) fn json(&self) -> String {
         serde_json::json!({

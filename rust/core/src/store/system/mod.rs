@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-pub use line::{BadLine, Finding, Sample, SystemLine};
+pub use line::{BadLine, SystemFinding, SystemLine, SystemSample, SystemSource};
 pub(super) use pack::unpack;
 pub(super) use thin::samples;
 
@@ -59,7 +59,7 @@ impl SystemTable {
         *self = Self::default();
     }
 
-    fn insert(&mut self, conn: &Connection, sample: &Sample) -> Result<(), StoreError> {
+    fn insert(&mut self, conn: &Connection, sample: &SystemSample) -> Result<(), StoreError> {
         let mut numbers = Vec::new();
         for source in &sample.sources {
             let known = self.source(conn, &sample.host, &source.name)?;
@@ -138,7 +138,7 @@ impl Known {
 
 /// A finding is told once: the same one again, with nothing else found about that source in between, is not
 /// stored. A poller that starts anew finds the same machine.
-fn record(conn: &Connection, finding: &Finding) -> Result<(), StoreError> {
+fn record(conn: &Connection, finding: &SystemFinding) -> Result<(), StoreError> {
     let mut last = conn.prepare_cached(
         "SELECT json_extract(detail, '$.finding') FROM events
          WHERE kind = 'finding' AND json_extract(detail, '$.host') = ?1

@@ -262,12 +262,12 @@ fn a_day_and_a_month_stay_small() {
     for until_hours in [24, 48] {
         while secs < until_hours * 3600 {
             let lines = (0..i64::from(CHUNK_ROWS)).map(|i| {
-                SystemLine::Sample(super::Sample {
+                SystemLine::Sample(super::SystemSample {
                     host: "node1".into(),
                     probe: "gpu".into(),
                     // A sleep wakes up some milliseconds late.
                     time_ns: START_NS + (secs + i) * SECOND_NS + (i * 7919 % 4) * 1_000_000,
-                    sources: vec![super::line::Source {
+                    sources: vec![super::line::SystemSource {
                         name: "gpu0".into(),
                         facts: None,
                         values: busy(secs + i, &mut noise),
