@@ -67,8 +67,14 @@ def record(root: Path, kind: str, calls: int) -> tuple[float, float, float]:
 
 
 def monitor_of(run_dir: Path) -> int:
-    """Return the pid of the run's monitor."""
-    return int((run_dir / ".monitor.lock").read_text().split()[0])
+    """Return the pid of the run's monitor, once it has started."""
+    lock = run_dir / ".monitor.lock"
+    deadline = time.monotonic() + 60
+    while not (lock.exists() and lock.read_text().strip()):
+        if time.monotonic() > deadline:
+            sys.exit(f"no monitor of {run_dir} within 60 s")
+        time.sleep(0.005)
+    return int(lock.read_text().split()[0])
 
 
 def wait_for_the_monitor(run_dir: Path) -> None:
