@@ -70,7 +70,7 @@ types: .venv/.built ## mypy --strict; the stub of the extension is checked by th
 docs: .venv/.built ## Run the examples in the documents and check the help texts
 	@$(BIN)/python -m pytest -q tests/meta -k "readme or help or document"
 
-check: lint types test ## Everything that CI runs
+check: lint types test loom ## Everything that CI runs
 
 clean: ## Remove what was built; runs and downloads stay
 	@rm -rf target .venv .mypy_cache .ruff_cache .pytest_cache dist

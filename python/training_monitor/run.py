@@ -113,7 +113,15 @@ class Run:
         _active = None
         if not self.dir:
             return
-        outcome = _core.close_producer(_CLOSE_SECS)
+        try:
+            outcome = _core.close_producer(_CLOSE_SECS)
+        except KeyboardInterrupt:
+            told(
+                "close() was interrupted; the monitor, if there is one, brings home what is left, "
+                f"or: {self._recovery()}",
+                quiet=False,
+            )
+            raise
         points_left = outcome["points_left"]
         if points_left and not outcome["durable"]:
             how = f"the next start brings them home, or: {self._recovery()}"

@@ -153,3 +153,42 @@ def test_killed_trainers_leave_no_process_behind(tmp_path: Path, root: Path) -> 
     processes.until(lambda: not processes.mentioning(root), "all monitors to leave", within_secs=15)
     for number in range(4):
         assert reading.steps_of(root / f"run{number}", "loss") == [0, 0]
+
+
+def test_ctrl_c_ends_the_waiting_of_close_and_loses_nothing(tmp_path: Path, root: Path) -> None:
+    trainer = processes.start_script(
+        tmp_path,
+        """
+        tm.init("run", root_dir=sys.argv[1], quiet=True, start_monitor=False)
+        for step in range(100):
+            tm.log({"loss": float(step)}, step)
+        print("closing", flush=True)
+        tm.close()
+        """,
+        root,
+    )
+    assert trainer.stdout is not None
+    assert trainer.stdout.readline() == "closing\n"
+    began = time.monotonic()
+    time.sleep(0.3)  # into the wait, which has no event to be seen from outside
+    trainer.send_signal(signal.SIGINT)
+    _, err = trainer.communicate(timeout=30)
+    took = time.monotonic() - began
+    assert trainer.returncode == -signal.SIGINT, err
+    assert took < 4.0, "the whole wait is 5 seconds"
+    assert "close() was interrupted; the monitor, if there is one, brings home what is left" in err
+    assert f"or: training-monitor recover {root / 'run'}\n" in err
+    done = processes.training_monitor("recover", root / "run")
+    assert done.stdout.startswith("run: 100 points brought home\n")
+
+
+@pytest.mark.parametrize("command", ["status", "runs", "recover x", "query x 1"])
+def test_commands_in_a_directory_that_is_gone_say_so(tmp_path: Path, command: str) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", f"rmdir {gone}; exec {sys.executable} -m training_monitor {command}"],
+        cwd=gone, capture_output=True, text=True, env={**os.environ, "PWD": str(gone)},
+    )  # fmt: skip
+    said = "training-monitor: the working directory was removed: cd elsewhere\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)

@@ -73,7 +73,10 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except (TrainingMonitorError, OSError) as error:
-        lines = [plain(line) for line in str(error).split("\n")]
+        # Of all calls only getcwd() fails without naming a file.
+        gone = isinstance(error, FileNotFoundError) and not error.filename
+        said = "the working directory was removed: cd elsewhere" if gone else str(error)
+        lines = [plain(line) for line in said.split("\n")]
         print("training-monitor:", "\n".join(lines), file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -15,6 +15,8 @@ use crate::log::{respawn, slow};
 
 /// A monitor whose heartbeat is older is taken for dead.
 const ALIVE_NS: i64 = 5_000_000_000;
+/// How long Ctrl-C waits in close().
+const CTRL_C_EVERY: Duration = Duration::from_millis(50);
 
 /// Makes the producer of this process, in the place of one that was closed.
 #[pyfunction]
@@ -141,11 +143,10 @@ pub fn close_producer(py: Python<'_>, timeout_s: f64) -> PyResult<Bound<'_, PyDi
     let (durable, points_left) = match ours {
         None => (true, 0),
         Some(ended) => {
-            let outcome = py.detach(|| {
-                respawn::before_close(&ended);
-                ended.producer.close(patience)
-            });
+            py.detach(|| respawn::before_close(&ended));
+            let outcome = close_interruptibly(py, &ended.producer, patience);
             active::retire(py, ended);
+            let outcome = outcome?;
             (outcome.durable, outcome.points_left)
         }
     };
@@ -153,6 +154,26 @@ pub fn close_producer(py: Python<'_>, timeout_s: f64) -> PyResult<Bound<'_, PyDi
     result.set_item("durable", durable)?;
     result.set_item("points_left", points_left)?;
     Ok(result)
+}
+
+/// Closes the producer; Ctrl-C ends the waiting, and it is closed all the same.
+fn close_interruptibly(
+    py: Python<'_>,
+    producer: &tm_spool::Producer,
+    patience: Duration,
+) -> PyResult<tm_spool::CloseOutcome> {
+    let mut interrupted = Ok(());
+    let mut look_at = Instant::now() + CTRL_C_EVERY;
+    let outcome = py.detach(|| {
+        producer.close_while(patience, || {
+            if Instant::now() >= look_at {
+                look_at = Instant::now() + CTRL_C_EVERY;
+                interrupted = Python::attach(|py| py.check_signals());
+            }
+            interrupted.is_ok()
+        })
+    });
+    interrupted.map(|()| outcome)
 }
 
 /// Counters of this process: what was taken, what was not and why, and how long log() takes.

@@ -1,5 +1,8 @@
 //! The two ways bytes reach a lane file: stores into a mapping, or `pwrite(2)`.
 
+// The model knows mapped memory only, so there the other kind does not exist.
+#![cfg_attr(loom, allow(irrefutable_let_patterns))]
+
 use crate::sync::Ordering;
 use crate::words::Words;
 

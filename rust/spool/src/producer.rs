@@ -256,6 +256,15 @@ impl Producer {
 
     /// Close: no call is accepted after it; waits until everything is durable, at most `patience`.
     pub fn close(&self, patience: Duration) -> CloseOutcome {
+        self.close_while(patience, || true)
+    }
+
+    /// [`Self::close`], which waits no longer once `may_wait` says no; it is asked every half millisecond.
+    pub fn close_while(
+        &self,
+        patience: Duration,
+        mut may_wait: impl FnMut() -> bool,
+    ) -> CloseOutcome {
         let deadline = Instant::now() + patience;
         if !self.meta.is_closing() {
             let _ = self.append_blob(
@@ -273,7 +282,7 @@ impl Producer {
         }
         // A lane that some call still holds must not be looked into.
         let is_acknowledged = || quiet && self.lanes.unacknowledged_after_close() == 0;
-        while quiet && !is_acknowledged() && Instant::now() < deadline {
+        while quiet && !is_acknowledged() && Instant::now() < deadline && may_wait() {
             std::thread::sleep(Duration::from_micros(500));
         }
         let (_, accepted, _) = self.lanes.counts();
