@@ -12,7 +12,7 @@ fn floats(slots: Vec<u64>) -> Column {
 
 fn round_trip(column: &Column, rows: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    column.encode(&mut out).unwrap();
+    column.encode(&mut out, QUICK_LEVEL).unwrap();
     let back = Column::decode(&out, rows).unwrap();
     assert_eq!(back.rows, column.rows);
     assert_eq!(back.slots, column.slots);
@@ -127,7 +127,7 @@ fn big_integers_and_none_survive_between_floats() {
 fn cut_or_foreign_bytes_are_an_error() {
     let mut out = Vec::new();
     floats((0..100).map(|i| (f64::from(i) * 0.37).to_bits()).collect())
-        .encode(&mut out)
+        .encode(&mut out, QUICK_LEVEL)
         .unwrap();
     assert!(Column::decode(&out, 99).is_err());
     assert!(Column::decode(&out[..out.len() / 2], 100).is_err());
@@ -187,7 +187,9 @@ fn columns_speed() {
         let start = std::time::Instant::now();
         let mut blobs = Vec::new();
         for chunk in data.chunks(1024) {
-            floats(chunk.to_vec()).encode(&mut out).unwrap();
+            floats(chunk.to_vec())
+                .encode(&mut out, QUICK_LEVEL)
+                .unwrap();
             bytes += out.len();
             blobs.push(out.clone());
         }

@@ -3,6 +3,7 @@
 mod bytes;
 mod cell;
 mod columns;
+mod compaction;
 mod error;
 mod firsts;
 mod groups;
@@ -12,14 +13,17 @@ mod notes;
 mod open;
 mod read;
 mod registry;
+mod rollup;
 mod rows;
 mod scan;
 mod schema;
 mod source;
+mod statistics;
 mod write;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -30,8 +34,12 @@ pub use notes::StoredAlert;
 pub use open::DATABASE_NAME;
 pub use read::*;
 
+use crate::stats::Alphas;
+use compaction::Job;
 use keys::KeyTable;
+use rollup::Rollup;
 pub(crate) use source::{End, Gap, Source};
+use statistics::Board;
 pub(crate) use write::{ClockSample, CommitOptions};
 
 /// The version of the bundled SQLite.
@@ -45,6 +53,12 @@ pub fn sqlite_version() -> &'static str {
 pub(crate) struct Store {
     conn: Connection,
     keys: KeyTable,
+    alphas: Alphas,
+    /// `None`: not loaded, or a transaction failed that had changed it.
+    board: Option<Board>,
+    rollup: Rollup,
+    /// What compaction is at. `None`: nothing.
+    job: Option<Job>,
     path: PathBuf,
     /// Device and inode of the file.
     identity: (u64, u64),
@@ -54,7 +68,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Open the database at `path`, make it if there is none, and seal what an earlier writer left open.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, alphas: Alphas) -> Result<Self, StoreError> {
         let opened = open::open(path)?;
         let keys = KeyTable::load(&opened.conn)?;
         let file = |source| StoreError::File {
@@ -66,6 +80,10 @@ impl Store {
         let mut store = Self {
             conn: opened.conn,
             keys,
+            alphas,
+            board: None,
+            rollup: Rollup::default(),
+            job: None,
             path: path.to_path_buf(),
             identity: (metadata.dev(), metadata.ino()),
             quarantined: opened.quarantined,
@@ -81,6 +99,20 @@ impl Store {
     pub(crate) fn is_in_place(&self) -> bool {
         let now = std::fs::metadata(&self.path).map(|m| (m.dev(), m.ino()));
         now.is_ok_and(|identity| identity == self.identity)
+    }
+
+    /// Whether a snapshot of the statistics is due.
+    pub(crate) fn is_snapshot_due(&self, now: Instant) -> bool {
+        self.board.as_ref().is_some_and(|board| board.is_due(now))
+    }
+
+    /// Write a snapshot of the statistics.
+    pub(crate) fn save_statistics(&mut self) -> Result<(), StoreError> {
+        let options = CommitOptions {
+            save_statistics: true,
+            ..CommitOptions::default()
+        };
+        self.commit(&mut [], &options).map(drop)
     }
 
     /// Copy the write-ahead log back into the database file and empty it.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction};
 use super::error::StoreError;
 
 /// The format this build writes; `PRAGMA user_version` of the database.
-pub(crate) const FORMAT_VERSION: i64 = 1;
+pub(crate) const FORMAT_VERSION: i64 = 2;
 /// "TMdb": tells our database from any other SQLite file.
 pub(crate) const APPLICATION_ID: i64 = 0x544d_6462;
 
@@ -16,10 +16,16 @@ struct Migration {
 }
 
 /// In order; a new format appends its step and never edits an old one.
-const MIGRATIONS: &[Migration] = &[Migration {
-    to: 1,
-    sql: include_str!("schema.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        to: 1,
+        sql: include_str!("schema.sql"),
+    },
+    Migration {
+        to: 2,
+        sql: concat!(include_str!("schema_2_statistics.sql")),
+    },
+];
 
 /// Bring the database to [`FORMAT_VERSION`], or say why that cannot be done.
 pub(crate) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {

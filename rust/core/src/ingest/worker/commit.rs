@@ -7,6 +7,12 @@ use crate::store::{CommitOptions, DATABASE_NAME, Source, Store, StoreError};
 
 /// Unacknowledged for so long: put the lanes themselves on the disk.
 pub(super) const SYNC_AFTER: Duration = Duration::from_millis(400);
+/// Raw frames are sealed after so long, even when their layouts are not full.
+const OLDEST_FRESH: Duration = Duration::from_secs(600);
+/// Raw frames of all producers together.
+const FRESH_BYTES_OF_ALL: u64 = 64 << 20;
+/// Work that can wait gives way after so long.
+const TEND_SLICE: Duration = Duration::from_millis(15);
 /// A sync that takes longer suspends the promise for power loss.
 const SYNC_SLOW: Duration = Duration::from_millis(500);
 
@@ -15,19 +21,57 @@ impl Worker {
         if self.store.is_none() || self.backoff.is_waiting(now) {
             return false;
         }
-        for tailed in &mut self.tailed {
-            let quiet = now.duration_since(tailed.active) >= self.options.idle_seal;
-            if quiet && tailed.source.fresh.points > 0 {
-                tailed.source.pending.seal = true;
-            }
-        }
+        self.seal_old(now);
         let waits = self.tailed.iter().any(|t| !t.source.pending.is_empty());
         let rested = now.duration_since(self.committed_at) >= self.options.commit_interval;
         let flush =
             self.latest.is_past(now) && self.tailed.iter().any(|t| !t.source.latest.is_empty());
         (waits && (rested || self.cannot_wait()))
             || (rested && flush)
+            || self
+                .store
+                .as_ref()
+                .is_some_and(|store| store.is_snapshot_due(now))
             || self.tailed.iter().any(|t| t.source.pending.seal)
+    }
+
+    /// What is raw does not stay so for ever: not of a producer that is quiet, not for too long, not more than
+    /// fits over all producers.
+    fn seal_old(&mut self, now: Instant) {
+        for tailed in &mut self.tailed {
+            let fresh = &tailed.source.fresh;
+            let quiet = now.duration_since(tailed.active) >= self.options.idle_seal;
+            let old = fresh
+                .since
+                .is_some_and(|since| now.duration_since(since) >= OLDEST_FRESH);
+            if fresh.points > 0 && (quiet || old) {
+                tailed.source.pending.seal = true;
+            }
+        }
+        let bytes: u64 = self.tailed.iter().map(|t| t.source.fresh.bytes).sum();
+        let largest = self.tailed.iter_mut().max_by_key(|t| t.source.fresh.bytes);
+        if let (true, Some(largest)) = (bytes >= FRESH_BYTES_OF_ALL, largest) {
+            largest.source.pending.seal = true;
+        }
+    }
+
+    /// Do work that can wait, when there is time: all of it while nobody logs, else a little now and then.
+    pub(super) fn tend(&mut self, now: Instant, got: usize) {
+        let quiet = now.duration_since(self.read_at) >= super::BUSY_FOR;
+        let busy = got >= super::NAP_BELOW_BYTES || self.shared.deadline().is_some();
+        if self.tended || busy || self.backoff.is_waiting(now) {
+            return;
+        }
+        if !quiet && !self.tend.is_due(now) {
+            return;
+        }
+        let Some(store) = &mut self.store else { return };
+        match store.tend(now + TEND_SLICE) {
+            Ok(more) => self.tended = !more,
+            Err(error) if error.needs_reopen() => self.store_failed(&error),
+            // A full disk is told by the commits; the next seal tries again.
+            Err(_) => self.tended = true,
+        }
     }
 
     /// Whether what waits is too much, or somebody waits for it.
@@ -48,6 +92,7 @@ impl Worker {
         let options = CommitOptions {
             flush_latest: self.latest.is_due(now) || self.shared.deadline().is_some(),
             clock: self.clock.sample(now),
+            save_statistics: self.shared.deadline().is_some(),
         };
         let marks: Vec<Vec<(u8, u64)>> = self
             .tailed
@@ -74,6 +119,7 @@ impl Worker {
                 self.store_error = None;
                 self.backoff.succeeded();
                 self.rate.add(committed.points);
+                self.tended &= !committed.sealed;
                 self.status.durable_points += committed.points;
                 self.told
                     .extend(committed.configs.iter().map(|(attempt, _)| *attempt));
@@ -138,7 +184,7 @@ impl Worker {
         if self.backoff.is_waiting(now) {
             return;
         }
-        match Store::open(&self.run_dir.join(DATABASE_NAME)) {
+        match Store::open(&self.run_dir.join(DATABASE_NAME), self.options.alphas) {
             Ok(store) => {
                 self.adopt(store);
                 // A commit that failed may have left pages that are only in memory: write them again.

@@ -7,8 +7,10 @@ mod metrics;
 mod points;
 mod query;
 mod series;
+mod statistics;
 mod steps;
 mod tables;
+mod zoom;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -32,8 +34,10 @@ pub use query::{
     Chunk, Datum, Interrupted, PointStream, QueryError, QueryOptions, StreamOptions, Table,
 };
 pub use series::{Series, SeriesOptions, Values};
+pub use statistics::KeyStatistics;
 pub use steps::StepRow;
 pub use tables::{AlertRow, AttemptRow, Counts, GapRow, ProducerEntry, TextRow};
+pub use zoom::Stretch;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
