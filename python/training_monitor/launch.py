@@ -55,6 +55,8 @@ def init(
     quiet: bool = unset.quiet,
     device_tensors: str = unset.device_tensors,
     node_limit: int | str = unset.node_limit,
+    ema_alpha_short: float = unset.ema_alpha_short,
+    ema_alpha_long: float = unset.ema_alpha_long,
     keep_runs: int | None = unset.keep_runs,
     keep_days: float | None = unset.keep_days,
     disk_budget: int | str | None = unset.disk_budget,
@@ -97,6 +99,8 @@ def init(
         quiet: Print nothing.
         device_tensors: "sync" waits for tensors on a device, "reject" refuses them.
         node_limit: Bytes that unread metrics may take on one node, as 8589934592 or "8GiB".
+        ema_alpha_short: Weight of a new value in the moving average with the short memory.
+        ema_alpha_long: Weight of a new value in the moving average with the long memory.
         keep_runs: Keep so many runs under `root_dir`; the oldest finished ones are removed when
             this run starts. None means no limit, here and for the next two.
         keep_days: Remove finished runs that were not used for so many days.
@@ -137,7 +141,7 @@ def _open(settings: Settings) -> Run:
         # Every rank beside the monitor knows the command: whoever logs next brings it back.
         _core.set_monitor_command(
             monitor_argv(run_dir),
-            monitor_env(settings.node_limit),
+            monitor_env(settings),
             monitor_log(run_dir),
             run_dir,
         )

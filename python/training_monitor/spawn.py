@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["LOG_NAME", "monitor_argv", "monitor_env", "monitor_log"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from training_monitor.settings import Settings
+
+__all__ = ["LOG_NAME", "handed_on", "monitor_argv", "monitor_env", "monitor_log"]
 
 LOG_NAME = "training_monitor.log"
 
@@ -36,17 +40,24 @@ def monitor_argv(run_dir: str) -> list[str]:
     return [_python(), bootstrap, "--run-dir", run_dir]
 
 
-def monitor_env(node_limit: int | None = None) -> dict[str, str]:
+def monitor_env(settings: Settings | None = None) -> dict[str, str]:
     """Return the environment of the monitor: the trainer's, less Python's own switches.
 
     Args:
-        node_limit: What the trainer goes by, which may be an argument of init(); None leaves it
-            to the environment.
+        settings: What the trainer goes by, which may be arguments of init(); None leaves it to
+            the environment.
     """
     variables = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
-    if node_limit is not None:
-        variables["TM_NODE_LIMIT"] = str(node_limit)
-    return variables
+    return variables if settings is None else variables | handed_on(settings)
+
+
+def handed_on(settings: Settings) -> dict[str, str]:
+    """Return the settings that monitor and poller go by, as variables for their environment."""
+    return {
+        "TM_NODE_LIMIT": str(settings.node_limit),
+        "TM_EMA_ALPHA_SHORT": str(settings.ema_alpha_short),
+        "TM_EMA_ALPHA_LONG": str(settings.ema_alpha_long),
+    }
 
 
 def monitor_log(run_dir: str) -> str:

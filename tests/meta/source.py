@@ -25,6 +25,7 @@ FLOORS: dict[str, int] = {
     "frames": 3,
     "notebook": 3,
     "plotting": 3,
+    "statistics": 3,
     "backup": 4,
     "tables": 4,
     "foreign": 3,

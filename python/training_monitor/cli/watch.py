@@ -7,7 +7,7 @@ import os
 from training_monitor.cli.flags import add_settings, to_settings
 from training_monitor.errors import RunDirError
 from training_monitor.monitor.process import serve
-from training_monitor.settings import TABLE
+from training_monitor.spawn import handed_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"cannot make {run_dir!r}: {error.strerror}; choose a writable place with --root-dir"
         ) from error
     # Where the next monitor finds it too, should this one be killed.
-    os.environ[TABLE["node_limit"].variable] = str(settings.node_limit)
+    os.environ.update(handed_on(settings))
     unused = settings.without_effect()
     if unused:
         print(f"no effect in this version: {', '.join(unused)}", flush=True)
