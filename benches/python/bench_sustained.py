@@ -31,11 +31,14 @@ def dicts_of(kind: str) -> list[dict[str, float]]:
 
 
 def fsync_all(directory: Path) -> int:
-    """Fsync every file and return their total size."""
+    """Fsync every file and return their total size; what the monitor removes meanwhile is done."""
     total = 0
-    for path in directory.rglob("*"):
-        if path.is_file():
-            fd = os.open(path, os.O_RDONLY)
+    for place, _, names in os.walk(directory):
+        for name in names:
+            try:
+                fd = os.open(os.path.join(place, name), os.O_RDONLY)
+            except FileNotFoundError:
+                continue
             os.fsync(fd)
             total += os.fstat(fd).st_size
             os.close(fd)

@@ -55,6 +55,8 @@ def init(
     device_tensors: str = unset.device_tensors,
     node_limit: int | str = unset.node_limit,
     system_interval_secs: float | None = unset.system_interval_secs,
+    ema_alpha_short: float = unset.ema_alpha_short,
+    ema_alpha_long: float = unset.ema_alpha_long,
     keep_runs: int | None = unset.keep_runs,
     keep_days: float | None = unset.keep_days,
     disk_budget: int | str | None = unset.disk_budget,
@@ -99,6 +101,8 @@ def init(
         node_limit: Bytes that unread metrics may take on one node, as 8589934592 or "8GiB".
         system_interval_secs: Seconds between two samples of host, GPUs and trainers; None takes
             none.
+        ema_alpha_short: Weight of a new value in the moving average with the short memory.
+        ema_alpha_long: Weight of a new value in the moving average with the long memory.
         keep_runs: Keep so many runs under `root_dir`; the oldest finished ones are removed when
             this run starts. None means no limit, here and for the next two.
         keep_days: Remove finished runs that were not used for so many days.

@@ -10,10 +10,12 @@ from typing import overload
 from training_monitor import _core
 from training_monitor.catalog import DATABASE_NAME, find_run
 from training_monitor.errors import RunNotFoundError, StoreError
+from training_monitor.statistics import Statistics, Zoom, made_statistics, made_zoom
 from training_monitor.texts import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     import numpy as np
@@ -39,8 +41,8 @@ class Metric:
         first_step: The lowest step.
         last_step: The step of the last value.
         last_value: The last value.
-        min: The least finite value; None when there is none.
-        max: The greatest finite value; None when there is none.
+        min: The least finite value stored; None when there is none.
+        max: The greatest finite value stored; None when there is none.
     """
 
     name: str
@@ -182,7 +184,20 @@ class RunView:
     def metrics(self) -> list[Metric]:
         """List the metrics by name."""
         rows = sorted(self._reader.metrics(), key=lambda row: str(row["name"]))
-        return [_made(Metric, row | _extent(self.series(row["name"]))) for row in rows]
+        # Field by field: a run may have 100,000 of them.
+        return [
+            Metric(
+                name=row["name"],
+                kind=row["kind"],
+                count=row["count"],
+                first_step=row["first_step"],
+                last_step=row["last_step"],
+                last_value=row["last_value"],
+                min=row["min"],
+                max=row["max"],
+            )
+            for row in rows
+        ]
 
     def series(
         self,
@@ -190,6 +205,7 @@ class RunView:
         *,
         since: int | None = None,
         rank: int | None = None,
+        last: int | None = None,
         max_points: int | None = None,
         raw: bool = False,
     ) -> Series:
@@ -199,8 +215,9 @@ class RunView:
             key: Its name.
             since: Only points from this step on.
             rank: Only those of this rank.
+            last: Only so many points from the end.
             max_points: At most about so many; what is left out is neither a minimum nor a
-                maximum of its neighbourhood.
+                maximum of its neighbourhood, and not the only NaN or infinity there.
             raw: Everything in the order of arrival, also what a later value or a later attempt
                 has replaced.
 
@@ -210,7 +227,7 @@ class RunView:
         import numpy as np
 
         step, time, value, ranks, attempts = self._reader.series(
-            key, since=since, rank=rank, max_points=max_points, raw=raw
+            key, since=since, rank=rank, last=last, max_points=max_points, raw=raw
         )
         return Series(
             step=np.frombuffer(step, np.int64),
@@ -336,9 +353,69 @@ class RunView:
         return _hyperparameters(self._reader.config())
 
     @property
-    def summary(self) -> dict[str, object]:
-        """The last value of each metric."""
-        return {row["name"]: row["last_value"] for row in self._reader.metrics()}
+    def summary(self) -> dict[str, Statistics]:
+        """The statistics of each metric, by name."""
+        known = {row["name"]: row for row in self._reader.summary()}
+        return {
+            row["name"]: made_statistics(
+                {**row, **known.get(row["name"], {}), "last": row["last_value"]}
+            )
+            for row in sorted(self._reader.metrics(), key=lambda row: str(row["name"]))
+        }
+
+    def stats(self, key: str, *, rank: int | None = None) -> Statistics:
+        """Return the statistics of one metric.
+
+        Args:
+            key: Its name.
+            rank: Only of this rank; None means all of them together.
+
+        Raises:
+            KeyError: There is no metric of that name, or that rank has not logged it.
+        """
+        row = self._reader.statistics(key)
+        return made_statistics(row if rank is None else row["ranks"][rank])
+
+    def quantiles(
+        self,
+        key: str,
+        *,
+        last: int | None = 1000,
+        q: Sequence[float] = (0.05, 0.5, 0.95),
+        rank: int | None = None,
+    ) -> list[float]:
+        """Return exact quantiles of the finite values of a window at the end; NaN without any.
+
+        Args:
+            key: The name of the metric.
+            last: So many points from the end; None means all points.
+            q: Which quantiles, from 0 to 1.
+            rank: Only points of this rank.
+
+        Raises:
+            KeyError: There is no metric of that name.
+        """
+        import numpy as np
+
+        values = _numbers(self.series(key, last=last, rank=rank).value)
+        finite = values[np.isfinite(values)]
+        return [float(np.quantile(finite, share)) if len(finite) else float("nan") for share in q]
+
+    def zoom(
+        self, key: str, *, buckets: int = 1000, since: int | None = None, rank: int | None = None
+    ) -> Zoom:
+        """Return a metric in stretches: least, greatest and mean value, count, first and last.
+
+        Args:
+            key: Its name.
+            buckets: At most so many stretches, each with about as many points.
+            since: Only points from this step on.
+            rank: Only those of this rank.
+
+        Raises:
+            KeyError: There is no metric of that name.
+        """
+        return made_zoom(self._reader.zoom(key, buckets, since=since, rank=rank))
 
     @property
     def gaps(self) -> list[Gap]:
@@ -363,23 +440,6 @@ def open_run(run: str | os.PathLike[str], *, root_dir: str | None = None) -> Run
 def _made(kind: Any, row: dict[str, object]) -> Any:
     """Make a dataclass of the fields that it has, from a row that may have more."""
     return kind(**{name: row[name] for name in kind.__dataclass_fields__})
-
-
-def _extent(series: Series) -> dict[str, object]:
-    """Return the first step, and the least and the greatest finite value."""
-    import numpy as np
-
-    values = series.value
-    if values.dtype == object:
-        numbers = [_number(value) for value in values if type(value) in (int, float)]
-        finite = [number for number in numbers if abs(number) < float("inf")]
-    else:
-        finite = values[np.isfinite(values)]
-    return {
-        "first_step": int(series.step.min()) if len(series) else None,
-        "min": float(np.min(finite)) if len(finite) else None,
-        "max": float(np.max(finite)) if len(finite) else None,
-    }
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -162,6 +162,12 @@ class Settings:
     system_interval_secs = Setting[float | None](
         1.0, Maybe(Number(float, 0.1, 3600)),
         "seconds between two samples of the machine; none: take none", works=True)
+    ema_alpha_short = Setting(
+        0.1, Number(float, 0, 1, above=True), "weight of a new value in the short moving average",
+        works=True)
+    ema_alpha_long = Setting(
+        0.01, Number(float, 0, 1, above=True), "weight of a new value in the long moving average",
+        works=True)
     keep_runs = Setting[int | None](
         None, Maybe(Number(int, 1, 10**6)),
         "at the start of a run remove the oldest finished ones beyond so many", works=True)

@@ -58,6 +58,8 @@ def handed_on(settings: Settings) -> dict[str, str]:
         "TM_NODE_LIMIT": str(settings.node_limit),
         "TM_GPUS": "none" if gpus is None else ",".join(map(str, gpus)) or ",",
         "TM_SYSTEM_INTERVAL_SECS": "none" if interval_secs is None else str(interval_secs),
+        "TM_EMA_ALPHA_SHORT": str(settings.ema_alpha_short),
+        "TM_EMA_ALPHA_LONG": str(settings.ema_alpha_long),
     }
 
 

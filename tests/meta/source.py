@@ -26,6 +26,7 @@ FLOORS: dict[str, int] = {
     "notebook": 3,
     "plotting": 3,
     "machine": 3,
+    "statistics": 3,
     "backup": 4,
     "tables": 4,
     "foreign": 3,

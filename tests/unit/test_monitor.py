@@ -49,9 +49,9 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     seen: list[object] = []
     ingest = _core.Ingest
 
-    def opened(run_dir: str, *, node_limit_bytes: int | None = None) -> _core.Ingest:
+    def opened(run_dir: str, *, node_limit_bytes: int, **others: float) -> _core.Ingest:
         seen.append(node_limit_bytes)
-        return ingest(run_dir, node_limit_bytes=node_limit_bytes)
+        return ingest(run_dir, node_limit_bytes=node_limit_bytes, **others)
 
     monkeypatch.setattr(_core, "Ingest", opened)
     monkeypatch.setattr("training_monitor.monitor.poller._spawn", failing)

@@ -299,11 +299,12 @@ def test_open_run_finds_by_name_path_and_database(
         tm.log({"loss": 1.0, "note": "hello"}, 3)
     reading.settled(root / "findable")
     monkeypatch.setenv("TM_ROOT_DIR", str(root))
+    expected = {"loss": 1.0, "note": "hello"}
     for place in ("findable", root / "findable", root / "findable" / "training_monitor.db"):
         view = tm.open_run(place)
         assert view.name == "findable"
         assert view.config == {"lr": 0.1}
-        assert view.summary == {"loss": 1.0, "note": "hello"}
+        assert {name: of.last for name, of in view.summary.items()} == expected
         assert view.analyses() == view.messages() == view.gaps == []
         assert view.system() == {}
     step = view.steps(last=1)[0]

@@ -38,6 +38,8 @@ DOCUMENTED = {
     "strict": False,
     "device_tensors": "sync",
     "node_limit": 8 * 2**30,
+    "ema_alpha_short": 0.1,
+    "ema_alpha_long": 0.01,
 }
 
 

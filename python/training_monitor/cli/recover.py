@@ -92,7 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _drain(run_dir: str, deadline: float) -> _Drained:
     """Take in everything there is."""
-    ingest = _core.Ingest(run_dir, node_limit_bytes=TABLE["node_limit"].from_environment())
+    ingest = _core.Ingest(
+        run_dir,
+        node_limit_bytes=TABLE["node_limit"].from_environment(),
+        ema_alpha_short=TABLE["ema_alpha_short"].from_environment(),
+        ema_alpha_long=TABLE["ema_alpha_long"].from_environment(),
+    )
     status = ingest.status()
     while time.monotonic() < deadline:
         status = ingest.status()

@@ -151,7 +151,12 @@ class Monitor:
         """Open the store; keep trying while it cannot be, and return None when told to stop."""
         while not self._wakeup.stopping:
             try:
-                return _core.Ingest(self._run_dir, node_limit_bytes=self._node_limit())
+                return _core.Ingest(
+                    self._run_dir,
+                    node_limit_bytes=self._setting("node_limit"),
+                    ema_alpha_short=self._setting("ema_alpha_short"),
+                    ema_alpha_long=self._setting("ema_alpha_long"),
+                )
             except (StoreError, OSError) as error:
                 if str(error) != self._trouble:
                     self._journal.error(f"cannot open the store: {error}; trying again")
@@ -163,14 +168,14 @@ class Monitor:
             self._watch_poller(poller)
         return None
 
-    def _node_limit(self) -> int:
-        row = TABLE["node_limit"]
+    def _setting(self, name: str) -> Any:
+        """Return a setting from the environment; what is wrong there is told and not used."""
+        row = TABLE[name]
         try:
-            limit: int = row.from_environment()
+            return row.from_environment()
         except SettingError as error:
             self._journal.error(str(error))
-            limit = row.default
-        return limit
+            return row.default
 
     def _loop(self, ingest: _core.Ingest, poller: Child) -> None:
         while not self._wakeup.stopping:

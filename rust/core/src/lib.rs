@@ -4,6 +4,7 @@ pub mod claim;
 pub mod ingest;
 mod merge;
 pub mod removal;
+pub mod stats;
 pub mod store;
 
 pub use ingest::{Ingest, IngestOptions, IngestStatus};

@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "model/pictures.rs"]
+mod pictures;
+#[path = "model/statistics.rs"]
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -125,6 +129,7 @@ fn ops(failing: u32) -> impl Strategy<Value = Vec<Op>> {
 /// What the database must hold.
 #[derive(Debug, Clone)]
 struct Point {
+    producer: usize,
     attempt: u32,
     rank: u32,
     step: i64,
@@ -134,7 +139,8 @@ struct Point {
 struct World {
     run: Run,
     ingest: Option<Ingest>,
-    producers: Vec<(Producer, u32, u32)>,
+    producers: Vec<(Producer, u32, u32, usize)>,
+    started: usize,
     job: u32,
     points: BTreeMap<usize, Vec<Point>>,
 }
@@ -145,6 +151,7 @@ impl World {
             run: Run::new(),
             ingest: None,
             producers: Vec::new(),
+            started: 0,
             job: 1,
             points: BTreeMap::new(),
         };
@@ -160,7 +167,9 @@ impl World {
         let producer = self
             .run
             .producer_with(&format!("job {}", self.job), rank, 1 << 16);
-        self.producers.push((producer, self.job, rank));
+        self.started += 1;
+        self.producers
+            .push((producer, self.job, rank, self.started));
     }
 
     fn apply(&mut self, op: Op) {
@@ -207,7 +216,7 @@ impl World {
     }
 
     fn log(&mut self, who: usize, keys: &[usize], step: i64, values: &[Logged], pairs: bool) {
-        let (producer, attempt, rank) = &self.producers[who];
+        let (producer, attempt, rank, number) = &self.producers[who];
         let ids: Vec<KeyId> = keys
             .iter()
             .map(|k| producer.key(KEYS[*k].as_bytes()).unwrap())
@@ -245,6 +254,7 @@ impl World {
             for key in keys {
                 let cell = values[*key].cell();
                 let point = Point {
+                    producer: *number,
                     attempt: *attempt,
                     rank: *rank,
                     step,
@@ -283,6 +293,8 @@ impl World {
         for (key, points) in &self.points {
             compare_raw(&reader, KEYS[*key], points);
             compare_merged(&reader, KEYS[*key], points);
+            statistics::compare(&reader, KEYS[*key], points);
+            pictures::compare(&reader, KEYS[*key]);
         }
         let counts: BTreeMap<Vec<u8>, u64> = reader
             .metrics()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use tm_core::stats::Alphas;
 use tm_core::{IngestOptions, IngestStatus};
 
 use crate::errors;
@@ -40,13 +41,15 @@ impl Ingest {
 #[pymethods]
 impl Ingest {
     #[new]
-    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None))]
+    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None, ema_alpha_short = None, ema_alpha_long = None))]
     fn new(
         py: Python<'_>,
         run_dir: PathBuf,
         node_limit_bytes: Option<u64>,
         commit_interval_secs: Option<f64>,
         idle_seal_secs: Option<f64>,
+        ema_alpha_short: Option<f64>,
+        ema_alpha_long: Option<f64>,
     ) -> PyResult<Self> {
         let usual = IngestOptions::default();
         let secs = |given: Option<f64>, usual| {
@@ -54,10 +57,19 @@ impl Ingest {
                 Duration::try_from_secs_f64(secs).unwrap_or(usual)
             })
         };
+        let alpha = |given: Option<f64>, usual| {
+            given
+                .filter(|alpha| *alpha > 0.0 && *alpha <= 1.0)
+                .unwrap_or(usual)
+        };
         let options = IngestOptions {
             node_limit_bytes: node_limit_bytes.unwrap_or(usual.node_limit_bytes),
             commit_interval: secs(commit_interval_secs, usual.commit_interval),
             idle_seal: secs(idle_seal_secs, usual.idle_seal),
+            alphas: Alphas {
+                short: alpha(ema_alpha_short, usual.alphas.short),
+                long: alpha(ema_alpha_long, usual.alphas.long),
+            },
         };
         let started = py.detach(|| tm_core::Ingest::start(&run_dir, options));
         let ingest = started.map_err(|error| errors::store(py, error))?;

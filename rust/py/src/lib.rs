@@ -10,6 +10,7 @@ mod query;
 mod reader;
 mod redact;
 mod run_dir;
+mod statistics;
 
 use pyo3::prelude::*;
 

@@ -12,7 +12,7 @@ use tm_core::store::{
 };
 
 use crate::log::utf8;
-use crate::{cells, errors};
+use crate::{cells, errors, statistics};
 
 type Rows<'py> = PyResult<Vec<Bound<'py, PyDict>>>;
 /// Steps, times, values, ranks and attempts.
@@ -65,13 +65,14 @@ impl RunReader {
     }
 
     /// Returns steps, wall clock seconds, values, ranks and attempts of one metric, as columns.
-    #[pyo3(signature = (key, *, since = None, rank = None, max_points = None, raw = false))]
+    #[pyo3(signature = (key, *, since = None, rank = None, last = None, max_points = None, raw = false))]
     fn series<'py>(
         &self,
         py: Python<'py>,
         key: &Bound<'py, PyString>,
         since: Option<i64>,
         rank: Option<u32>,
+        last: Option<usize>,
         max_points: Option<usize>,
         raw: bool,
     ) -> PyResult<Columns<'py>> {
@@ -79,11 +80,57 @@ impl RunReader {
         let options = SeriesOptions {
             since,
             rank,
+            last,
             max_points,
             raw,
         };
         let series = self.read(py, |reader| reader.series(&key, &options))?;
         series_columns(py, &series)
+    }
+
+    /// Lists the statistics of all metrics that have values other than text.
+    fn summary<'py>(&self, py: Python<'py>) -> Rows<'py> {
+        let summary = self.read(py, tm_core::RunReader::summary)?;
+        let dict = |key| statistics::key_dict(py, key);
+        summary.iter().map(dict).collect()
+    }
+
+    /// Returns the statistics of one metric; those of each rank are under "ranks".
+    fn statistics<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let key = utf8(key)?;
+        let found = self.read(py, |reader| reader.statistics(&key))?;
+        let facts = statistics::key_dict(py, &found)?;
+        let ranks = PyDict::new(py);
+        for (rank, of_rank) in &found.ranks {
+            ranks.set_item(rank, statistics::statistics_dict(py, of_rank)?)?;
+        }
+        facts.set_item("ranks", ranks)?;
+        Ok(facts)
+    }
+
+    /// Returns a metric in at most `buckets` stretches of about equally many points.
+    #[pyo3(signature = (key, buckets, *, since = None, rank = None))]
+    fn zoom<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyString>,
+        buckets: usize,
+        since: Option<i64>,
+        rank: Option<u32>,
+    ) -> Rows<'py> {
+        let key = utf8(key)?;
+        let options = SeriesOptions {
+            since,
+            rank,
+            ..SeriesOptions::default()
+        };
+        let stretches = self.read(py, |reader| reader.zoom(&key, buckets, &options))?;
+        let dict = |stretch| statistics::stretch_dict(py, stretch);
+        stretches.iter().map(dict).collect()
     }
 
     /// Returns the last steps, oldest first, with all their metrics.
@@ -256,6 +303,9 @@ fn metric_dict<'py>(py: Python<'py>, metric: &MetricInfo) -> PyResult<Bound<'py,
     facts.set_item("last_step", metric.last_step)?;
     facts.set_item("last_time", metric.last_time)?;
     facts.set_item("last_value", cells::value(py, &metric.last_value)?)?;
+    facts.set_item("first_step", metric.first_step)?;
+    facts.set_item("min", metric.min)?;
+    facts.set_item("max", metric.max)?;
     Ok(facts)
 }
 

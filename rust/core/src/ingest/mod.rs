@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::stats::Alphas;
 use crate::store::{BadLine, DATABASE_NAME, Store, StoreError, SystemLine};
 pub use shared::IngestStatus;
 use shared::Shared;
@@ -25,6 +26,8 @@ pub struct IngestOptions {
     pub commit_interval: Duration,
     /// A producer that logs nothing for so long has its open groups sealed.
     pub idle_seal: Duration,
+    /// How fast the moving averages forget.
+    pub alphas: Alphas,
 }
 
 impl Default for IngestOptions {
@@ -33,6 +36,7 @@ impl Default for IngestOptions {
             node_limit_bytes: 8 << 30,
             commit_interval: Duration::from_millis(250),
             idle_seal: Duration::from_secs(30),
+            alphas: Alphas::default(),
         }
     }
 }
@@ -53,7 +57,7 @@ impl Ingest {
     /// ingest starts and waits for space.
     pub fn start(run_dir: &Path, options: IngestOptions) -> Result<Self, StoreError> {
         let database = run_dir.join(DATABASE_NAME);
-        let store = match Store::open(&database) {
+        let store = match Store::open(&database, options.alphas) {
             Ok(store) => Some(store),
             Err(StoreError::DiskFull) => None,
             Err(error) => return Err(error),

@@ -18,6 +18,7 @@ mod aside;
 mod clock;
 mod commit;
 mod discover;
+mod tend;
 
 use clock::ClockWatch;
 
@@ -31,6 +32,8 @@ const BEAT_EVERY: Duration = Duration::from_millis(400);
 const LATEST_EVERY: Duration = Duration::from_secs(1);
 const LIFE_EVERY: Duration = Duration::from_millis(200);
 const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// While somebody logs, work that can wait gets a slice so often.
+const TEND_EVERY: Duration = Duration::from_millis(250);
 const PLACE_EVERY: Duration = Duration::from_secs(1);
 /// Less than this read in one turn: nap, so that a slow loop is not read frame by frame.
 const NAP_BELOW_BYTES: usize = 256 << 10;
@@ -76,6 +79,9 @@ pub(crate) struct Worker {
     tell: Every,
     place: Every,
     sync_parked: Every,
+    tend: Every,
+    /// There is nothing left of the work that can wait.
+    tended: bool,
     /// Attempts whose config was handed out.
     told: HashSet<u32>,
     seen: u32,
@@ -117,6 +123,8 @@ impl Worker {
             tell: Every::new(STATUS_EVERY),
             place: Every::new(PLACE_EVERY),
             sync_parked: Every::new(SYNC_AFTER),
+            tend: Every::new(TEND_EVERY),
+            tended: false,
             told: HashSet::new(),
             seen: 0,
         };
@@ -169,6 +177,7 @@ impl Worker {
             self.commit(now);
         }
         self.sync_late(now);
+        self.tend(now, got);
         if self.tell.is_due(now) || self.shared.deadline().is_some() {
             self.publish(now);
         }
@@ -218,6 +227,10 @@ impl Worker {
                 let small = self.tailed.iter().any(Tailed::is_small);
                 std::thread::sleep(if small { SHORT_NAP } else { NAP });
             }
+            return;
+        }
+        if !self.tended && self.store.is_some() && !self.backoff.is_waiting(now) {
+            std::thread::sleep(SHORT_NAP);
             return;
         }
         let waits = self.tailed.iter().any(|t| !t.source.pending.is_empty());

@@ -52,6 +52,11 @@ impl<'a> ByteReader<'a> {
         Some(block)
     }
 
+    /// Whether everything was read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All that is left.
     pub(super) fn rest(self) -> &'a [u8] {
         self.0

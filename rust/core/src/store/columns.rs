@@ -17,7 +17,10 @@ const TYPED: u8 = 5;
 /// Set in the tag when the row numbers come first: the column does not cover every row of its group.
 const SPARSE: u8 = 0x80;
 
-const LEVEL: usize = 4;
+/// What is sealed while somebody waits.
+pub(crate) const QUICK_LEVEL: usize = 4;
+/// What is packed in the background.
+pub(crate) const PACKED_LEVEL: usize = 8;
 /// Below this many values the header of pco costs more than it saves.
 const PCO_MIN: usize = 8;
 
@@ -74,6 +77,71 @@ impl Column {
         }
     }
 
+    /// The row of value `i`.
+    pub(super) fn row(&self, i: usize) -> usize {
+        self.rows
+            .as_ref()
+            .map_or(i, |rows| rows.get(i).map_or(i, |row| *row as usize))
+    }
+
+    /// All values as numbers into `out`, which is cleared first; what is none becomes NaN.
+    pub(super) fn numbers(&self, out: &mut Vec<f64>) {
+        out.clear();
+        if self.types.is_none() {
+            out.extend(self.slots.iter().map(|slot| f64::from_bits(*slot)));
+        } else {
+            out.extend((0..self.slots.len()).map(|i| self.number(i).unwrap_or(f64::NAN)));
+        }
+    }
+
+    /// Some of the values, with their rows.
+    pub(super) fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        Self {
+            rows: Some(range.clone().map(|i| self.row(i) as u32).collect()),
+            slots: self.slots.get(range.clone()).unwrap_or_default().to_vec(),
+            types: self
+                .types
+                .as_ref()
+                .map(|types| types.get(range).unwrap_or_default().to_vec()),
+            bigs: self.bigs.clone(),
+        }
+    }
+
+    /// Append the column of a later group, whose rows start at `before` in this one.
+    pub(super) fn append(&mut self, later: Self, before: usize) {
+        let rows = self.rows.get_or_insert_default();
+        rows.extend((0..later.slots.len()).map(|i| (before + later.row(i)) as u32));
+        if self.types.is_some() || later.types.is_some() {
+            let types = self
+                .types
+                .get_or_insert_with(|| vec![F64; self.slots.len()]);
+            types.extend((0..later.slots.len()).map(|i| later.kind(i)));
+        }
+        let shift = self.bigs.len() as u64;
+        self.slots.extend(
+            later
+                .slots
+                .iter()
+                .enumerate()
+                .map(|(i, slot)| slot + if later.kind(i) == BIG_INT { shift } else { 0 }),
+        );
+        self.bigs.extend(later.bigs);
+    }
+
+    /// Drop row numbers and types that say nothing; the group has so many rows.
+    pub(super) fn settle(&mut self, rows: usize) {
+        if self.slots.len() == rows {
+            self.rows = None;
+        }
+        if self
+            .types
+            .as_ref()
+            .is_some_and(|types| types.iter().all(|t| *t == F64))
+        {
+            self.types = None;
+        }
+    }
+
     /// Forget the values, keep the memory.
     pub(super) fn clear(&mut self) {
         self.rows = None;
@@ -83,20 +151,20 @@ impl Column {
     }
 
     /// Encode into `out`, which is cleared first.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), ColumnError> {
+    pub(super) fn encode(&self, out: &mut Vec<u8>, level: usize) -> Result<(), ColumnError> {
         out.clear();
         out.push(0);
         let mut tag = 0;
         if let Some(rows) = &self.rows {
             tag |= SPARSE;
-            out.put_block(&compress(rows)?);
+            out.put_block(&compress(rows, level)?);
         }
         tag |= match &self.types {
             Some(types) if types.iter().any(|t| *t != F64) => {
-                self.encode_typed(types, out)?;
+                self.encode_typed(types, out, level)?;
                 TYPED
             }
-            _ => encode_floats(&self.slots, out)?,
+            _ => encode_floats(&self.slots, out, level)?,
         };
         if let Some(first) = out.first_mut() {
             *first = tag;
@@ -105,7 +173,12 @@ impl Column {
     }
 
     /// Runs of types, then one block per type that occurs: each kind compresses as if it were alone.
-    fn encode_typed(&self, types: &[u8], out: &mut Vec<u8>) -> Result<(), ColumnError> {
+    fn encode_typed(
+        &self,
+        types: &[u8],
+        out: &mut Vec<u8>,
+        level: usize,
+    ) -> Result<(), ColumnError> {
         out.put_u32(types.chunk_by(|a, b| a == b).count() as u32);
         for run in types.chunk_by(|a, b| a == b) {
             out.push(run.first().copied().unwrap_or(NONE));
@@ -117,7 +190,7 @@ impl Column {
         };
         let floats: Vec<u64> = of(F64).collect();
         let mut block = vec![0];
-        let tag = encode_floats(&floats, &mut block)?;
+        let tag = encode_floats(&floats, &mut block, level)?;
         if let Some(first) = block.first_mut() {
             *first = tag;
         }
@@ -217,12 +290,12 @@ fn check_rows(n: usize) -> Result<(), ColumnError> {
     Ok(())
 }
 
-fn config() -> ChunkConfig {
-    ChunkConfig::default().with_compression_level(LEVEL)
-}
-
-fn compress<T: pco::data_types::Number>(values: &[T]) -> Result<Vec<u8>, ColumnError> {
-    simple_compress(values, &config()).map_err(|e| ColumnError(e.to_string()))
+fn compress<T: pco::data_types::Number>(
+    values: &[T],
+    level: usize,
+) -> Result<Vec<u8>, ColumnError> {
+    let config = ChunkConfig::default().with_compression_level(level);
+    simple_compress(values, &config).map_err(|e| ColumnError(e.to_string()))
 }
 
 /// Decompress at most `n` numbers. The bytes may claim any count; what they claim is never allocated.
@@ -242,7 +315,7 @@ fn decompress<T: pco::data_types::Number + Default>(
 }
 
 /// Append the values to `out` in the smallest way, and say which it was.
-fn encode_floats(slots: &[u64], out: &mut Vec<u8>) -> Result<u8, ColumnError> {
+fn encode_floats(slots: &[u64], out: &mut Vec<u8>, level: usize) -> Result<u8, ColumnError> {
     if let Some(first) = slots.first()
         && slots.iter().all(|s| s == first)
     {
@@ -251,10 +324,10 @@ fn encode_floats(slots: &[u64], out: &mut Vec<u8>) -> Result<u8, ColumnError> {
     }
     if slots.len() >= PCO_MIN {
         let (tag, packed) = match as_singles(slots) {
-            Some(singles) => (PCO_F32, compress(&singles)?),
+            Some(singles) => (PCO_F32, compress(&singles, level)?),
             None => {
                 let doubles: Vec<f64> = slots.iter().map(|s| f64::from_bits(*s)).collect();
-                (PCO_F64, compress(&doubles)?)
+                (PCO_F64, compress(&doubles, level)?)
             }
         };
         if packed.len() < slots.len() * 8 {
@@ -321,7 +394,7 @@ pub(crate) fn encode_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
         return Ok(out);
     }
     out.push(PCO_F64);
-    out.extend_from_slice(&compress(values)?);
+    out.extend_from_slice(&compress(values, QUICK_LEVEL)?);
     Ok(out)
 }
 

@@ -12,7 +12,7 @@ fn floats(slots: Vec<u64>) -> Column {
 
 fn round_trip(column: &Column, rows: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    column.encode(&mut out).unwrap();
+    column.encode(&mut out, QUICK_LEVEL).unwrap();
     let back = Column::decode(&out, rows).unwrap();
     assert_eq!(back.rows, column.rows);
     assert_eq!(back.slots, column.slots);
@@ -137,7 +137,7 @@ fn a_few_bytes_never_ask_for_more_values_than_the_group_has() {
         Column::decode(&bomb, 1024).unwrap_err().0,
         "more types than values"
     );
-    let packed = compress(&vec![0.5f64; 1 << 20]).unwrap();
+    let packed = compress(&vec![0.5f64; 1 << 20], QUICK_LEVEL).unwrap();
     assert!(packed.len() < 100);
     assert!(decompress::<f64>(&packed, 1024).is_err());
     assert!(Column::decode(&[CONST_F64; 9], usize::MAX).is_err());
@@ -147,7 +147,7 @@ fn a_few_bytes_never_ask_for_more_values_than_the_group_has() {
 fn cut_or_foreign_bytes_are_an_error() {
     let mut out = Vec::new();
     floats((0..100).map(|i| (f64::from(i) * 0.37).to_bits()).collect())
-        .encode(&mut out)
+        .encode(&mut out, QUICK_LEVEL)
         .unwrap();
     assert!(Column::decode(&out, 99).is_err());
     assert!(Column::decode(&out[..out.len() / 2], 100).is_err());
@@ -207,7 +207,9 @@ fn columns_speed() {
         let start = std::time::Instant::now();
         let mut blobs = Vec::new();
         for chunk in data.chunks(1024) {
-            floats(chunk.to_vec()).encode(&mut out).unwrap();
+            floats(chunk.to_vec())
+                .encode(&mut out, QUICK_LEVEL)
+                .unwrap();
             bytes += out.len();
             blobs.push(out.clone());
         }

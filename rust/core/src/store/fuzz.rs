@@ -9,7 +9,7 @@ use std::alloc::System;
 use bolero::{TypeGenerator, check};
 use cap::Cap;
 
-use super::columns::{Column, decode_ints, encode_ints};
+use super::columns::{Column, QUICK_LEVEL, decode_ints, encode_ints};
 
 /// Bytes that claim billions of rows end here, not in the kernel's hands.
 #[global_allocator]
@@ -99,7 +99,7 @@ fn fuzz_column_that_was_harmed() {
                 column.rows = Some((0..cells.len() as u32).map(|row| row * 2).collect());
             }
             let mut bytes = Vec::new();
-            column.encode(&mut bytes).unwrap();
+            column.encode(&mut bytes, QUICK_LEVEL).unwrap();
             harm(&mut bytes, harms);
             check_column(&bytes, cells.len() * if *is_sparse { 2 } else { 1 });
         });

@@ -1,14 +1,16 @@
 //! Sealing: frames of one layout become a group, each of their keys a compressed column.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, params};
 use tm_spool::{Value, ValueType};
 
-use super::columns::{Column, encode_ints};
+use super::columns::{Column, QUICK_LEVEL, encode_ints};
 use super::error::StoreError;
+use super::rollup::{Bucket, Chain, Rollup, Rows, chain_of};
 use super::scan::{Row, Scan};
-use super::source::Dictionary;
+use super::source::{Dictionary, ProducerRow};
+use super::statistics::Board;
 
 /// A layout with this many frames is sealed.
 pub(crate) const SEAL_FRAMES: usize = 1024;
@@ -25,23 +27,43 @@ pub(crate) fn seal_frames(keys: usize) -> usize {
     }
 }
 
-/// Writes the groups of one producer; keeps its buffers between columns.
+/// Writes the groups of one producer, and what is derived from their columns; keeps its buffers.
 pub(crate) struct GroupWriter<'c> {
     conn: &'c Connection,
-    producer: i64,
+    producer: &'c ProducerRow,
+    board: &'c mut Board,
+    rollup: &'c mut Rollup,
+    /// Keys of several layouts of this seal.
+    shared: HashSet<u32>,
     column: Column,
+    values: Vec<f64>,
     block: Block,
-    data: Vec<u8>,
+}
+
+/// The group that is being written.
+struct Group {
+    id: i64,
+    chain: Chain,
+    steps: Vec<i64>,
+    times: Vec<i64>,
 }
 
 impl<'c> GroupWriter<'c> {
-    pub(super) fn new(conn: &'c Connection, producer: i64) -> Self {
+    pub(super) fn new(
+        conn: &'c Connection,
+        producer: &'c ProducerRow,
+        board: &'c mut Board,
+        rollup: &'c mut Rollup,
+    ) -> Self {
         Self {
             conn,
             producer,
+            board,
+            rollup,
+            shared: HashSet::new(),
             column: Column::default(),
+            values: Vec::new(),
             block: Block::default(),
-            data: Vec::new(),
         }
     }
 
@@ -51,6 +73,7 @@ impl<'c> GroupWriter<'c> {
         dictionary: &Dictionary,
         scan: &mut Scan<'_>,
     ) -> Result<(), StoreError> {
+        self.shared = shared_keys(dictionary, scan);
         for (layout, rows) in scan.sorted_layouts() {
             let keys = layout.and_then(|id| dictionary.layout(id));
             let target = seal_frames(keys.map_or(1, |k| k.len()));
@@ -67,6 +90,7 @@ impl<'c> GroupWriter<'c> {
                 }
             }
         }
+        self.board.fold_deferred(self.producer.rank);
         Ok(())
     }
 
@@ -80,6 +104,7 @@ impl<'c> GroupWriter<'c> {
             return Ok(());
         }
         let group = self.write_group(layout, rows)?;
+        let places = Rows::new(&group.steps, &group.times);
         let floats = rows.iter().all(|row| !row.frame.is_typed());
         for (number, keys) in keys.chunks(BLOCK).enumerate() {
             let base = number * BLOCK;
@@ -93,14 +118,15 @@ impl<'c> GroupWriter<'c> {
                 } else {
                     gather(rows, base + index, &mut self.column);
                 }
-                self.write_column(group, *key)?;
+                self.write_column(&group, &places, *key)?;
             }
         }
-        Ok(())
+        self.end_group(&group)
     }
 
     fn write_pairs(&mut self, dictionary: &Dictionary, rows: &[Row<'_>]) -> Result<(), StoreError> {
         let group = self.write_group(None, rows)?;
+        let places = Rows::new(&group.steps, &group.times);
         let mut columns: BTreeMap<u32, Column> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
             for index in 0..row.frame.n as usize {
@@ -113,29 +139,23 @@ impl<'c> GroupWriter<'c> {
             }
         }
         for (key, mut column) in columns {
-            settle(&mut column, rows.len());
+            column.settle(rows.len());
             self.column = column;
-            self.write_column(group, key)?;
+            self.write_column(&group, &places, key)?;
         }
-        Ok(())
+        self.end_group(&group)
     }
 
-    fn write_group(&self, layout: Option<u32>, rows: &[Row<'_>]) -> Result<i64, StoreError> {
+    fn write_group(&self, layout: Option<u32>, rows: &[Row<'_>]) -> Result<Group, StoreError> {
         let steps: Vec<i64> = rows.iter().map(|row| row.frame.step.0).collect();
         let times: Vec<i64> = rows.iter().map(|row| row.frame.boottime_ns).collect();
-        let range = |values: &[i64]| {
-            (
-                values.iter().min().copied().unwrap_or(0),
-                values.iter().max().copied().unwrap_or(0),
-            )
-        };
         let ((step_min, step_max), (time_min, time_max)) = (range(&steps), range(&times));
         let mut insert = self.conn.prepare_cached(
             "INSERT INTO groups(producer, layout, n, step_min, step_max, time_min, time_max, steps, times)
              VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         insert.execute(params![
-            self.producer,
+            self.producer.id,
             layout,
             rows.len() as i64,
             step_min,
@@ -145,33 +165,138 @@ impl<'c> GroupWriter<'c> {
             encode_ints(&steps)?,
             encode_ints(&times)?,
         ])?;
-        Ok(self.conn.last_insert_rowid())
+        Ok(Group {
+            id: self.conn.last_insert_rowid(),
+            chain: chain_of(self.producer.id, layout),
+            steps,
+            times,
+        })
     }
 
-    fn write_column(&mut self, group: i64, key: u32) -> Result<(), StoreError> {
+    fn write_column(&mut self, group: &Group, rows: &Rows<'_>, key: u32) -> Result<(), StoreError> {
         if self.column.slots.is_empty() {
             return Ok(());
         }
-        let summary = Summary::of(&self.column);
-        self.column.encode(&mut self.data)?;
-        let mut insert = self.conn.prepare_cached(
-            "INSERT INTO cols(key, grp, n, n_nan, min, max, sum, first, last, data)
-             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?;
-        insert.execute(params![
-            key,
-            group,
-            self.column.slots.len() as i64,
-            summary.not_finite as i64,
-            summary.min,
-            summary.max,
-            summary.sum,
-            self.column.number(0),
-            self.column.number(self.column.slots.len() - 1),
-            self.data,
-        ])?;
+        self.column.numbers(&mut self.values);
+        let bucket = Bucket::of(&self.column, &self.values, rows);
+        let column = NewColumn::new(&self.column, &bucket, QUICK_LEVEL)?;
+        insert_column(self.conn, group.id, key, &column)?;
+        self.rollup.add(group.chain, key, &bucket);
+        if self.shared.contains(&key) {
+            self.board
+                .defer(self.producer, key, &self.column, &self.values, rows);
+        } else {
+            self.board
+                .add(self.producer, key, &self.column, &self.values, rows);
+        }
         Ok(())
     }
+
+    fn end_group(&mut self, group: &Group) -> Result<(), StoreError> {
+        self.board.note_group(group.id);
+        let frames = group.steps.len() as u64;
+        self.rollup
+            .end_group(self.conn, group.chain, group.id, frames)
+    }
+}
+
+/// The keys that stand in more than one layout: their values interleave.
+fn shared_keys(dictionary: &Dictionary, scan: &Scan<'_>) -> HashSet<u32> {
+    let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
+    if scan.layouts().count() < 2 {
+        return shared;
+    }
+    let mut note = |key: u32, here: &mut HashSet<u32>| {
+        if here.insert(key) && !seen.insert(key) {
+            shared.insert(key);
+        }
+    };
+    for (layout, rows) in scan.layouts() {
+        let mut here = HashSet::new();
+        match layout.and_then(|id| dictionary.layout(id)) {
+            Some(keys) => keys.iter().for_each(|key| note(*key, &mut here)),
+            None => {
+                let locals = |row: &Row<'_>| {
+                    let at = 0..row.frame.n as usize;
+                    at.filter_map(|i| row.frame.pair_key(i)).collect::<Vec<_>>()
+                };
+                let keys = rows
+                    .iter()
+                    .flat_map(locals)
+                    .filter_map(|local| dictionary.key(local.0));
+                keys.for_each(|key| note(key, &mut here));
+            }
+        }
+    }
+    shared
+}
+
+/// The lowest and the highest.
+pub(crate) fn range(values: &[i64]) -> (i64, i64) {
+    (
+        values.iter().min().copied().unwrap_or(0),
+        values.iter().max().copied().unwrap_or(0),
+    )
+}
+
+/// A column as it is stored.
+#[derive(Debug)]
+pub(crate) struct NewColumn {
+    n: u64,
+    not_finite: u64,
+    min: Option<f64>,
+    max: Option<f64>,
+    sum: Option<f64>,
+    first: Option<f64>,
+    last: Option<f64>,
+    data: Vec<u8>,
+}
+
+impl NewColumn {
+    pub(crate) fn new(column: &Column, bucket: &Bucket, level: usize) -> Result<Self, StoreError> {
+        let mut data = Vec::new();
+        column.encode(&mut data, level)?;
+        let least = bucket.least().map(|mark| mark.number());
+        Ok(Self {
+            n: bucket.n,
+            not_finite: bucket.not_finite,
+            min: least,
+            max: bucket.greatest().map(|mark| mark.number()),
+            sum: least.map(|_| bucket.sum),
+            first: column.number(0),
+            last: column
+                .slots
+                .len()
+                .checked_sub(1)
+                .and_then(|last| column.number(last)),
+            data,
+        })
+    }
+}
+
+pub(crate) fn insert_column(
+    conn: &Connection,
+    group: i64,
+    key: u32,
+    column: &NewColumn,
+) -> Result<(), StoreError> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO cols(key, grp, n, n_nan, min, max, sum, first, last, data)
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    insert.execute(params![
+        key,
+        group,
+        column.n as i64,
+        column.not_finite as i64,
+        column.min,
+        column.max,
+        column.sum,
+        column.first,
+        column.last,
+        column.data,
+    ])?;
+    Ok(())
 }
 
 /// Columns gathered together: what one cache line of a frame holds.
@@ -217,7 +342,7 @@ fn gather(rows: &[Row<'_>], index: usize, column: &mut Column) {
     for (at, row) in rows.iter().enumerate() {
         push_typed(column, at, row, index);
     }
-    settle(column, rows.len());
+    column.settle(rows.len());
 }
 
 /// Append one value with its row and type, unless it is text.
@@ -236,59 +361,4 @@ pub(crate) fn push_typed(column: &mut Column, at: usize, row: &Row<'_>, index: u
     column.rows.get_or_insert_default().push(at as u32);
     column.types.get_or_insert_default().push(kind as u8);
     column.slots.push(slot);
-}
-
-/// Drop the row numbers and types that say nothing.
-pub(crate) fn settle(column: &mut Column, rows: usize) {
-    if column.slots.len() == rows {
-        column.rows = None;
-    }
-    let float = ValueType::F64 as u8;
-    if column
-        .types
-        .as_ref()
-        .is_some_and(|types| types.iter().all(|t| *t == float))
-    {
-        column.types = None;
-    }
-}
-
-/// What the column row says without decoding.
-struct Summary {
-    not_finite: usize,
-    min: Option<f64>,
-    max: Option<f64>,
-    sum: Option<f64>,
-}
-
-impl Summary {
-    fn of(column: &Column) -> Self {
-        let (mut finite, mut sum) = (0, 0.0);
-        let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
-        let mut take = |value: f64| {
-            if value.is_finite() {
-                finite += 1;
-                sum += value;
-                min = min.min(value);
-                max = max.max(value);
-            }
-        };
-        if column.types.is_none() {
-            column
-                .slots
-                .iter()
-                .for_each(|slot| take(f64::from_bits(*slot)));
-        } else {
-            (0..column.slots.len())
-                .filter_map(|i| column.number(i))
-                .for_each(take);
-        }
-        let known = finite > 0;
-        Self {
-            not_finite: column.slots.len() - finite,
-            min: known.then_some(min),
-            max: known.then_some(max),
-            sum: known.then_some(sum),
-        }
-    }
 }

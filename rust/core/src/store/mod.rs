@@ -3,6 +3,7 @@
 mod bytes;
 mod cell;
 mod columns;
+mod compaction;
 mod error;
 mod firsts;
 #[cfg(test)]
@@ -14,15 +15,18 @@ mod notes;
 mod open;
 mod read;
 mod registry;
+mod rollup;
 mod rows;
 mod scan;
 mod schema;
 mod source;
+mod statistics;
 mod system;
 mod write;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -33,8 +37,12 @@ pub use open::DATABASE_NAME;
 pub use read::*;
 pub use system::{BadLine, SystemFinding, SystemLine, SystemSample, SystemSource};
 
+use crate::stats::Alphas;
+use compaction::Job;
 use keys::KeyTable;
+use rollup::Rollup;
 pub(crate) use source::{End, Gap, Pending, Source};
+use statistics::Board;
 use system::SystemTable;
 pub(crate) use write::{ClockSample, CommitOptions};
 
@@ -50,6 +58,12 @@ pub(crate) struct Store {
     conn: Connection,
     keys: KeyTable,
     system: SystemTable,
+    alphas: Alphas,
+    /// `None`: not loaded, or a transaction failed that had changed it.
+    board: Option<Board>,
+    rollup: Rollup,
+    /// What compaction is at. `None`: nothing.
+    job: Option<Job>,
     path: PathBuf,
     /// Device and inode of the file.
     identity: (u64, u64),
@@ -60,23 +74,23 @@ pub(crate) struct Store {
 impl Store {
     /// Open the database at `path`, make it if there is none, and seal what an earlier writer left open. A damaged
     /// one is moved aside and a new one made.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        match Self::open_as_it_is(path) {
-            Err(error) if error.is_damage() => Self::open_anew(path),
+    pub(crate) fn open(path: &Path, alphas: Alphas) -> Result<Self, StoreError> {
+        match Self::open_as_it_is(path, alphas) {
+            Err(error) if error.is_damage() => Self::open_anew(path, alphas),
             other => other,
         }
     }
 
     /// Move the database aside, whatever it looks like, and make a new one.
-    pub(crate) fn open_anew(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open_anew(path: &Path, alphas: Alphas) -> Result<Self, StoreError> {
         let aside = open::move_aside(path)?;
-        let mut store = Self::open_as_it_is(path)?;
+        let mut store = Self::open_as_it_is(path, alphas)?;
         store.record_event("database_damaged", &aside.display().to_string())?;
         store.quarantined = Some(aside);
         Ok(store)
     }
 
-    fn open_as_it_is(path: &Path) -> Result<Self, StoreError> {
+    fn open_as_it_is(path: &Path, alphas: Alphas) -> Result<Self, StoreError> {
         let conn = open::open(path)?;
         let keys = KeyTable::load(&conn)?;
         let file = |source| StoreError::File {
@@ -89,6 +103,10 @@ impl Store {
             conn,
             keys,
             system: SystemTable::default(),
+            alphas,
+            board: None,
+            rollup: Rollup::default(),
+            job: None,
             path: path.to_path_buf(),
             identity: (metadata.dev(), metadata.ino()),
             quarantined: None,
@@ -101,6 +119,20 @@ impl Store {
     pub(crate) fn is_in_place(&self) -> bool {
         let now = std::fs::metadata(&self.path).map(|m| (m.dev(), m.ino()));
         now.is_ok_and(|identity| identity == self.identity)
+    }
+
+    /// Whether a snapshot of the statistics is due.
+    pub(crate) fn is_snapshot_due(&self, now: Instant) -> bool {
+        self.board.as_ref().is_some_and(|board| board.is_due(now))
+    }
+
+    /// Write a snapshot of the statistics.
+    pub(crate) fn save_statistics(&mut self) -> Result<(), StoreError> {
+        let options = CommitOptions {
+            save_statistics: true,
+            ..CommitOptions::default()
+        };
+        self.commit(&mut [], &options).map(drop)
     }
 
     /// Copy the write-ahead log back into the database file and empty it.

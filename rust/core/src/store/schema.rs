@@ -23,7 +23,10 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         to: 2,
-        sql: concat!(include_str!("schema_2_system.sql")),
+        sql: concat!(
+            include_str!("schema_2_statistics.sql"),
+            include_str!("schema_2_system.sql")
+        ),
     },
 ];
 

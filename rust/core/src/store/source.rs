@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tm_spool::{Batch, DictTail, LaneId, Lsn};
 
@@ -31,6 +32,14 @@ impl Dictionary {
     /// The key with the producer's number `local`. `None`: the producer never defined it.
     pub(crate) fn key(&self, local: u32) -> Option<u32> {
         self.keys.get(local as usize).copied().flatten()
+    }
+
+    /// Every key the producer defined.
+    pub(crate) fn all_keys(&self) -> Vec<u32> {
+        let mut keys: Vec<u32> = self.keys.iter().copied().flatten().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// The keys of a layout. `None`: the producer never defined it.
@@ -129,6 +138,8 @@ pub(crate) struct FreshTally {
     pub frames: HashMap<Option<u32>, u32>,
     pub points: u64,
     pub bytes: u64,
+    /// When the first of them came. `None`: nothing lies there.
+    pub since: Option<Instant>,
 }
 
 impl FreshTally {

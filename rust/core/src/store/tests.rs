@@ -11,6 +11,7 @@ use super::open::DATABASE_NAME;
 use super::read::{RunReader, SeriesOptions};
 use super::source::Source;
 use super::write::CommitOptions;
+use crate::stats::Alphas;
 
 fn producer(run: &Path) -> Producer {
     Producer::create(ProducerOptions {
@@ -68,7 +69,7 @@ fn definitions_of_a_commit_that_failed_are_written_by_the_next() {
         .unwrap();
     let mut reader = ProducerReader::open(producer.dir()).unwrap();
     let database = run.path().join(DATABASE_NAME);
-    let mut store = Store::open(&database).unwrap();
+    let mut store = Store::open(&database, Alphas::default()).unwrap();
     let mut source = store.register(reader.info()).unwrap();
     pend(&mut reader, &mut source);
     let fail =
@@ -85,7 +86,7 @@ fn definitions_of_a_commit_that_failed_are_written_by_the_next() {
             .series(b"loss", &SeriesOptions::default())
             .unwrap();
         assert_eq!(series.step, [7]);
-        drop(Store::open(&database).unwrap());
+        drop(Store::open(&database, Alphas::default()).unwrap());
     }
     let names: Vec<_> = RunReader::open(run.path()).unwrap().metrics().unwrap();
     assert_eq!(
@@ -106,7 +107,7 @@ fn damage_that_shows_only_when_old_frames_are_sealed_is_moved_aside() {
         .unwrap();
     let mut reader = ProducerReader::open(producer.dir()).unwrap();
     let database = run.path().join(DATABASE_NAME);
-    let mut store = Store::open(&database).unwrap();
+    let mut store = Store::open(&database, Alphas::default()).unwrap();
     let mut source = store.register(reader.info()).unwrap();
     pend(&mut reader, &mut source);
     store
@@ -114,7 +115,72 @@ fn damage_that_shows_only_when_old_frames_are_sealed_is_moved_aside() {
         .unwrap();
     store.close().unwrap();
     damage_in_a_large_file(&database, "cols");
-    let store = Store::open(&database).unwrap();
+    let store = Store::open(&database, Alphas::default()).unwrap();
     assert!(store.quarantined.is_some_and(|aside| aside.exists()));
-    assert!(Store::open(&database).unwrap().quarantined.is_none());
+    assert!(
+        Store::open(&database, Alphas::default())
+            .unwrap()
+            .quarantined
+            .is_none()
+    );
+}
+
+#[test]
+fn statistics_that_are_gone_or_damaged_are_made_again_from_the_groups() {
+    let run = tempfile::tempdir().unwrap();
+    let producer = producer(run.path());
+    let keys = [b"loss".as_slice(), b"lr"].map(|name| producer.key(name).unwrap());
+    let layout = producer.layout(&keys).unwrap();
+    for step in 0..500 {
+        let slots = [(step as f64).sin().to_bits(), 0.5f64.to_bits()];
+        producer
+            .append_points(Flags(0), Step(step), layout, &slots)
+            .unwrap();
+    }
+    let mut reader = ProducerReader::open(producer.dir()).unwrap();
+    let database = run.path().join(DATABASE_NAME);
+    let mut store = Store::open(&database, Alphas::default()).unwrap();
+    let mut source = store.register(reader.info()).unwrap();
+    pend(&mut reader, &mut source);
+    source.pending.seal = true;
+    store
+        .commit(&mut [&mut source], &CommitOptions::default())
+        .unwrap();
+    store.save_statistics().unwrap();
+    let statistics = || {
+        let reader = RunReader::open(run.path()).unwrap();
+        reader.statistics(b"loss").unwrap().statistics
+    };
+    let expected = statistics();
+    assert_eq!(expected.count, 500);
+    for harm in [
+        "DELETE FROM stats_state",
+        "DELETE FROM stats WHERE key = 1",
+        "UPDATE stats SET sketch = x'07ff'",
+        "UPDATE stats SET count = count + 1",
+        "UPDATE stats_state SET last_grp = 1000000",
+    ] {
+        store.conn.execute(harm, []).unwrap();
+        drop(store);
+        store = Store::open(&database, Alphas::default()).unwrap();
+        store.save_statistics().unwrap();
+        let found = statistics();
+        assert_eq!(
+            (found.count, found.last),
+            (500, expected.last),
+            "after {harm}"
+        );
+        assert_eq!(found.sketch, expected.sketch, "after {harm}");
+        let rows = |sql: &str| {
+            store
+                .conn
+                .query_row(sql, [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
+        assert_eq!(rows("SELECT sum(count) FROM stats"), 1000, "after {harm}");
+        assert_eq!(
+            rows("SELECT last_grp FROM stats_state"),
+            rows("SELECT max(id) FROM groups")
+        );
+    }
 }

@@ -1,17 +1,21 @@
 //! The commit: what was read from the lanes and how far, in one durable transaction.
 
+use std::time::Instant;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tm_spool::Lsn;
 
 use super::bytes::pack_u32s;
 use super::error::StoreError;
 use super::firsts::Firsts;
-use super::groups::{GroupWriter, seal_frames};
+use super::groups::{GroupWriter, SEAL_FRAMES, seal_frames};
 use super::keys::KeyTable;
 use super::latest::Latest;
 use super::notes;
+use super::rollup::Rollup;
 use super::scan::Scan;
-use super::source::{Dictionary, FreshTally, Source};
+use super::source::{Dictionary, FreshTally, ProducerRow, Source};
+use super::statistics::Board;
 use super::system::SystemLine;
 use super::{Store, rows};
 
@@ -19,6 +23,8 @@ use super::{Store, rows};
 const FRESH_BYTES: u64 = 24 * 1024 * 1024;
 /// So many points at most.
 const FRESH_POINTS: u64 = 2_000_000;
+/// So many frames at most, when many layouts share them and none gets full.
+const FRESH_FRAMES: u32 = 8 * SEAL_FRAMES as u32;
 
 /// Both clocks of a machine at one moment.
 #[derive(Debug, Clone)]
@@ -33,6 +39,8 @@ pub(crate) struct ClockSample {
 pub(crate) struct CommitOptions {
     /// Write `latest` and `recent` too.
     pub flush_latest: bool,
+    /// Write a snapshot of the statistics too.
+    pub save_statistics: bool,
     /// A row for the clock table. `None`: the offset did not move.
     pub clock: Option<ClockSample>,
     /// What the machine was found to do.
@@ -45,6 +53,8 @@ pub(crate) struct Committed {
     pub configs: Vec<(u32, String)>,
     pub points: u64,
     pub frames: u64,
+    /// There are new groups.
+    pub sealed: bool,
 }
 
 /// What changes in memory once the transaction is durable.
@@ -76,6 +86,9 @@ impl Store {
             Err(error) => {
                 self.keys.rolled_back();
                 self.system.rolled_back();
+                // They have taken in what is not stored.
+                self.board = None;
+                self.rollup = Rollup::default();
                 for source in sources.iter_mut() {
                     source.dictionary.rolled_back();
                 }
@@ -92,6 +105,16 @@ impl Store {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if self.board.is_none() {
+            self.board = Some(Board::load(&tx, self.alphas)?);
+        }
+        let Some(board) = &mut self.board else {
+            return Err(StoreError::Unexpected("there are no statistics".into()));
+        };
+        let mut derived = Derived {
+            board,
+            rollup: &mut self.rollup,
+        };
         let mut committed = Committed::default();
         let mut outcomes = Vec::with_capacity(sources.len());
         if let Some(sample) = &options.clock {
@@ -102,10 +125,16 @@ impl Store {
             outcomes.push(write_source(
                 &tx,
                 &mut self.keys,
+                &mut derived,
                 source,
                 options,
                 &mut committed,
             )?);
+        }
+        let ended = sources.iter().any(|source| source.pending.end.is_some());
+        let due = derived.board.is_due(Instant::now());
+        if due || ((options.save_statistics || ended) && derived.board.is_behind()) {
+            derived.board.save(&tx)?;
         }
         tx.commit()?;
         Ok((committed, outcomes))
@@ -126,9 +155,16 @@ impl Source {
     }
 }
 
+/// What is made of the columns while they are sealed.
+struct Derived<'a> {
+    board: &'a mut Board,
+    rollup: &'a mut Rollup,
+}
+
 fn write_source(
     tx: &Transaction<'_>,
     keys: &mut KeyTable,
+    derived: &mut Derived<'_>,
     source: &mut Source,
     options: &CommitOptions,
     committed: &mut Committed,
@@ -167,9 +203,13 @@ fn write_source(
     let tally = fresh.plus(&scan, bytes as u64);
     let sealing = tally.points > 0 && (pending.seal || tally.is_due(dictionary));
     if sealing {
-        seal(tx, row.id, dictionary, scan, latest)?;
+        committed.sealed = true;
+        seal(tx, row, dictionary, scan, latest, derived)?;
     } else if scan.points > 0 {
         rows::insert_fresh(tx, row.id, &pending.batches)?;
+    }
+    if pending.end.is_some() {
+        derived.rollup.end_producer(tx, row.id)?;
     }
     let latest_written = !latest.is_empty() && (options.flush_latest || sealing);
     if latest_written {
@@ -191,11 +231,13 @@ fn write_source(
 /// All open layouts of a producer become groups: what lies in `fresh` and what was just scanned.
 fn seal(
     tx: &Transaction<'_>,
-    producer: i64,
+    row: &ProducerRow,
     dictionary: &Dictionary,
     scan: Scan<'_>,
     latest: &mut Latest,
+    derived: &mut Derived<'_>,
 ) -> Result<(), StoreError> {
+    let producer = row.id;
     let blobs = rows::load_fresh(tx, producer)?;
     let mut all = Scan::default();
     all.append(scan);
@@ -205,7 +247,7 @@ fn seal(
     // Frames of an earlier writer were never observed by this one.
     latest.observe(dictionary, &all);
     rows::insert_undefined(tx, producer, all.undefined)?;
-    GroupWriter::new(tx, producer).write(dictionary, &mut all)?;
+    GroupWriter::new(tx, row, derived.board, derived.rollup).write(dictionary, &mut all)?;
     rows::delete_fresh(tx, producer)
 }
 
@@ -218,6 +260,9 @@ impl FreshTally {
         }
         sum.points += scan.points;
         sum.bytes += bytes;
+        if sum.points > 0 {
+            sum.since.get_or_insert_with(Instant::now);
+        }
         sum
     }
 
@@ -229,7 +274,10 @@ impl FreshTally {
                 .map_or(1, |keys| keys.len());
             *frames as usize >= seal_frames(keys)
         };
-        self.bytes >= FRESH_BYTES || self.points >= FRESH_POINTS || self.frames.iter().any(full)
+        self.bytes >= FRESH_BYTES
+            || self.points >= FRESH_POINTS
+            || self.frames.values().sum::<u32>() >= FRESH_FRAMES
+            || self.frames.iter().any(full)
     }
 }
 

@@ -14,12 +14,7 @@ impl Worker {
         if self.store.is_none() || self.backoff.is_waiting(now) {
             return false;
         }
-        for tailed in &mut self.tailed {
-            let quiet = now.duration_since(tailed.active) >= self.options.idle_seal;
-            if quiet && tailed.source.fresh.points > 0 {
-                tailed.source.pending.seal = true;
-            }
-        }
+        self.seal_old(now);
         let waits = |t: &Tailed| !t.is_held() && !t.source.pending.is_empty();
         let waits = self.tailed.iter().any(waits);
         let rested = now.duration_since(self.committed_at) >= self.options.commit_interval;
@@ -30,6 +25,10 @@ impl Worker {
         (waits && (rested || self.cannot_wait()))
             || (rested && flush)
             || (system && self.shared.has_system())
+            || self
+                .store
+                .as_ref()
+                .is_some_and(|store| store.is_snapshot_due(now))
             || self
                 .tailed
                 .iter()
@@ -74,6 +73,7 @@ impl Worker {
         let options = CommitOptions {
             flush_latest: self.latest.is_due(now) || self.shared.deadline().is_some(),
             clock: self.clock.sample(now),
+            save_statistics: self.shared.deadline().is_some(),
             system: self.shared.take_system(),
         };
         let marks: Vec<Vec<(u8, u64)>> = self
@@ -103,6 +103,7 @@ impl Worker {
                 self.store_error = None;
                 self.backoff.succeeded();
                 self.rate.add(committed.points);
+                self.tended &= !committed.sealed;
                 self.status.durable_points += committed.points;
                 self.told
                     .extend(committed.configs.iter().map(|(attempt, _)| *attempt));
@@ -178,9 +179,9 @@ impl Worker {
         // A large file is not checked whole when it is opened, so the same page would be met for ever.
         let opened = if self.damages > 1 {
             self.damages = 0;
-            Store::open_anew(&path)
+            Store::open_anew(&path, self.options.alphas)
         } else {
-            Store::open(&path)
+            Store::open(&path, self.options.alphas)
         };
         match opened {
             Ok(store) => {

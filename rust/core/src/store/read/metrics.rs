@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use rusqlite::Connection;
-use tm_spool::ValueType;
+use tm_spool::{Value, ValueType};
 
+use super::statistics::MetricExtent;
 use super::{Origins, RunReader};
 use crate::store::cell::Cell;
 use crate::store::error::StoreError;
@@ -25,6 +26,12 @@ pub struct MetricInfo {
     pub last_time: f64,
     /// The value logged last, by whatever rank.
     pub last_value: Cell,
+    /// The lowest step. `None`: not known.
+    pub first_step: Option<i64>,
+    /// The least finite value stored. `None`: there is none.
+    pub min: Option<f64>,
+    /// The greatest finite value stored. `None`: there is none.
+    pub max: Option<f64>,
 }
 
 /// The newest value of a key.
@@ -38,7 +45,7 @@ struct Newest {
 
 #[derive(Debug, Default)]
 struct Tally {
-    count: HashMap<u32, u64>,
+    extents: HashMap<u32, MetricExtent>,
     newest: HashMap<u32, Newest>,
 }
 
@@ -64,18 +71,21 @@ impl RunReader {
     /// The database cannot be read.
     pub fn metrics(&self) -> Result<Vec<MetricInfo>, StoreError> {
         self.reading(|conn| {
-            let mut tally = Tally::default();
-            count_stored(conn, &mut tally)?;
+            let mut tally = Tally {
+                extents: self.extents(conn)?,
+                newest: HashMap::new(),
+            };
+            count_texts(conn, &mut tally)?;
             load_latest(conn, &mut tally)?;
             let origins = Origins::load(conn)?;
-            self.add_fresh(conn, &origins, &mut tally)?;
+            self.tally_fresh(conn, &origins, &mut tally)?;
             let mut metrics = named(conn, tally)?;
             metrics.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(metrics)
         })
     }
 
-    fn add_fresh(
+    fn tally_fresh(
         &self,
         conn: &Connection,
         origins: &Origins,
@@ -97,8 +107,14 @@ impl RunReader {
                             continue;
                         };
                         // Text was counted in its own table.
-                        let counted = row.frame.value_type(i) != ValueType::Text;
-                        *tally.count.entry(key).or_default() += u64::from(counted);
+                        if !matches!(value, Value::Text(_)) {
+                            let finite = number(&value).filter(|value| value.is_finite());
+                            tally
+                                .extents
+                                .entry(key)
+                                .or_default()
+                                .widen(1, finite, finite);
+                        }
                         tally.offer(key, age, row.frame.step.0, || Cell::from_value(value));
                     }
                 }
@@ -108,18 +124,29 @@ impl RunReader {
     }
 }
 
-fn count_stored(conn: &Connection, tally: &mut Tally) -> Result<(), StoreError> {
-    for sql in [
-        "SELECT key, sum(n) FROM cols GROUP BY key",
-        "SELECT key, count(*) FROM text GROUP BY key",
-    ] {
-        let mut select = conn.prepare_cached(sql)?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            *tally.count.entry(row.get(0)?).or_default() += row.get::<_, i64>(1)? as u64;
-        }
+fn count_texts(conn: &Connection, tally: &mut Tally) -> Result<(), StoreError> {
+    let mut select = conn.prepare_cached("SELECT key, count(*) FROM text GROUP BY key")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let count = row.get::<_, i64>(1)? as u64;
+        tally
+            .extents
+            .entry(row.get(0)?)
+            .or_default()
+            .widen(count, None, None);
     }
     Ok(())
+}
+
+/// A value as a number. `None`: it is none.
+fn number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::F64(value) => Some(*value),
+        Value::I64(value) => Some(*value as f64),
+        Value::Bool(value) => Some(f64::from(u8::from(*value))),
+        Value::BigInt(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        Value::None | Value::Text(_) => None,
+    }
 }
 
 fn load_latest(conn: &Connection, tally: &mut Tally) -> Result<(), StoreError> {
@@ -145,13 +172,17 @@ fn named(conn: &Connection, mut tally: Tally) -> Result<Vec<MetricInfo>, StoreEr
         let Some(newest) = tally.newest.remove(&key) else {
             continue;
         };
+        let extent = tally.extents.get(&key).copied().unwrap_or_default();
         metrics.push(MetricInfo {
             name: raw_name(row.get(1)?, row.get(2)?),
             kind: newest.cell.kind(),
-            count: tally.count.get(&key).copied().unwrap_or(0),
+            count: extent.count,
             last_step: newest.step,
             last_time: newest.age.1 as f64 / 1e9,
             last_value: newest.cell,
+            first_step: extent.first_step,
+            min: extent.min,
+            max: extent.max,
         });
     }
     Ok(metrics)

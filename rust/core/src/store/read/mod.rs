@@ -7,9 +7,11 @@ mod metrics;
 mod points;
 mod query;
 mod series;
+mod statistics;
 mod steps;
 mod system;
 mod tables;
+mod zoom;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,9 +35,11 @@ pub use query::{
     Chunk, Datum, Interrupted, PointStream, QueryError, QueryOptions, StreamOptions, Table,
 };
 pub use series::{Series, SeriesOptions, Values};
+pub use statistics::KeyStatistics;
 pub use steps::StepRow;
 pub use system::{FindingRow, SystemLatest, SystemPoints, SystemQuery};
 pub use tables::{AlertRow, AttemptRow, Counts, GapRow, ProducerEntry, TextRow};
+pub use zoom::Stretch;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -1,6 +1,6 @@
 //! The stored points of one key, gathered from groups, raw frames and text.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Rows, params};
 use tm_spool::{Value, ValueType};
 
 use super::{Origins, RunReader, Values};
@@ -8,6 +8,7 @@ use crate::merge::Placed;
 use crate::store::cell::Cell;
 use crate::store::columns::{Column, decode_ints};
 use crate::store::error::StoreError;
+use crate::store::rollup::{Chain, Mark};
 use crate::store::scan::Row;
 
 const F64: u8 = ValueType::F64 as u8;
@@ -83,6 +84,31 @@ impl Points {
             Cell::Bool(v) => f64::from(u8::from(v)),
             Cell::BigInt(digits) => digits.parse().unwrap_or(f64::NAN),
             Cell::None | Cell::Text(_) => f64::NAN,
+        }
+    }
+
+    /// Value `at` with its place; what fits into no mark is a number, or None.
+    pub(super) fn mark(&self, at: u32) -> Mark {
+        let place = at as usize;
+        let kind = self
+            .kinds
+            .as_ref()
+            .map_or(F64, |k| k.get(place).copied().unwrap_or(F64));
+        let (kind, slot) = match ValueType::from_u8(kind) {
+            Some(ValueType::BigInt) => (F64, self.number(at).to_bits()),
+            Some(ValueType::Text) => (ValueType::None as u8, 0),
+            _ => (kind, self.slots.get(place).copied().unwrap_or_default()),
+        };
+        Mark {
+            step: self.placed.step.get(place).copied().unwrap_or_default(),
+            boottime_ns: self
+                .placed
+                .boottime_ns
+                .get(place)
+                .copied()
+                .unwrap_or_default(),
+            kind,
+            slot,
         }
     }
 
@@ -213,6 +239,18 @@ impl RunReader {
         wanted: Wanted,
     ) -> Result<Points, StoreError> {
         let mut points = stored_points(conn, origins, wanted)?;
+        self.add_fresh(conn, origins, wanted, &mut points)?;
+        Ok(points)
+    }
+
+    /// Gather those that are not sealed.
+    pub(super) fn add_fresh(
+        &self,
+        conn: &Connection,
+        origins: &Origins,
+        wanted: Wanted,
+        points: &mut Points,
+    ) -> Result<(), StoreError> {
         self.visit_fresh(conn, |producer, dictionary, scan| {
             let Some(origin) = origins.index(producer) else {
                 return Ok(());
@@ -238,8 +276,7 @@ impl RunReader {
                 }
             }
             Ok(())
-        })?;
-        Ok(points)
+        })
     }
 }
 
@@ -309,7 +346,52 @@ fn sealed(
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND groups.step_max >= ?2 AND groups.step_min <= ?3 ORDER BY cols.grp",
     )?;
-    let mut rows = select.query(params![wanted.key, wanted.since, wanted.until])?;
+    let rows = select.query(params![wanted.key, wanted.since, wanted.until])?;
+    push_rows(origins, wanted, rows, points)
+}
+
+/// The points of groups that no row of the rollup has yet.
+pub(super) fn open_groups(
+    conn: &Connection,
+    origins: &Origins,
+    wanted: Wanted,
+    points: &mut Points,
+) -> Result<(), StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
+             groups.time_min, groups.time_max
+         FROM groups CROSS JOIN cols ON cols.key = ?1 AND cols.grp = groups.id
+         WHERE groups.rollup_grp = 0 AND groups.step_max >= ?2 ORDER BY groups.id",
+    )?;
+    let rows = select.query(params![wanted.key, wanted.since])?;
+    push_rows(origins, wanted, rows, points)
+}
+
+/// The points of the groups of one layout between these two, both included.
+pub(super) fn groups_between(
+    conn: &Connection,
+    origins: &Origins,
+    wanted: Wanted,
+    (chain, groups): (Chain, (i64, i64)),
+    points: &mut Points,
+) -> Result<(), StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
+             groups.time_min, groups.time_max
+         FROM cols JOIN groups ON groups.id = cols.grp
+         WHERE cols.key = ?1 AND cols.grp BETWEEN ?2 AND ?3 AND groups.producer = ?4
+             AND coalesce(groups.layout, -1) = ?5 ORDER BY cols.grp",
+    )?;
+    let rows = select.query(params![wanted.key, groups.0, groups.1, chain.0, chain.1])?;
+    push_rows(origins, wanted, rows, points)
+}
+
+fn push_rows(
+    origins: &Origins,
+    wanted: Wanted,
+    mut rows: Rows<'_>,
+    points: &mut Points,
+) -> Result<(), StoreError> {
     while let Some(row) = rows.next()? {
         let Some(origin) = origins.index(row.get(0)?) else {
             continue;
@@ -339,7 +421,7 @@ fn stored(conn: &Connection, key: u32) -> Result<usize, StoreError> {
         .min(MOST_RESERVED))
 }
 
-fn texts(
+pub(super) fn texts(
     conn: &Connection,
     origins: &Origins,
     wanted: Wanted,

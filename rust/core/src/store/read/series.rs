@@ -11,6 +11,9 @@ use crate::store::cell::Cell;
 use crate::store::error::StoreError;
 use crate::store::keys::readable;
 
+/// Before everything is read to find the last points: each guess is four times the one before.
+const GUESSES: u32 = 4;
+
 /// Which part of a series to read, and how.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SeriesOptions {
@@ -18,6 +21,8 @@ pub struct SeriesOptions {
     pub since: Option<i64>,
     /// Only this rank. `None`: all ranks.
     pub rank: Option<u32>,
+    /// Only so many points from the end. `None`: all points.
+    pub last: Option<usize>,
     /// Thin to so many points, keeping extremes. `None`: all points.
     pub max_points: Option<usize>,
     /// Everything that was stored, repeated and hidden steps too, in the order of time.
@@ -31,6 +36,34 @@ pub enum Values {
     F64(Vec<f64>),
     /// At least one is not.
     Mixed(Vec<Cell>),
+}
+
+impl Series {
+    /// So many points from the end.
+    fn end(mut self, last: usize) -> Self {
+        let from = self.step.len().saturating_sub(last);
+        self.step.drain(..from);
+        self.time.drain(..from);
+        self.rank.drain(..from);
+        self.attempt.drain(..from);
+        match &mut self.value {
+            Values::F64(values) => drop(values.drain(..from)),
+            Values::Mixed(cells) => drop(cells.drain(..from)),
+        }
+        self
+    }
+}
+
+impl Values {
+    /// Of cells that may all be floats.
+    pub(super) fn of(cells: Vec<Cell>) -> Self {
+        let float = |cell: &Cell| match cell {
+            Cell::F64(value) => Some(*value),
+            _ => None,
+        };
+        let floats: Option<Vec<f64>> = cells.iter().map(float).collect();
+        floats.map_or(Self::Mixed(cells), Self::F64)
+    }
 }
 
 /// One metric as columns of equal length, by step and rank; with `raw` by attempt and time.
@@ -54,11 +87,65 @@ impl RunReader {
     /// # Errors
     /// [`StoreError::NoSuchMetric`] when nobody has logged it.
     pub fn series(&self, key: &[u8], options: &SeriesOptions) -> Result<Series, StoreError> {
+        match options.last {
+            Some(last) => self.last_points(key, last, options),
+            None => self.points_of(key, options),
+        }
+    }
+
+    /// The end of a series: some of its newest groups are read, then ever more, until they hold enough.
+    fn last_points(
+        &self,
+        key: &[u8],
+        last: usize,
+        options: &SeriesOptions,
+    ) -> Result<Series, StoreError> {
+        let mut whole = SeriesOptions {
+            last: None,
+            ..*options
+        };
+        for round in 0..GUESSES {
+            let since = self.guessed_start(key, last << (2 * round))?;
+            whole.since = options.since.max(since);
+            let series = self.points_of(key, &whole)?;
+            if series.step.len() >= last || whole.since == options.since {
+                return Ok(series.end(last));
+            }
+        }
+        whole.since = options.since;
+        Ok(self.points_of(key, &whole)?.end(last))
+    }
+
+    /// The lowest step of the newest groups that hold so many values. `None`: all groups do not.
+    fn guessed_start(&self, key: &[u8], values: usize) -> Result<Option<i64>, StoreError> {
+        let Some(id) = key_id(&self.conn, key)? else {
+            return Ok(None);
+        };
+        let mut select = self.conn.prepare_cached(
+            "SELECT groups.step_min, cols.n FROM cols JOIN groups ON groups.id = cols.grp
+             WHERE cols.key = ?1 ORDER BY cols.grp DESC",
+        )?;
+        let mut rows = select.query([id])?;
+        let (mut found, mut start) = (0, i64::MAX);
+        while let Some(row) = rows.next()? {
+            start = start.min(row.get(0)?);
+            found += row.get::<_, u32>(1)? as usize;
+            if found >= values {
+                return Ok(Some(start));
+            }
+        }
+        Ok(None)
+    }
+
+    fn points_of(&self, key: &[u8], options: &SeriesOptions) -> Result<Series, StoreError> {
         self.reading(|conn| {
             let id = key_id(conn, key)?.ok_or_else(|| StoreError::NoSuchMetric {
                 name: readable(key),
             })?;
             let origins = Origins::load(conn)?;
+            if let (Some(most), false) = (options.max_points, options.raw) {
+                return self.thinned(conn, &origins, id, options, most);
+            }
             let firsts = firsts_of(conn, id)?;
             let wanted = Wanted {
                 since: options.since.unwrap_or(i64::MIN),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
-use crate::store::columns::{Column, ColumnError, encode_ints};
+use crate::store::columns::{Column, ColumnError, QUICK_LEVEL, encode_ints};
 use crate::store::error::StoreError;
 
 /// Ten minutes at one sample a second: long enough to compress well, short enough to read one series cheaply.
@@ -145,6 +145,6 @@ fn encode(values: &[f64], rows: Option<&[u32]>, n: usize) -> Result<Vec<u8>, Col
         ..Column::default()
     };
     let mut out = Vec::new();
-    column.encode(&mut out)?;
+    column.encode(&mut out, QUICK_LEVEL)?;
     Ok(out)
 }

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::SystemLine;
 use super::pack::CHUNK_ROWS;
 use super::thin::{KEEP_NS, MINUTE_NS, STRETCH_NS};
+use crate::stats::Alphas;
 use crate::store::open::DATABASE_NAME;
 use crate::store::read::{RunReader, SystemPoints, SystemQuery};
 use crate::store::schema;
@@ -44,7 +45,7 @@ fn commit(store: &mut Store, system: Vec<SystemLine>) {
 }
 
 fn store(run: &Path) -> Store {
-    Store::open(&run.join(DATABASE_NAME)).unwrap()
+    Store::open(&run.join(DATABASE_NAME), Alphas::default()).unwrap()
 }
 
 fn points(run: &Path, since: Option<f64>, max_points: Option<usize>) -> SystemPoints {
