@@ -34,11 +34,12 @@ def test_full_disk_under_the_lanes_rejects_counts_and_recovers(
 
         def accepts_again():
             before = tm.health().accepted
-            tm.log({"after": 1.0}, 10**6)
-            return tm.health().accepted > before
+            tm.log({f"after{n}": 1.0 for n in range(300)}, 10**6)
+            health = tm.health()
+            return health.accepted > before and health.durable >= full.accepted
 
-        processes.until(accepts_again, "log() to accept again")
-        last = tm.health()
+        # While every call is refused, too, log() is what brings a monitor back.
+        processes.until(accepts_again, "a monitor, and log() to accept again", within_secs=40)
         tm.close()
         reading.settled(run_dir)
         stored = {n: reading.raw(run_dir, f"key{n}") for n in range(10)}

@@ -133,9 +133,11 @@ unsafe fn enter(args: *const Object, positional: usize, names: Object) -> bool {
         match fast::call(active, &args) {
             Outcome::Done => true,
             Outcome::Due => attached(|py| tick::look_around(py, active::hold(active))),
-            Outcome::Unwritten(why) => {
-                attached(|py| slow::unwritten(py, &active::hold(active), why))
-            }
+            Outcome::Unwritten(why) => attached(|py| {
+                let held = active::hold(active);
+                let told = slow::unwritten(py, &held, why);
+                told.and(tick::after_refusal(py, held))
+            }),
             Outcome::Slow => leave(&args),
         }
     }

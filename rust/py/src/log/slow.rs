@@ -70,8 +70,10 @@ pub unsafe fn call(py: Python<'_>, args: &Args) -> PyResult<()> {
     } else {
         write(&active, &mut flat, wanted, flags)
     };
-    settle(py, &active, &flat, outcome)?;
-    tick::after(py, active, begin)
+    let settled = settle(py, &active, &flat, outcome);
+    // Also after a refusal: a monitor that is gone is what a full spool waits for.
+    let looked = tick::after(py, active, begin);
+    settled.and(looked)
 }
 
 /// The producer to write to, made now if this is a forked child. Nothing if there is none; the user is told once.

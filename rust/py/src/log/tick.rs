@@ -57,6 +57,18 @@ pub fn after(py: Python<'_>, active: Held, begin_ns: i64) -> PyResult<()> {
     Ok(())
 }
 
+/// For calls that found no place: only a monitor can make some, so one that is gone is brought back.
+///
+/// # Errors
+/// See [`super::told::warn`].
+#[cold]
+pub fn after_refusal(py: Python<'_>, active: Held) -> PyResult<()> {
+    if is_time_to_look(&active, clock::boottime_ns()) {
+        return look_around(py, active);
+    }
+    Ok(())
+}
+
 /// Brings back a monitor that is gone, and lanes that are; says what there was no room for.
 ///
 /// # Errors
