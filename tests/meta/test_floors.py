@@ -146,3 +146,11 @@ def test_denied_crates_are_only_below_those_that_may_have_them() -> None:
         parents = {name for name, rest in packages if re.search(rf'"{denied}[" ]', rest)}
         assert parents <= {wrapper}
         assert wrapper or denied not in dict(packages)
+
+
+def test_nothing_that_a_fork_could_find_locked_is_global_in_the_trainer() -> None:
+    """A child forked while another thread holds a lock of the process waits for it for ever."""
+    for path in (source.REPOSITORY / "rust" / "spool" / "src").glob("*.rs"):
+        text = path.read_text()
+        found = re.findall(r"static \w+: (?:OnceLock|LazyLock|Mutex|RwLock|Once)\b", text)
+        assert not found, f"{path.name}: {found}"

@@ -1,7 +1,7 @@
 //! The clocks and the identity of the machine they belong to.
 
 use std::fs;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 fn read(clock: libc::clockid_t) -> i64 {
     let mut now = libc::timespec {
@@ -34,15 +34,29 @@ pub fn wall_ns() -> i64 {
 /// The kernel's random id of this boot; zeros where it is not known.
 #[must_use]
 pub fn boot_id() -> [u8; 16] {
-    static ID: OnceLock<[u8; 16]> = OnceLock::new();
-    *ID.get_or_init(|| {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-        digits
-            .parse::<crate::ProducerId>()
-            .map(|id| id.0)
-            .unwrap_or_default()
-    })
+    // No OnceLock: a child forked while another thread fills it would wait for that thread for ever.
+    static KNOWN: AtomicBool = AtomicBool::new(false);
+    static HALVES: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+    // Acquire: pairs with the Release below, after both halves.
+    if KNOWN.load(Ordering::Acquire) {
+        let [low, high] = HALVES.each_ref().map(|half| half.load(Ordering::Relaxed));
+        return (u128::from(low) | u128::from(high) << 64).to_le_bytes();
+    }
+    let id = read_boot_id();
+    let both = u128::from_le_bytes(id);
+    HALVES[0].store(both as u64, Ordering::Relaxed);
+    HALVES[1].store((both >> 64) as u64, Ordering::Relaxed);
+    KNOWN.store(true, Ordering::Release);
+    id
+}
+
+fn read_boot_id() -> [u8; 16] {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    digits
+        .parse::<crate::ProducerId>()
+        .map(|id| id.0)
+        .unwrap_or_default()
 }
 
 fn namespace(kind: &str) -> u64 {

@@ -40,10 +40,11 @@ fn child(body: impl FnOnce()) -> libc::pid_t {
                 libc::pause();
             }
         }
+        // Ours is closed first: the end of a child that failed is then an end of file.
+        libc::close(pipe[1]);
         let mut byte = [0u8];
         assert_eq!(libc::read(pipe[0], byte.as_mut_ptr().cast(), 1), 1);
         libc::close(pipe[0]);
-        libc::close(pipe[1]);
         pid
     }
 }
