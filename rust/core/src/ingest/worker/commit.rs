@@ -103,7 +103,8 @@ impl Worker {
                 self.store_error = None;
                 self.backoff.succeeded();
                 self.rate.add(committed.points);
-                self.tended &= !committed.sealed;
+                // The last bucket of a producer is written once it has ended, sealed or not.
+                self.tended &= !committed.sealed && !ended.contains(&true);
                 self.status.durable_points += committed.points;
                 self.told
                     .extend(committed.configs.iter().map(|(attempt, _)| *attempt));
