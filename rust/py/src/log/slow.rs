@@ -70,9 +70,10 @@ pub unsafe fn call(py: Python<'_>, args: &Args) -> PyResult<()> {
     } else {
         write(&active, &mut flat, wanted, flags)
     };
+    let is_written = outcome.is_ok();
     let settled = settle(py, &active, &flat, outcome);
     // Also after a refusal: a monitor that is gone is what a full spool waits for.
-    let looked = tick::after(py, active, begin);
+    let looked = tick::after(py, active, begin, is_written);
     settled.and(looked)
 }
 

@@ -47,9 +47,12 @@ pub fn measure(active: &Active, begin_ns: i64) {
 ///
 /// # Errors
 /// See [`super::told::warn`].
-pub fn after(py: Python<'_>, active: Held, begin_ns: i64) -> PyResult<()> {
+pub fn after(py: Python<'_>, active: Held, begin_ns: i64, is_written: bool) -> PyResult<()> {
     if is_due(&active) {
         measure(&active, begin_ns);
+    }
+    if !is_written {
+        return after_refusal(py, active);
     }
     if is_time_to_look(&active, begin_ns) {
         return look_around(py, active);
@@ -64,20 +67,30 @@ pub fn after(py: Python<'_>, active: Held, begin_ns: i64) -> PyResult<()> {
 #[cold]
 pub fn after_refusal(py: Python<'_>, active: Held) -> PyResult<()> {
     if is_time_to_look(&active, clock::boottime_ns()) {
-        return look_around(py, active);
+        return bring_back(py, active);
     }
     Ok(())
 }
 
-/// Brings back a monitor that is gone, and lanes that are; says what there was no room for.
+/// Says what there was no room for, and brings back what is gone.
 ///
 /// # Errors
 /// See [`super::told::warn`].
 #[cold]
 pub fn look_around(py: Python<'_>, active: Held) -> PyResult<()> {
+    // Only after a call that found room: a refusal of our own would be counted as one of the user's.
+    active.say_again();
+    bring_back(py, active)
+}
+
+/// Brings back a monitor that is gone, and lanes that are.
+///
+/// # Errors
+/// See [`super::told::warn`].
+#[cold]
+fn bring_back(py: Python<'_>, active: Held) -> PyResult<()> {
     let next = clock::boottime_ns() + LOOK_EVERY_NS;
     active.look_at_ns.store(next, Ordering::Relaxed);
-    active.say_again();
     if respawn::is_due(&active) {
         py.detach(respawn::try_now);
     }
