@@ -14,7 +14,12 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("name", "size", "row"),
     [
-        ("bench_overhead", "--rounds 1 --secs 0.2 --idle-secs 0.5", "idle services over 0.5 s"),
+        pytest.param(
+            "bench_overhead",
+            "--rounds 1 --secs 0.2 --idle-secs 0.5",
+            "idle services over 0.5 s",
+            marks=pytest.mark.slow,
+        ),
         ("bench_scale", "--points 100000 --keys 100 --width 10", "points accepted | 100,000 |"),
         ("bench_producers", "--producers 2 --secs 0.4 --rate 5000", "points lost | 0 |"),
     ],

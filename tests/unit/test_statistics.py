@@ -79,6 +79,22 @@ def test_the_end_of_a_series_is_that_of_the_whole(view: tm.RunView) -> None:
     for last in (0, 1, 1000, STEPS, 10 * STEPS):
         part = view.series("epoch", last=last)
         assert part.step.tolist() == whole.step[max(len(whole) - last, 0) :].tolist()
+        raw = view.series("epoch", last=last, raw=True)
+        assert len(raw) == min(last, STEPS)
+        thinned = view.series("epoch", last=last, max_points=50)
+        assert len(thinned) <= min(last, 50)
+        assert set(thinned.step.tolist()) <= set(part.step.tolist())
+        if last:
+            assert (thinned.step[0], thinned.step[-1]) == (part.step[0], part.step[-1])
+
+
+def test_the_raw_end_is_that_of_time_not_of_steps(tmp_path: Path) -> None:
+    with tm.init("late", root_dir=tmp_path, quiet=True) as run:
+        for step in [*range(5000), 3, 2, 1]:
+            tm.log({"loss": float(step)}, step)
+    view = tm.open_run(run.dir)
+    assert view.series("loss", last=3, raw=True).step.tolist() == [3, 2, 1]
+    assert view.series("loss", last=3).step.tolist() == [4997, 4998, 4999]
 
 
 def test_no_zoom_hides_a_spike_or_a_nan(view: tm.RunView) -> None:

@@ -38,22 +38,6 @@ pub enum Values {
     Mixed(Vec<Cell>),
 }
 
-impl Series {
-    /// So many points from the end.
-    fn end(mut self, last: usize) -> Self {
-        let from = self.step.len().saturating_sub(last);
-        self.step.drain(..from);
-        self.time.drain(..from);
-        self.rank.drain(..from);
-        self.attempt.drain(..from);
-        match &mut self.value {
-            Values::F64(values) => drop(values.drain(..from)),
-            Values::Mixed(cells) => drop(cells.drain(..from)),
-        }
-        self
-    }
-}
-
 impl Values {
     /// Of cells that may all be floats.
     pub(super) fn of(cells: Vec<Cell>) -> Self {
@@ -100,20 +84,23 @@ impl RunReader {
         last: usize,
         options: &SeriesOptions,
     ) -> Result<Series, StoreError> {
-        let mut whole = SeriesOptions {
-            last: None,
+        let mut near = SeriesOptions {
+            max_points: None,
             ..*options
         };
-        for round in 0..GUESSES {
+        // Raw points end in the order of time, which says nothing about their steps.
+        for round in 0..if options.raw { 0 } else { GUESSES } {
             let since = self.guessed_start(key, last << (2 * round))?;
-            whole.since = options.since.max(since);
-            let series = self.points_of(key, &whole)?;
-            if series.step.len() >= last || whole.since == options.since {
-                return Ok(series.end(last));
+            near.since = options.since.max(since);
+            let series = self.points_of(key, &near)?;
+            if series.step.len() >= last || near.since == options.since {
+                return match options.max_points {
+                    None => Ok(series),
+                    max_points => self.points_of(key, &SeriesOptions { max_points, ..near }),
+                };
             }
         }
-        whole.since = options.since;
-        Ok(self.points_of(key, &whole)?.end(last))
+        self.points_of(key, options)
     }
 
     /// The lowest step of the newest groups that hold so many values. `None`: all groups do not.
@@ -143,7 +130,7 @@ impl RunReader {
                 name: readable(key),
             })?;
             let origins = Origins::load(conn)?;
-            if let (Some(most), false) = (options.max_points, options.raw) {
+            if let (Some(most), None, false) = (options.max_points, options.last, options.raw) {
                 return self.thinned(conn, &origins, id, options, most);
             }
             let firsts = firsts_of(conn, id)?;
@@ -159,8 +146,13 @@ impl RunReader {
                 raw: options.raw,
             };
             let mut chosen = select(&points.placed, &origins.list, &firsts, selection);
+            let all = || (0..points.placed.step.len() as u32).collect();
+            if let Some(last) = options.last {
+                let mut end: Vec<u32> = chosen.unwrap_or_else(all);
+                end.drain(..end.len().saturating_sub(last));
+                chosen = Some(end);
+            }
             if let Some(max_points) = options.max_points {
-                let all = || (0..points.placed.step.len() as u32).collect();
                 let thinned = thin(chosen.unwrap_or_else(all), max_points, &|at| {
                     points.number(at)
                 });
