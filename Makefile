@@ -26,7 +26,12 @@ test-rust: .venv/.ready ## Run the Rust tests
 	@$(RUST) cargo test --workspace --locked --quiet
 
 test-python: .venv/.built ## Run the Python tests; T="-k name" narrows them
+ifdef T
 	@$(BIN)/python -m pytest -q $(T)
+else
+	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/integration tests/meta tests/gpu
+	@$(BIN)/python -m pytest -q tests/faults
+endif
 
 loom: .venv/.ready ## Check the lane protocol under every thread interleaving
 	@$(RUST) CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg loom" \
@@ -70,7 +75,7 @@ types: .venv/.built ## mypy --strict; the stub of the extension is checked by th
 docs: .venv/.built ## Run the examples in the documents and check the help texts
 	@$(BIN)/python -m pytest -q tests/meta -k "readme or help or document"
 
-check: lint types test loom ## Everything that CI runs
+check: lint types test loom ## Everything that CI runs, and loom
 
 clean: ## Remove what was built; runs and downloads stay
 	@rm -rf target .venv .mypy_cache .ruff_cache .pytest_cache dist

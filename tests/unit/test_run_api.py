@@ -179,7 +179,9 @@ def test_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     blocker.write_text("")
     with pytest.raises(tm.RunDirError) as caught:
         tm.init("x", root_dir=blocker / "runs")
-    assert f"under '{blocker}/runs': Not a directory; choose a writable place" in str(caught.value)
+    # A long path is shortened at its end.
+    assert f"under '{str(blocker)[:40]}" in str(caught.value)
+    assert ": Not a directory; choose a writable place" in str(caught.value)
     assert isinstance(caught.value, OSError)
     assert active_run() is None
 
