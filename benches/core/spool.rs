@@ -19,16 +19,8 @@ const ROUNDS: usize = 9;
 
 fn options(run_dir: &Path, mode: Mode) -> ProducerOptions {
     ProducerOptions {
-        run_dir: run_dir.to_path_buf(),
-        job_key: "bench".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
-        lane_bytes: 8 << 20,
         force_mode: Some(mode),
+        ..ProducerOptions::alone(run_dir, "bench")
     }
 }
 

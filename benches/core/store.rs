@@ -29,16 +29,8 @@ const VIEW_MS: f64 = 10.0;
 
 fn producer(run_dir: &Path) -> Producer {
     Producer::create(ProducerOptions {
-        run_dir: run_dir.to_path_buf(),
-        job_key: "bench".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
         node_limit_bytes: 8 << 30,
-        parent: None,
-        lane_bytes: 8 << 20,
-        force_mode: None,
+        ..ProducerOptions::alone(run_dir, "bench")
     })
     .unwrap()
 }

@@ -1,4 +1,4 @@
-"""A producer without a run, for the tests of log()."""
+"""A producer without a run, for the tests of log(); and the end of runs that have one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import training_monitor as tm
 from harness.recorder import Recorder
 from training_monitor import _core
 
@@ -26,3 +27,11 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", _core.TrainingMonitorWarning)
         yield
+
+
+@pytest.fixture
+def closed_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the run, and do not wait long where no monitor was started."""
+    yield
+    monkeypatch.setattr("training_monitor.run._CLOSE_SECS", 0.1)
+    tm.close()

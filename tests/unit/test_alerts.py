@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,13 +10,7 @@ import pytest
 import training_monitor as tm
 from harness import reading
 
-
-@pytest.fixture(autouse=True)
-def closed_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close the run, and do not wait long where no monitor was started."""
-    yield
-    monkeypatch.setattr("training_monitor.run._CLOSE_SECS", 0.1)
-    tm.close()
+pytestmark = pytest.mark.usefixtures("closed_afterwards")
 
 
 @pytest.fixture

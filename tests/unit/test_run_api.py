@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,7 @@ from training_monitor import _core, launch
 from training_monitor.claim import _is_version_of
 from training_monitor.run import active_run
 
-
-@pytest.fixture(autouse=True)
-def closed_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close the run, and do not wait long where no monitor was started."""
-    yield
-    monkeypatch.setattr("training_monitor.run._CLOSE_SECS", 0.1)
-    tm.close()
+pytestmark = pytest.mark.usefixtures("closed_afterwards")
 
 
 @pytest.fixture

@@ -9,16 +9,8 @@ use super::*;
 
 fn producer(run_dir: &Path, job_key: &str) -> Producer {
     Producer::create(ProducerOptions {
-        run_dir: run_dir.to_path_buf(),
-        job_key: job_key.to_owned(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
         lane_bytes: LANE_BYTES.min(1 << 16),
-        force_mode: None,
+        ..ProducerOptions::alone(run_dir, job_key)
     })
     .unwrap()
 }

@@ -6,22 +6,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Run, floats, long_run};
-use tm_core::RunReader;
-use tm_core::store::{
-    Datum, QueryError, QueryOptions, SeriesOptions, StreamOptions, Table, Values,
-};
+use common::{Run, ask, floats, long_run, one};
+use tm_core::store::{Datum, QueryError, QueryOptions, SeriesOptions, StreamOptions, Values};
 use tm_spool::{Flags, Step, ValueType, side_slot};
-
-fn ask(reader: &RunReader, sql: &str) -> Table {
-    reader
-        .query(sql, QueryOptions::default())
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
-}
-
-fn one(reader: &RunReader, sql: &str) -> Datum {
-    ask(reader, sql).rows[0][0].clone()
-}
 
 #[test]
 fn points_are_those_of_the_series() {

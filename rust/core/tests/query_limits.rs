@@ -6,20 +6,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Run, floats, long_run};
-use tm_core::RunReader;
-use tm_core::store::{Datum, QueryError, QueryOptions, StreamOptions, Table};
+use common::{Run, floats, long_run, one};
+use tm_core::store::{Datum, QueryError, QueryOptions, StreamOptions};
 use tm_spool::{Flags, Step};
-
-fn ask(reader: &RunReader, sql: &str) -> Table {
-    reader
-        .query(sql, QueryOptions::default())
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
-}
-
-fn one(reader: &RunReader, sql: &str) -> Datum {
-    ask(reader, sql).rows[0][0].clone()
-}
 
 #[test]
 fn what_does_more_than_read_is_refused_and_the_file_stays_as_it_is() {

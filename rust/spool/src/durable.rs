@@ -102,20 +102,19 @@ mod tests {
         Flags, LayoutId, Lsn, Mode, Producer, ProducerOptions, ProducerReader, Step, frames,
     };
 
-    fn producer(run_dir: &Path) -> Producer {
-        Producer::create(ProducerOptions {
-            run_dir: run_dir.to_path_buf(),
-            job_key: "sync".into(),
-            rank: 0,
-            local_rank: 0,
-            world: 1,
-            local_world: 1,
-            node_limit_bytes: 1 << 30,
-            parent: None,
+    /// A producer with a small ring, and a reader that stands at its start.
+    fn slow_reader(run_dir: &Path) -> (Producer, LayoutId, ProducerReader) {
+        let producer = Producer::create(ProducerOptions {
             lane_bytes: 64 << 10,
             force_mode: Some(Mode::Mmap),
+            ..ProducerOptions::alone(run_dir, "sync")
         })
-        .unwrap()
+        .unwrap();
+        let layout = producer.layout(&[producer.key(b"x").unwrap()]).unwrap();
+        let mut reader = ProducerReader::open(producer.dir()).unwrap();
+        let lane = reader.lanes()[0];
+        reader.set_mark(lane, Lsn(0)).unwrap();
+        (producer, layout, reader)
     }
 
     /// Log until there are so many chain files.
@@ -156,11 +155,7 @@ mod tests {
     #[test]
     fn files_ahead_of_a_slow_reader_are_synced_until_their_writer_has_left_them() {
         let run = tempfile::tempdir().unwrap();
-        let producer = producer(run.path());
-        let layout = producer.layout(&[producer.key(b"x").unwrap()]).unwrap();
-        let mut reader = ProducerReader::open(producer.dir()).unwrap();
-        let lane = reader.lanes()[0];
-        reader.set_mark(lane, Lsn(0)).unwrap();
+        let (producer, layout, mut reader) = slow_reader(run.path());
         fill(&producer, layout, 4);
         let files = lanes(producer.dir());
         let first = sync(&mut reader);
@@ -185,11 +180,7 @@ mod tests {
     #[test]
     fn what_failed_to_be_synced_is_synced_again() {
         let run = tempfile::tempdir().unwrap();
-        let producer = producer(run.path());
-        let layout = producer.layout(&[producer.key(b"x").unwrap()]).unwrap();
-        let mut reader = ProducerReader::open(producer.dir()).unwrap();
-        let lane = reader.lanes()[0];
-        reader.set_mark(lane, Lsn(0)).unwrap();
+        let (producer, layout, mut reader) = slow_reader(run.path());
         fill(&producer, layout, 3);
         let failing = reader.sync_with(&mut |name, _| match name.starts_with("lane0.") {
             true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
@@ -199,6 +190,7 @@ mod tests {
         let mut want = lanes(producer.dir());
         want.insert(0, "dict".into());
         assert_eq!(sync(&mut reader).into_keys().collect::<Vec<_>>(), want);
+        let lane = reader.lanes()[0];
         let batch = reader.read(lane, 1 << 20).unwrap().batch.unwrap();
         assert!(frames(&batch.bytes, batch.first).count() > 0);
     }

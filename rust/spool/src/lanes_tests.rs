@@ -10,16 +10,9 @@ use super::{BUSY_LIMIT, LANES};
 
 fn producer(run_dir: &Path) -> Producer {
     Producer::create(ProducerOptions {
-        run_dir: run_dir.to_path_buf(),
-        job_key: "busy".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
         lane_bytes: 64 << 10,
         force_mode: Some(Mode::Mmap),
+        ..ProducerOptions::alone(run_dir, "busy")
     })
     .unwrap()
 }

@@ -1,8 +1,9 @@
 //! What a producer is made with, and how making and closing it can end.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::producer::LANE_BYTES;
 use crate::types::{Mode, ProducerId};
 
 /// What a new producer is told.
@@ -28,6 +29,25 @@ pub struct ProducerOptions {
     pub lane_bytes: u64,
     /// `None`: the file system decides.
     pub force_mode: Option<Mode>,
+}
+
+impl ProducerOptions {
+    /// A job of this process alone: not forked, rings of [`LANE_BYTES`], at most 1 GiB of overflow.
+    #[must_use]
+    pub fn alone(run_dir: &Path, job_key: &str) -> Self {
+        Self {
+            run_dir: run_dir.to_path_buf(),
+            job_key: job_key.to_owned(),
+            rank: 0,
+            local_rank: 0,
+            world: 1,
+            local_world: 1,
+            node_limit_bytes: 1 << 30,
+            parent: None,
+            lane_bytes: LANE_BYTES,
+            force_mode: None,
+        }
+    }
 }
 
 /// Why a producer could not be made.

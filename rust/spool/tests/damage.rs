@@ -18,16 +18,8 @@ const HEADER_BYTES: u64 = 4096;
 
 fn ended(run: &Path) -> PathBuf {
     let producer = Producer::create(ProducerOptions {
-        run_dir: run.to_path_buf(),
-        job_key: "damage".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
         lane_bytes: 64 << 10,
-        force_mode: None,
+        ..ProducerOptions::alone(run, "damage")
     })
     .unwrap();
     let layout = producer.layout(&[producer.key(b"x").unwrap()]).unwrap();

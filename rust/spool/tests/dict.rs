@@ -36,16 +36,9 @@ fn inner_cut_short() {
     }
     let run = tempfile::tempdir().unwrap();
     let producer = Producer::create(ProducerOptions {
-        run_dir: run.path().to_path_buf(),
-        job_key: "dict".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
         lane_bytes: 64 << 10,
         force_mode: Some(Mode::Mmap),
+        ..ProducerOptions::alone(run.path(), "dict")
     })
     .unwrap();
     let mut reader = ProducerReader::open(producer.dir()).unwrap();

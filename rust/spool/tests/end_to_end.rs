@@ -12,16 +12,9 @@ use tm_spool::{
 
 fn options(run_dir: &Path, lane_bytes: u64, mode: Option<Mode>) -> ProducerOptions {
     ProducerOptions {
-        run_dir: run_dir.to_path_buf(),
-        job_key: "job".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
         lane_bytes,
         force_mode: mode,
+        ..ProducerOptions::alone(run_dir, "job")
     }
 }
 

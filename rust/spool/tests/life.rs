@@ -12,16 +12,8 @@ use tm_spool::{
 
 fn options(run_dir: &Path) -> ProducerOptions {
     ProducerOptions {
-        run_dir: run_dir.to_path_buf(),
-        job_key: "life".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
         lane_bytes: CHILD_LANE_BYTES,
-        force_mode: None,
+        ..ProducerOptions::alone(run_dir, "life")
     }
 }
 

@@ -50,16 +50,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn options(run_dir: &Path, mode: Mode) -> ProducerOptions {
     ProducerOptions {
-        run_dir: run_dir.to_path_buf(),
-        job_key: "model".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
-        lane_bytes: LANE_BYTES,
         force_mode: Some(mode),
+        ..ProducerOptions::alone(run_dir, "model")
     }
 }
 

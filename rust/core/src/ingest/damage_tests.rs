@@ -19,19 +19,7 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
 #[test]
 fn a_damaged_page_of_a_large_database_is_not_met_for_ever() {
     let run = tempfile::tempdir().unwrap();
-    let producer = Producer::create(ProducerOptions {
-        run_dir: run.path().to_path_buf(),
-        job_key: "large".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
-        lane_bytes: 8 << 20,
-        force_mode: None,
-    })
-    .unwrap();
+    let producer = Producer::create(ProducerOptions::alone(run.path(), "large")).unwrap();
     let layout = producer.layout(&[producer.key(b"loss").unwrap()]).unwrap();
     let log = |steps: std::ops::Range<i64>| {
         for step in steps {

@@ -15,18 +15,21 @@ use crate::stats::Alphas;
 
 fn producer(run: &Path) -> Producer {
     Producer::create(ProducerOptions {
-        run_dir: run.to_path_buf(),
-        job_key: "store".into(),
-        rank: 0,
-        local_rank: 0,
-        world: 1,
-        local_world: 1,
-        node_limit_bytes: 1 << 30,
-        parent: None,
         lane_bytes: 64 << 10,
-        force_mode: None,
+        ..ProducerOptions::alone(run, "store")
     })
     .unwrap()
+}
+
+/// A producer that logged `loss` at step 7, and what reads it.
+fn one_frame(run: &Path) -> (Producer, ProducerReader) {
+    let producer = producer(run);
+    let layout = producer.layout(&[producer.key(b"loss").unwrap()]).unwrap();
+    producer
+        .append_points(Flags(0), Step(7), layout, &[0.5f64.to_bits()])
+        .unwrap();
+    let reader = ProducerReader::open(producer.dir()).unwrap();
+    (producer, reader)
 }
 
 /// Overwrite the first page of a table, in a file made so large (without taking space) that it is not checked whole
@@ -62,12 +65,7 @@ fn pend(reader: &mut ProducerReader, source: &mut Source) {
 #[test]
 fn definitions_of_a_commit_that_failed_are_written_by_the_next() {
     let run = tempfile::tempdir().unwrap();
-    let producer = producer(run.path());
-    let layout = producer.layout(&[producer.key(b"loss").unwrap()]).unwrap();
-    producer
-        .append_points(Flags(0), Step(7), layout, &[0.5f64.to_bits()])
-        .unwrap();
-    let mut reader = ProducerReader::open(producer.dir()).unwrap();
+    let (_producer, mut reader) = one_frame(run.path());
     let database = run.path().join(DATABASE_NAME);
     let mut store = Store::open(&database, Alphas::default()).unwrap();
     let mut source = store.register(reader.info()).unwrap();
@@ -100,12 +98,7 @@ fn definitions_of_a_commit_that_failed_are_written_by_the_next() {
 #[test]
 fn damage_that_shows_only_when_old_frames_are_sealed_is_moved_aside() {
     let run = tempfile::tempdir().unwrap();
-    let producer = producer(run.path());
-    let layout = producer.layout(&[producer.key(b"loss").unwrap()]).unwrap();
-    producer
-        .append_points(Flags(0), Step(7), layout, &[0.5f64.to_bits()])
-        .unwrap();
-    let mut reader = ProducerReader::open(producer.dir()).unwrap();
+    let (_producer, mut reader) = one_frame(run.path());
     let database = run.path().join(DATABASE_NAME);
     let mut store = Store::open(&database, Alphas::default()).unwrap();
     let mut source = store.register(reader.info()).unwrap();

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tm_core::store::{Datum, QueryOptions, Table};
 use tm_core::{Ingest, IngestOptions, RunReader};
 use tm_spool::{Flags, KeyId, LayoutId, Producer, ProducerOptions, Step};
 
@@ -34,16 +35,12 @@ impl Run {
 
     pub fn producer_in(run_dir: &Path, job_key: &str, rank: u32, lane_bytes: u64) -> Producer {
         Producer::create(ProducerOptions {
-            run_dir: run_dir.to_path_buf(),
-            job_key: job_key.to_owned(),
             rank,
             local_rank: rank,
             world: rank + 1,
             local_world: rank + 1,
-            node_limit_bytes: 1 << 30,
-            parent: None,
             lane_bytes,
-            force_mode: None,
+            ..ProducerOptions::alone(run_dir, job_key)
         })
         .unwrap()
     }
@@ -55,6 +52,18 @@ impl Run {
     pub fn reader(&self) -> RunReader {
         RunReader::open(self.path()).unwrap()
     }
+}
+
+/// What a question in SQL finds.
+pub fn ask(reader: &RunReader, sql: &str) -> Table {
+    reader
+        .query(sql, QueryOptions::default())
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+/// What a question finds that has one answer.
+pub fn one(reader: &RunReader, sql: &str) -> Datum {
+    ask(reader, sql).rows[0][0].clone()
 }
 
 /// A layout of these keys.
