@@ -10,7 +10,7 @@ RUST_SOURCES := $(shell find rust -type f \( -name '*.rs' -o -name '*.sql' -o -n
 RUST := env="$$(scripts/rust-env)" && eval "$$env" &&
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: help setup demo test test-rust test-python loom fuzz faults bench bench-core bench-peers fmt lint types docs check clean
+.PHONY: help setup demo test test-rust test-python models loom fuzz faults bench bench-core bench-peers fmt lint types docs check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,8 +22,8 @@ demo: .venv/.built ## Train a small model, kill its monitor halfway, count every
 
 test: test-rust test-python ## Run all tests, Rust and Python
 
-test-rust: .venv/.ready ## Run the Rust tests
-	@$(RUST) cargo test --workspace --locked --quiet
+test-rust: .venv/.ready ## Run the Rust tests; SEED=n for other random cases
+	@$(RUST) PROPTEST_RNG_SEED=$(or $(SEED),1) cargo test --workspace --locked --quiet
 
 test-python: .venv/.built ## Run the Python tests; T="-k name" narrows them
 ifdef T
@@ -32,6 +32,10 @@ else
 	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/integration tests/meta tests/gpu
 	@$(BIN)/python -m pytest -q tests/faults
 endif
+
+models: .venv/.ready ## Compare lanes and store with plain models; CASES=1000 random histories
+	@$(RUST) PROPTEST_CASES=$(or $(CASES),1000) \
+		cargo test --workspace --release --locked --quiet --test model
 
 loom: .venv/.ready ## Check the lane protocol under every thread interleaving
 	@$(RUST) CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg loom" \

@@ -107,10 +107,12 @@ fn check(statistics: &Statistics, values: &[f64], key: &str) {
 
 fn check_order(statistics: &Statistics, points: &[&Point], values: &[f64], key: &str) {
     let ends = (statistics.first.unwrap(), statistics.last.unwrap());
-    assert_eq!(
-        ends.0.value.to_bits() << 1,
-        values[0].to_bits() << 1,
-        "first of {key}"
+    // The database keeps one NaN and no zero's sign.
+    let first = ends.0.value;
+    assert!(
+        first == values[0] || (first.is_nan() && values[0].is_nan()),
+        "first of {key}: {first} for {}",
+        values[0]
     );
     assert_eq!(
         ends.1.step,

@@ -3,6 +3,7 @@
 mod backup;
 mod clocks;
 mod fresh;
+mod gather;
 mod metrics;
 mod points;
 mod query;

@@ -11,7 +11,8 @@ use rusqlite::{Connection, ToSql};
 
 use crate::merge::{Selection, select};
 use crate::store::error::StoreError;
-use crate::store::read::points::{Points, Wanted, stored_points};
+use crate::store::read::gather::stored_points;
+use crate::store::read::points::{Points, Wanted};
 use crate::store::read::series::firsts_of;
 use crate::store::read::{Origins, RunReader};
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
-use super::super::points::{Points, Wanted, groups_between, open_groups, texts};
+use super::super::gather::{groups_between, open_groups, texts};
+use super::super::points::{Points, Wanted};
 use super::super::series::SeriesOptions;
 use super::super::{Origins, RunReader};
 use crate::store::error::StoreError;
