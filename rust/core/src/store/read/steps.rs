@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use tm_spool::{Value, ValueType};
 
 use super::{Origins, RunReader};
 use crate::merge::is_hidden;
+use crate::store::bytes::unpack_u32s;
 use crate::store::cell::Cell;
 use crate::store::columns::{Column, decode_ints};
 use crate::store::error::StoreError;
@@ -152,7 +153,8 @@ fn add_sealed_rows(
     count: usize,
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT id, producer, n, step_max, steps, times FROM groups ORDER BY step_max DESC, id DESC",
+        "SELECT id, producer, n, step_max, steps, times, layout FROM groups
+         ORDER BY step_max DESC, id DESC",
     )?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
@@ -172,6 +174,7 @@ fn add_sealed_rows(
         let (steps, times) = (ints(4)?, ints(5)?);
         let group = Group {
             id: row.get(0)?,
+            keys: keys_of(conn, row.get(1)?, row.get(6)?)?,
             origin,
             steps,
             times,
@@ -183,8 +186,25 @@ fn add_sealed_rows(
     Ok(())
 }
 
+/// The keys that a group of this layout may have, each once; without a layout those of its producer.
+fn keys_of(conn: &Connection, producer: i64, layout: Option<i64>) -> Result<Vec<u32>, StoreError> {
+    let Some(layout) = layout else {
+        let mut select = conn.prepare_cached("SELECT key FROM producer_keys WHERE producer = ?1")?;
+        let keys = select.query_map([producer], |row| row.get(0))?;
+        return Ok(keys.collect::<Result<_, _>>()?);
+    };
+    let mut select =
+        conn.prepare_cached("SELECT keys FROM layouts WHERE producer = ?1 AND id = ?2")?;
+    let keys: Vec<u8> = select.query_row([producer, layout], |row| row.get(0))?;
+    let mut ids = unpack_u32s(&keys);
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
 struct Group {
     id: i64,
+    keys: Vec<u32>,
     origin: u32,
     steps: Vec<i64>,
     times: Vec<i64>,
@@ -215,26 +235,30 @@ impl Group {
         count: usize,
     ) -> Result<(), StoreError> {
         let floor = board.floor(count).max(self.own_floor(board.origins, count));
-        let mut select = conn.prepare_cached("SELECT key, data FROM cols WHERE grp = ?1")?;
-        let mut columns = select.query([self.id])?;
-        while let Some(row) = columns.next()? {
-            let key = row.get(0)?;
-            let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            let column = Column::decode(data, self.rows)?;
-            for i in 0..column.slots.len() {
-                let at = column
-                    .rows
-                    .as_ref()
-                    .map_or(i, |rows| rows.get(i).map_or(i, |r| *r as usize));
-                let (Some(step), Some(time)) = (self.steps.get(at), self.times.get(at)) else {
-                    continue;
-                };
-                if *step >= floor {
-                    board.offer(key, *step, *time, self.origin, || cell_of(&column, i));
-                }
+        // There is no index by group alone: a column row is found by its key.
+        let mut select =
+            conn.prepare_cached("SELECT data FROM cols WHERE key = ?1 AND grp = ?2")?;
+        for key in &self.keys {
+            let mut columns = select.query(params![key, self.id])?;
+            while let Some(row) = columns.next()? {
+                let data = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                self.offer(&Column::decode(data, self.rows)?, *key, floor, board);
             }
         }
         Ok(())
+    }
+
+    /// Offer the values of one key at the steps from `floor` on.
+    fn offer(&self, column: &Column, key: u32, floor: i64, board: &mut Board<'_>) {
+        for i in 0..column.slots.len() {
+            let at = column.row(i);
+            let (Some(step), Some(time)) = (self.steps.get(at), self.times.get(at)) else {
+                continue;
+            };
+            if *step >= floor {
+                board.offer(key, *step, *time, self.origin, || cell_of(column, i));
+            }
+        }
     }
 }
 
