@@ -274,7 +274,10 @@ impl Record {
             boot_id: boot_id(),
             pid_namespace: clock::pid_namespace(),
             pid,
-            start_ticks: clock::process_start(pid).map_or(0, |(ticks, _)| ticks),
+            start_ticks: clock::process_start(pid)
+                .ok()
+                .flatten()
+                .map_or(0, |(ticks, _)| ticks),
         }
     }
 
