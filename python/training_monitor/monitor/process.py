@@ -183,6 +183,8 @@ class Monitor:
             self._write_configs(ingest)
             self._take_samples(ingest, poller)
             self._report(status)
+            if status["ended"]:
+                raise RuntimeError(f"the ingest thread has ended: {status['last_error']}")
             if self._is_moved():
                 return
             if self._is_replaced(status["producers_alive"]) or self._may_leave(status):

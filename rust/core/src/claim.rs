@@ -336,8 +336,9 @@ impl Record {
         let visible = self.boot_id == boot_id() && self.pid_namespace == clock::pid_namespace();
         // On another host, or in another container, the grace alone decides.
         !visible
-            || clock::process_start(self.pid)
-                .is_some_and(|(ticks, zombie)| ticks == self.start_ticks && !zombie)
+            || clock::process_start(self.pid).map_or(true, |found| {
+                found.is_some_and(|(ticks, zombie)| ticks == self.start_ticks && !zombie)
+            })
     }
 }
 

@@ -183,6 +183,7 @@ pub fn store(py: Python<'_>, error: StoreError) -> PyErr {
         | StoreError::Io(_)
         | StoreError::Damaged(_)
         | StoreError::Busy
+        | StoreError::LogBusy
         | StoreError::Column(_)
         | StoreError::File { .. }
         | StoreError::Unexpected(_)

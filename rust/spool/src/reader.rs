@@ -17,6 +17,7 @@ use crate::lanes::LANES;
 use crate::meta::{Meta, OpenError, ProducerInfo};
 use crate::place;
 use crate::stats::{self, Life, ProducerStats};
+use crate::sweep::gone_name;
 use crate::tail::Tail;
 use crate::types::{LaneId, Lsn};
 
@@ -279,6 +280,13 @@ impl ProducerReader {
         self.meta.control()
     }
 
+    /// The highest step of the lanes that are open here, without looking into files. `None`: no points yet.
+    #[must_use]
+    pub fn last_step(&self) -> Option<i64> {
+        let steps = self.tails.values().map(Tail::last_step);
+        steps.max().filter(|step| *step >= 0)
+    }
+
     /// Counters and latencies.
     #[must_use]
     pub fn stats(&self) -> ProducerStats {
@@ -331,7 +339,7 @@ impl ProducerReader {
             self.meta.control().set_lost();
         }
         // Out of sight first: a directory that was half deleted when we were killed is no producer.
-        let gone = self.path.with_file_name(format!(".{}.gone", self.info.id));
+        let gone = self.path.with_file_name(gone_name(self.info.id));
         std::fs::rename(&self.path, &gone)?;
         std::fs::remove_dir_all(&gone)?;
         let job = place::job_dir(run_dir, &self.info.job_key);

@@ -134,6 +134,14 @@ impl Tail {
         self.cursor.ring.medium.load(header::WRITTEN)
     }
 
+    /// The step of the lane's last points; -1 before the first.
+    pub(crate) fn last_step(&self) -> i64 {
+        if self.written() == 0 {
+            return -1;
+        }
+        self.cursor.ring.medium.load(header::LAST_STEP) as i64
+    }
+
     pub(crate) fn ring(&self) -> &Segment {
         &self.cursor.ring
     }

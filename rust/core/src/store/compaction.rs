@@ -72,12 +72,30 @@ impl Store {
             let Some(job) = &mut self.job else {
                 return Ok(false);
             };
-            match job.keys.pop() {
-                Some(key) => job.make(&self.conn, key)?,
-                None => self.swap()?,
+            let Some(key) = job.keys.pop() else {
+                self.swap()?;
+                continue;
+            };
+            match job.make(&self.conn, key) {
+                Err(StoreError::Column(_)) => {
+                    let groups = self.job.take().map(|job| job.groups);
+                    self.leave_alone(&groups.unwrap_or_default())?;
+                }
+                made => made?,
             }
         }
         Ok(true)
+    }
+
+    /// Something in these groups cannot be decoded: they stay as they are, and are not looked at again.
+    fn leave_alone(&self, groups: &[Loose]) -> Result<(), StoreError> {
+        let mut done = self
+            .conn
+            .prepare_cached("UPDATE groups SET compacted = 1 WHERE id = ?1")?;
+        for group in groups {
+            done.execute([group.id])?;
+        }
+        Ok(())
     }
 
     fn next_job(&mut self) -> Result<Option<Job>, StoreError> {
@@ -90,13 +108,13 @@ impl Store {
                 return Ok(None);
             };
             if groups.len() == 1 && first.rollup_grp != 0 {
-                let mut done = self
-                    .conn
-                    .prepare_cached("UPDATE groups SET compacted = 1 WHERE id = ?1")?;
-                done.execute([first.id])?;
+                self.leave_alone(&groups)?;
                 continue;
             }
-            return Ok(Some(Job::open(&self.conn, groups)?));
+            match Job::open(&self.conn, groups.clone()) {
+                Err(StoreError::Column(_)) => self.leave_alone(&groups)?,
+                job => return job.map(Some),
+            }
         }
     }
 

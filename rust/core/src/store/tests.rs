@@ -49,6 +49,24 @@ pub(crate) fn damage_in_a_large_file(path: &Path, table: &str) {
         .unwrap();
 }
 
+/// Change a database behind everybody's back.
+pub(crate) fn change(path: &Path, sql: &str) {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    conn.execute_batch(sql).unwrap();
+}
+
+/// A producer whose only frame is in the database, and not acknowledged.
+pub(crate) fn committed_only(run: &Path) -> Producer {
+    let (producer, mut reader) = one_frame(run);
+    let mut store = Store::open(&run.join(DATABASE_NAME), Alphas::default()).unwrap();
+    let mut source = store.register(reader.info()).unwrap();
+    pend(&mut reader, &mut source);
+    store
+        .commit(&mut [&mut source], &CommitOptions::default())
+        .unwrap();
+    producer
+}
+
 /// What a reader finds, as pending work of a source.
 fn pend(reader: &mut ProducerReader, source: &mut Source) {
     let lane = reader.lanes()[0];

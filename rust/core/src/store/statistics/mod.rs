@@ -43,6 +43,8 @@ pub(crate) struct Board {
     last_grp: i64,
     /// The groups up to here are in the snapshot.
     saved_grp: i64,
+    /// Columns that could not be decoded, by key and group: they are left out.
+    unreadable: Vec<(u32, i64)>,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +102,7 @@ impl Board {
             saved_at: Instant::now(),
             last_grp: 0,
             saved_grp: 0,
+            unreadable: Vec::new(),
         }
     }
 
@@ -118,6 +121,11 @@ impl Board {
         board.restore(conn, key)?;
         board.replay(conn, key)?;
         Ok(board)
+    }
+
+    /// Columns that were left out because they cannot be decoded, by key and group.
+    pub(crate) fn unreadable(&self) -> &[(u32, i64)] {
+        &self.unreadable
     }
 
     fn restore(&mut self, conn: &Connection, key: Option<u32>) -> Result<(), StoreError> {

@@ -168,7 +168,14 @@ impl Replay<'_> {
         let mut all: Vec<Timed> = Vec::new();
         let mut values = Vec::new();
         for piece in pieces {
-            let column = self.column(piece)?;
+            let column = match self.column(piece) {
+                // One bad column must not keep everything else from being stored.
+                Err(StoreError::Column(_)) => {
+                    board.unreadable.push((key, piece.group));
+                    continue;
+                }
+                column => column?,
+            };
             let found = (
                 self.producers.get(&piece.producer),
                 self.groups.get(&piece.group),
