@@ -230,11 +230,11 @@ class RunView:
             key, since=since, rank=rank, last=last, max_points=max_points, raw=raw
         )
         return Series(
-            step=np.frombuffer(step, np.int64),
-            value=np.frombuffer(value, np.float64) if isinstance(value, bytes) else _boxed(value),
-            time=np.frombuffer(time, np.float64),
-            rank=np.frombuffer(ranks, np.uint32),
-            attempt=np.frombuffer(attempts, np.uint32),
+            step=np.asarray(step),
+            value=_boxed(value) if isinstance(value, list) else np.asarray(value),
+            time=np.asarray(time),
+            rank=np.asarray(ranks),
+            attempt=np.asarray(attempts),
         )
 
     def sql(self, query: str, *, limit: int | None = 10_000, timeout_secs: float = 30.0) -> Table:

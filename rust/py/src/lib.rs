@@ -1,6 +1,7 @@
 //! The extension module `training_monitor._core`: the door between Python and the Rust rooms, and nothing else.
 
 mod cells;
+mod column;
 mod errors;
 mod ingest;
 mod json;
@@ -36,6 +37,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run_dir::producers, module)?)?;
     module.add_class::<ingest::Ingest>()?;
     module.add_class::<reader::RunReader>()?;
+    module.add_class::<column::Column>()?;
     module.add_class::<query::PointStream>()?;
     module.add_function(wrap_pyfunction!(query::query, module)?)?;
     module.add_function(wrap_pyfunction!(query::backup_database, module)?)?;

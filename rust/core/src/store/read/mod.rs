@@ -1,5 +1,6 @@
 //! The read side: opens a run read-only, live, after a crash, or on a copy, and merges as it reads.
 
+mod ahead;
 mod backup;
 mod clocks;
 mod fresh;
