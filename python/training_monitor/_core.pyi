@@ -5,6 +5,7 @@ from os import PathLike
 from typing import Any, TypeAlias, final
 
 __all__ = [
+    "Column",
     "Ingest",
     "PointStream",
     "QueryError",
@@ -130,7 +131,7 @@ class Column:
     def __array_interface__(self) -> dict[str, Any]: ...
     def __len__(self) -> int: ...
 
-# Columns as bytes: step i64, time f64, values (bytes of f64 when all are floats), rank u32, attempt u32.
+# Columns as bytes: step i64, time f64, values (f64 when all are floats), rank u32, attempt u32.
 _Columns: TypeAlias = tuple[bytes, bytes, bytes | list[Any], bytes, bytes]
 
 @final

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tm_spool::{Flags, Producer, ProducerOptions, Step};
 
 use super::{Ingest, IngestOptions};
-use crate::store::tests::{change, committed_only, damage_in_a_large_file};
+use crate::store::tests::{committed_only, damage_in_a_large_file, rot_the_first_column};
 use crate::store::{DATABASE_NAME, RunReader, SeriesOptions};
 
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
@@ -65,10 +65,7 @@ fn a_column_that_cannot_be_decoded_stops_nothing_else() {
     log(0..3000);
     wait("the first part", || producer.backlog_bytes() == 0);
     ingest.finish(Duration::from_secs(60)).unwrap();
-    // No snapshot, and compaction has everything before it.
-    let rot = "UPDATE cols SET data = x'7f00' WHERE id = (SELECT min(id) FROM cols);
-        UPDATE groups SET compacted = 0; DELETE FROM stats; DELETE FROM stats_state";
-    change(&run.path().join(DATABASE_NAME), rot);
+    rot_the_first_column(&run.path().join(DATABASE_NAME));
     for part in 1..3 {
         let ingest = start();
         log(part * 3000..(part + 1) * 3000);

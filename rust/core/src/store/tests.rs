@@ -49,10 +49,14 @@ pub(crate) fn damage_in_a_large_file(path: &Path, table: &str) {
         .unwrap();
 }
 
-/// Change a database behind everybody's back.
-pub(crate) fn change(path: &Path, sql: &str) {
+/// Overwrite a column with what cannot be decoded, with no snapshot after it and compaction still to come.
+pub(crate) fn rot_the_first_column(path: &Path) {
     let conn = rusqlite::Connection::open(path).unwrap();
-    conn.execute_batch(sql).unwrap();
+    conn.execute_batch(
+        "UPDATE cols SET data = x'7f00' WHERE id = (SELECT min(id) FROM cols);
+         UPDATE groups SET compacted = 0; DELETE FROM stats; DELETE FROM stats_state",
+    )
+    .unwrap();
 }
 
 /// A producer whose only frame is in the database, and not acknowledged.
