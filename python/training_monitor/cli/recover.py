@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         "set_aside": drained.set_aside,
         "monitor": monitor,
         "moved_aside": drained.moved,
+        "out_of_reach": after.out_of_reach,
         "error": drained.error or after.error,
     }
     if arguments.json:
@@ -151,5 +152,7 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"set aside, for its meta is missing or damaged: {render.safe(path)}")
     if facts["backlog_bytes"]:
         print(f"{render.in_bytes(facts['backlog_bytes'])} could not be brought home")
+    for trouble in facts["out_of_reach"]:
+        print(render.safe(f"out of reach: {trouble}; recover the run where its files are"))
     if facts["error"]:
         print(f"error: {render.safe(facts['error'])}")

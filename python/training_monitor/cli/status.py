@@ -85,6 +85,7 @@ def print_status(
         lines.append(("gaps", f"{render.whole(snapshot.gaps)} recorded"))
     if snapshot.rejected_by:
         lines.append(("rejected", rejections(snapshot)))
+    lines += [("out of reach", trouble) for trouble in snapshot.out_of_reach]
     if snapshot.error:
         lines.append(("error", snapshot.error))
     print(render.heading(render.safe(snapshot.name)))

@@ -110,7 +110,9 @@ class Monitor:
         self._quarantined = False
         self._set_aside = 0
         self._bad_line = False
-        self._left_behind = sum(p["life"] != "alive" for p in _core.producers(run_dir))
+        self._left_behind = sum(
+            producer["life"] in ("closed", "dead") for producer in _core.producers(run_dir)
+        )
         self._served = not foreground
         self._durable = -1
         self._started = self._moved_at = time.monotonic()

@@ -63,6 +63,8 @@ mod sleeper;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
+mod survey;
+#[cfg(not(loom))]
 mod tail;
 #[cfg(not(loom))]
 mod wake;
@@ -89,4 +91,5 @@ pub use {
     reader::{ProducerReader, ReadError},
     sleeper::Sleeper,
     stats::{Life, ProducerStats, peek},
+    survey::{Sighting, survey},
 };

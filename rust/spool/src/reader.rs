@@ -323,7 +323,7 @@ impl ProducerReader {
     /// The kernel's.
     pub fn remove(self, run_dir: &Path) -> io::Result<()> {
         // Out of sight first: a directory that was half deleted when we were killed is no producer.
-        let gone = self.path.with_file_name(format!(".{}.gone", self.info.id));
+        let gone = self.path.with_file_name(place::gone_name(self.info.id));
         std::fs::rename(&self.path, &gone)?;
         std::fs::remove_dir_all(&gone)?;
         let job = place::job_dir(run_dir, &self.info.job_key);
