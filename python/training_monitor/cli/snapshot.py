@@ -26,7 +26,7 @@ class Snapshot:
         state: recording; draining (all ended, a monitor is at work); ended; left behind (points
             that only a monitor or `recover` brings home); damaged (the database cannot be read);
             unknown (a process that logs, or has logged, cannot be looked at from here).
-        monitor: Process id of the monitor; None when there is none.
+        monitor: Process id of the monitor, 0 when it is not known; None when there is none.
         attempts: How often it was started.
         last_step: The highest step that was logged, durable or not.
         points: Points in the database.

@@ -9,6 +9,7 @@ from training_monitor.catalog import find_run, newest_run
 from training_monitor.cli import machine, render
 from training_monitor.cli.options import add_json, add_root_dir, add_run
 from training_monitor.cli.snapshot import Snapshot, take_snapshot
+from training_monitor.monitor.lock import monitor_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def print_status(
     machine_lines: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print the status for people."""
-    monitor = f"monitor {snapshot.monitor}" if snapshot.monitor is not None else "no monitor"
+    monitor = "no monitor" if snapshot.monitor is None else monitor_text(snapshot.monitor)
     lines = [
         ("state", f"{snapshot.state}, {monitor}"),
         ("directory", snapshot.dir),

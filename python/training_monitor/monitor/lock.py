@@ -10,7 +10,7 @@ import time
 
 from training_monitor.errors import RunDirError
 
-__all__ = ["UNKNOWN_PID", "RunLock", "holder", "monitor_text"]
+__all__ = ["UNKNOWN_PID", "RunLock", "holder", "lock_path", "monitor_text"]
 
 _NAME = ".monitor.lock"
 # `holder` looks at a lock by taking it for a moment: a second look tells a monitor from that.
@@ -36,7 +36,7 @@ class RunLock:
             RunDirError: The file system has no locks; without one, two monitors could write.
             OSError: The file cannot be made or locked.
         """
-        file = os.open(os.path.join(run_dir, _NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(lock_path(run_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             for pause_secs in (*_PAUSES_SECS, 0.0):
                 if _lock(file, fcntl.LOCK_EX):
@@ -65,7 +65,7 @@ class RunLock:
     def is_in_place(self, run_dir: str) -> bool:
         """Return whether the run directory still holds this lock: it may have been replaced."""
         try:
-            there = os.stat(os.path.join(run_dir, _NAME))
+            there = os.stat(lock_path(run_dir))
         except OSError:
             return False
         return os.path.samestat(there, os.fstat(self._file))
@@ -98,10 +98,15 @@ class RunLock:
         os.close(self._file)
 
 
+def lock_path(run_dir: str) -> str:
+    """Return the file whose lock the monitor of a run holds."""
+    return os.path.join(run_dir, _NAME)
+
+
 def holder(run_dir: str) -> int | None:
     """Return the process that holds the lock of a run, or UNKNOWN_PID; None when nobody does."""
     try:
-        file = os.open(os.path.join(run_dir, _NAME), os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(lock_path(run_dir), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:

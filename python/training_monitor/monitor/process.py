@@ -9,7 +9,7 @@ import traceback
 from training_monitor import _core
 from training_monitor.errors import SettingError, StoreError
 from training_monitor.monitor.journal import Journal
-from training_monitor.monitor.lock import RunLock, holder
+from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
 from training_monitor.monitor.wakeup import Wakeup
@@ -49,10 +49,14 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
     journal = Journal(monitor_log(run_dir), echo=foreground)
     wakeup = Wakeup(interruptible=foreground)
     while True:
-        lock = RunLock.take(run_dir)
+        try:
+            lock = RunLock.take(run_dir)
+        except OSError as error:
+            journal.error(f"cannot lock the run: {error}")
+            return 1
         if lock is None:
-            if foreground:
-                journal.info(f"monitor {holder(run_dir)} is already at work on {run_dir}")
+            if foreground and (pid := holder(run_dir)) is not None:
+                journal.info(f"{monitor_text(pid)} is already at work on {run_dir}")
             return 0
         try:
             monitor = Monitor(run_dir, lock, journal, wakeup, foreground=foreground)
