@@ -65,9 +65,7 @@ def newest_run(root: str) -> str:
     return runs[0]
 
 
-def find_run(
-    run: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
-) -> str:
+def find_run(run: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> str:
     """Return the absolute directory of `run`.
 
     Args:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
             self, metrics: Mapping[str, Any], step: Any = None, *, force_analysis: bool = False
         ) -> None: ...
 
+
 __all__ = ["Run", "activate", "active_run", "alert", "close", "finish"]
 
 _CLOSE_SECS = 5.0
@@ -88,7 +89,13 @@ class Run:
         facts = _core.health() if self is _latest else self._last_facts
         return made_health(facts, refused_after=self._refused)
 
-    def _refuse(self, metrics: object, step: object = None, *, force_analysis: bool = False) -> None:
+    def _refuse(
+        self,
+        metrics: object,  # noqa: ARG002 -- the signature is that of log()
+        step: object = None,  # noqa: ARG002
+        *,
+        force_analysis: bool = False,  # noqa: ARG002
+    ) -> None:
         """Stand in for log() where this run does not record: another one may, and is not meant."""
         if not self.dir:
             return

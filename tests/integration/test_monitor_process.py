@@ -187,9 +187,10 @@ def test_recover_never_says_to_kill_a_monitor_that_it_does_not_know(
     assert done.returncode == 1
     assert "a monitor whose pid is not known holds the run" in done.stdout
     assert "kill 0" not in done.stdout
-    assert "a monitor whose pid is not known" in processes.training_monitor(
-        "status", root / "run"
-    ).stdout
+    assert (
+        "a monitor whose pid is not known"
+        in processes.training_monitor("status", root / "run").stdout
+    )
     lock.release()
 
 
@@ -294,6 +295,25 @@ def test_log_is_bounded(tmp_path: Path) -> None:
     assert "line 999?[31m?\n" in text
     assert text.endswith("stdout too\n")
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_two_that_write_one_log_lose_no_line_when_it_is_set_aside(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom training_monitor.monitor import journal\n"
+        "journal._LIMIT_BYTES = 20_000\n"
+        "first, second = (journal.Journal(sys.argv[1], echo=True) for _ in range(2))\n"
+        "for number in range(300):\n"
+        "    first.info(f'first {number};')\n"
+        "    second.info(f'second {number};')\n"
+    )
+    path = tmp_path / "a.log"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    older = (tmp_path / "a.log.1").read_text()
+    text = older + path.read_text()
+    wanted = [f"{who} {number};" for who in ("first", "second") for number in range(300)]
+    assert [line for line in wanted if line not in text] == []
+    assert len(older) < 20_200
 
 
 SHORT_TRAINER = """

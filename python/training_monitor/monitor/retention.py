@@ -1,6 +1,7 @@
 """Which finished runs have to go, by number, age and room; the oldest first.
 
-What counts and what goes is ours alone: files of a training beside a run are neither weighed nor removed.
+What counts and what goes is ours alone: files of a training in the directory of a run are neither
+weighed nor removed.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ use crate::errors;
 
 /// Returns whether a directory is a run: it has a spool or a database of ours.
 #[pyfunction]
-pub fn is_run(py: Python<'_>, dir: PathBuf) -> bool {
-    py.detach(|| tm_core::belongings::is_run(&dir))
+pub fn is_run(py: Python<'_>, run_dir: PathBuf) -> bool {
+    py.detach(|| tm_core::belongings::is_run(&run_dir))
 }
 
 /// Returns the names of what in a directory is ours, and of what is not.
 #[pyfunction]
-pub fn belongings(py: Python<'_>, dir: PathBuf) -> PyResult<(Vec<OsString>, Vec<OsString>)> {
-    let found = py.detach(|| tm_core::belongings::belongings(&dir))?;
+pub fn belongings(py: Python<'_>, run_dir: PathBuf) -> PyResult<(Vec<OsString>, Vec<OsString>)> {
+    let found = py.detach(|| tm_core::belongings::belongings(&run_dir))?;
     Ok((found.ours, found.foreign))
 }
 
