@@ -18,11 +18,13 @@ __all__ = [
     "__version__",
     "append_alert",
     "backup_database",
+    "belongings",
     "build_profile",
     "claim_run",
     "close_producer",
     "disable",
     "health",
+    "is_run",
     "log",
     "open_producer",
     "producers",
@@ -88,7 +90,9 @@ def spawn_detached(
 # Run directories.
 def claim_run(root: str | PathLike[str], name: str, job_key: str) -> tuple[str, str, bool]: ...
 def producers(run_dir: str | PathLike[str]) -> list[dict[str, object]]: ...
-def remove_run(root: str | PathLike[str], name: str) -> None: ...
+def is_run(run_dir: str | PathLike[str]) -> bool: ...
+def belongings(run_dir: str | PathLike[str]) -> tuple[list[str], list[str]]: ...
+def remove_run(root: str | PathLike[str], name: str, *, force: bool = False) -> list[str]: ...
 def sweep_removed(root: str | PathLike[str]) -> int: ...
 
 # Reading a database at large: columns, rows, whether there were more.

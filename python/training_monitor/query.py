@@ -423,7 +423,9 @@ class RunView:
         return [_made(Gap, row) for row in self._reader.gaps()]
 
 
-def open_run(run: str | os.PathLike[str], *, root_dir: str | None = None) -> RunView:
+def open_run(
+    run: str | os.PathLike[str], *, root_dir: str | os.PathLike[str] | None = None
+) -> RunView:
     """Open a recorded run for reading.
 
     Args:
@@ -432,6 +434,7 @@ def open_run(run: str | os.PathLike[str], *, root_dir: str | None = None) -> Run
 
     Raises:
         RunNotFoundError: Nothing was recorded there; the message names the nearest run.
+        SettingError: The root directory is no path.
         StoreError: The database cannot be read.
     """
     return RunView(find_run(run, root_dir))

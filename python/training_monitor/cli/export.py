@@ -56,6 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
     if target == "-":
         sys.stdout.flush()
     else:
-        size = render.in_bytes(os.stat(target).st_size)
-        print(f"{render.whole(points)} points in {render.safe(target)} ({size})")
+        size = f" ({render.in_bytes(os.stat(target).st_size)})" if os.path.isfile(target) else ""
+        print(f"{render.whole(points)} points in {render.safe(target)}{size}")
     return 0

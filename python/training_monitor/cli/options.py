@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from training_monitor.catalog import default_root
+from training_monitor.catalog import root_of
+from training_monitor.cli.flags import reader_of
+from training_monitor.settings import TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def add_root_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root-dir",
         metavar="DIR",
-        default=default_root(),
+        type=reader_of(TABLE["root_dir"]),
+        default=root_of(),
         help="directory that holds the runs (default: $TM_ROOT_DIR or ai_logger)",
     )
 

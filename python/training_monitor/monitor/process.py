@@ -9,7 +9,7 @@ import traceback
 from training_monitor import _core
 from training_monitor.errors import SettingError, StoreError
 from training_monitor.monitor.journal import Journal
-from training_monitor.monitor.lock import RunLock, holder
+from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
 from training_monitor.monitor.wakeup import Wakeup
@@ -49,10 +49,14 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
     journal = Journal(monitor_log(run_dir), echo=foreground)
     wakeup = Wakeup(interruptible=foreground)
     while True:
-        lock = RunLock.take(run_dir)
+        try:
+            lock = RunLock.take(run_dir)
+        except OSError as error:
+            journal.error(f"cannot lock the run: {error}")
+            return 1
         if lock is None:
-            if foreground:
-                journal.info(f"monitor {holder(run_dir)} is already at work on {run_dir}")
+            if foreground and (pid := holder(run_dir)) is not None:
+                journal.info(f"{monitor_text(pid)} is already at work on {run_dir}")
             return 0
         try:
             monitor = Monitor(run_dir, lock, journal, wakeup, foreground=foreground)
@@ -110,7 +114,9 @@ class Monitor:
         self._quarantined = False
         self._set_aside = 0
         self._bad_line = False
-        self._left_behind = sum(p["life"] != "alive" for p in _core.producers(run_dir))
+        self._left_behind = sum(
+            producer["life"] in ("closed", "dead") for producer in _core.producers(run_dir)
+        )
         self._served = not foreground
         self._durable = -1
         self._started = self._moved_at = time.monotonic()

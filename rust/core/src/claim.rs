@@ -188,6 +188,11 @@ impl LockedClaims {
         is_held(run_dir, name, "", &self.records)
     }
 
+    /// Whether a job has claimed this name.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.records.iter().any(|record| record.name == name)
+    }
+
     /// Drop all claims to a name.
     pub(crate) fn forget(&self, name: &str) -> Result<(), ClaimError> {
         for record in self.records.iter().filter(|record| record.name == name) {

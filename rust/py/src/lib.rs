@@ -10,6 +10,7 @@ mod producer;
 mod query;
 mod reader;
 mod redact;
+mod removal;
 mod run_dir;
 mod statistics;
 
@@ -41,8 +42,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<query::PointStream>()?;
     module.add_function(wrap_pyfunction!(query::query, module)?)?;
     module.add_function(wrap_pyfunction!(query::backup_database, module)?)?;
-    module.add_function(wrap_pyfunction!(query::remove_run, module)?)?;
-    module.add_function(wrap_pyfunction!(query::sweep_removed, module)?)?;
+    module.add_function(wrap_pyfunction!(removal::is_run, module)?)?;
+    module.add_function(wrap_pyfunction!(removal::belongings, module)?)?;
+    module.add_function(wrap_pyfunction!(removal::remove_run, module)?)?;
+    module.add_function(wrap_pyfunction!(removal::sweep_removed, module)?)?;
     module.add_function(wrap_pyfunction!(json::to_json, module)?)?;
     module.add_function(wrap_pyfunction!(json::redact, module)?)?;
     module.add_function(wrap_pyfunction!(json::redactions, module)?)?;

@@ -63,6 +63,8 @@ mod sleeper;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
+mod survey;
+#[cfg(not(loom))]
 mod sweep;
 #[cfg(not(loom))]
 mod tail;
@@ -91,5 +93,6 @@ pub use {
     reader::{ProducerReader, ReadError},
     sleeper::Sleeper,
     stats::{Life, ProducerStats, peek},
+    survey::{Sighting, survey},
     sweep::sweep_gone,
 };

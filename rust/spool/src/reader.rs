@@ -17,7 +17,6 @@ use crate::lanes::LANES;
 use crate::meta::{Meta, OpenError, ProducerInfo};
 use crate::place;
 use crate::stats::{self, Life, ProducerStats};
-use crate::sweep::gone_name;
 use crate::tail::Tail;
 use crate::types::{LaneId, Lsn};
 
@@ -339,7 +338,7 @@ impl ProducerReader {
             self.meta.control().set_lost();
         }
         // Out of sight first: a directory that was half deleted when we were killed is no producer.
-        let gone = self.path.with_file_name(gone_name(self.info.id));
+        let gone = self.path.with_file_name(place::gone_name(self.info.id));
         std::fs::rename(&self.path, &gone)?;
         std::fs::remove_dir_all(&gone)?;
         let job = place::job_dir(run_dir, &self.info.job_key);

@@ -4,12 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::place::gone_name;
 use crate::types::ProducerId;
-
-/// Out of sight under this name, a producer's directory is deleted: nothing in it is needed any more.
-pub(crate) fn gone_name(id: ProducerId) -> String {
-    format!(".{id}.gone")
-}
 
 /// Finish deletions that were begun. The caller is the only one who deletes in this run.
 ///
