@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -199,12 +200,25 @@ tm.close()
 def recording(tmp_path: Path, root: Path, standin: StandIn) -> Iterator[Path]:
     """Return the directory of a run that goes on until the test ends it."""
     standin.with_nvml()
-    env = standin.env | {"TM_PROBE_HANGS_SECS": "0.5"}
+    with training(tmp_path, root, standin) as run_dir:
+        yield run_dir
+
+
+@contextmanager
+def training(tmp_path: Path, root: Path, standin: StandIn) -> Iterator[Path]:
+    """Train, with samples of the host and of GPU 0 in the database, until the block ends."""
+    run_dir = root / "run"
+    before = len(series(run_dir).get("gpu0/power_watts", ()))
+    # Long enough for a first look that imports its library on a busy machine.
+    env = standin.env | {"TM_PROBE_HANGS_SECS": "4"}
     process = processes.start_script(tmp_path, TRAINER, root, tmp_path / "stop", env=env)
-    processes.until(lambda: has(root / "run", "gpu1/utilization_percent"), "samples")
-    yield root / "run"
+    sampled = lambda: has(run_dir, "gpu0/power_watts", before + 1)  # noqa: E731
+    processes.until(sampled, "samples of a GPU", within_secs=45)
+    processes.until(lambda: has(run_dir, "host/memory_used_bytes"), "samples of the host")
+    yield run_dir
     (tmp_path / "stop").touch()
     processes.finish(process)
+    (tmp_path / "stop").unlink()
 
 
 def series(run_dir: Path) -> dict[str, Any]:
@@ -258,9 +272,10 @@ def test_samples_reach_the_database_and_the_commands(recording: Path) -> None:
 def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
     recording: Path, standin: StandIn, tmp_path: Path
 ) -> None:
-    standin.switch("hang")
     hangs = ("gpu", "probe_hangs")
-    processes.until(lambda: hangs in found(recording), "the finding", within_secs=30)
+    assert hangs not in found(recording)
+    standin.switch("hang")
+    processes.until(lambda: hangs in found(recording), "the finding", within_secs=40)
     count = len(series(recording)["host/memory_used_bytes"])
     more = lambda: has(recording, "host/memory_used_bytes", count + 3)  # noqa: E731
     processes.until(more, "more samples of the host", within_secs=30)
@@ -278,8 +293,10 @@ def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
 def test_a_poller_whose_driver_hangs_still_brings_the_monitor_back(
     recording: Path, standin: StandIn
 ) -> None:
+    hangs = ("gpu", "probe_hangs")
+    assert hangs not in found(recording)
     standin.switch("hang")
-    processes.until(lambda: ("gpu", "probe_hangs") in found(recording), "it", within_secs=30)
+    processes.until(lambda: hangs in found(recording), "the finding", within_secs=40)
     monitor = processes.monitor_pid(recording)
     processes.kill(monitor)
     processes.until(
@@ -305,6 +322,28 @@ def test_a_gpu_lost_midway_is_an_event_of_the_run(recording: Path, standin: Stan
     assert "gpu1: GPU 1 does not answer any more: GPU is lost" in log
     shown = processes.training_monitor("status", recording).stdout
     assert "  gpu1             GPU 1 does not answer any more" in shown
+
+
+@pytest.mark.timeout(180)
+def test_a_gpu_that_a_later_attempt_finds_well_is_lost_no_more(
+    tmp_path: Path, root: Path, standin: StandIn
+) -> None:
+    standin.with_nvml()
+    lost, back = ("gpu1", "gpu_lost"), ("gpu1", "gpu_back")
+    says_lost = "GPU 1 does not answer any more"
+    with training(tmp_path, root, standin) as run_dir:
+        standin.switch("lost1")
+        processes.until(lambda: lost in found(run_dir), "the finding", within_secs=40)
+    reading.settled(run_dir)
+    assert says_lost in processes.training_monitor("status", run_dir).stdout
+    standin.off("lost1")
+    with training(tmp_path, root, standin):
+        assert says_lost not in processes.training_monitor("status", run_dir).stdout
+        processes.until(lambda: back in found(run_dir), "its end", within_secs=40)
+    reading.settled(run_dir)
+    assert [finding for finding in found(run_dir) if finding[0] == "gpu1"] == [lost, back]
+    assert not any(finding.stands for finding in tm.open_run(run_dir).findings())
+    assert says_lost not in processes.training_monitor("status", run_dir).stdout
 
 
 def test_sampling_can_be_switched_off(tmp_path: Path, root: Path) -> None:
