@@ -1,10 +1,11 @@
 """Samples of the machine: probes against stand-ins, and the way through monitor and database."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,15 @@ for line in sys.stdin:
 class Probed:
     """A GPU probe in a process of its own, which finds stand-ins."""
 
-    def __init__(self, standin: StandIn, gpus: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        standin: StandIn,
+        gpus: list[int] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROBE, json.dumps(gpus)],
-            env={**os.environ, **standin.env},
+            env={**os.environ, **standin.env, **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -146,6 +152,75 @@ def test_slices_of_a_partitioned_gpu_tell_their_memory(standin: StandIn) -> None
     assert part["trainer_memory_used_bytes"] == {"3": 3 * 2**30}
     assert look["samples"]["gpu0"]["utilization_percent"] is None
     assert look["findings"] == []
+
+
+NAMES_OF_LATER = (
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetTemperature",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+    "NVML_FI_DEV_PCIE_COUNT_TX_BYTES",
+    "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX",
+    "NVML_CLOCK_MEM",
+    "NVML_ERROR_RESET_REQUIRED",
+    "NVML_DEVICE_MIG_ENABLE",
+)
+# Runs the real pynvml, and forgets names.
+OLDER = """
+import json
+exec(compile(open({path!r}).read(), {path!r}, "exec"))
+for name in {names!r}:
+    del globals()[name]
+"""
+
+
+def with_pynvml(standin: StandIn, text: str) -> Probed:
+    """Start a probe whose pynvml is this text."""
+    path = standin.directory / "packages"
+    path.mkdir()
+    (path / "pynvml.py").write_text(text)
+    return Probed(standin, env={"PYTHONPATH": str(path)})
+
+
+def test_a_library_without_the_names_of_later_ones_tells_the_rest(standin: StandIn) -> None:
+    standin.with_nvml().switch("pid", "4711")
+    spec = importlib.util.find_spec("pynvml")
+    assert spec is not None
+    probe = with_pynvml(standin, OLDER.format(path=spec.origin, names=NAMES_OF_LATER))
+    probe.look()
+    look = probe.look()
+    assert (set(look["samples"]), names(look)) == ({"gpu0", "gpu1"}, [])
+    first = look["samples"]["gpu0"]
+    assert first["throttle_reasons"] == ["hw_slowdown"]
+    assert (first["sm_clock_mhz"], first["memory_clock_mhz"]) == (1980, None)
+    assert (first["temperature_celsius"], first["utilization_percent"]) == (None, 90)
+    assert first["nvlink_sent_bytes_per_sec"] is None
+    assert first["pcie_received_bytes_per_sec"] > 0
+    assert first["nvlink_received_bytes_per_sec"] > 0
+    # Asked once in ten looks: it takes 20 ms.
+    rare = [probe.look()["samples"]["gpu0"]["pcie_sent_bytes_per_sec"] for _ in range(10)]
+    assert 100_000 in rare
+    standin.switch("lost1")
+    assert names(probe.look()) == [("gpu1", "gpu_lost")]
+    probe.process.communicate()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "raise ImportError('not for this Python')",
+        "",
+        "class NVMLError(Exception): pass\ndef nvmlInit(): raise RuntimeError('odd')",
+    ],
+)
+def test_a_library_that_does_not_work_leaves_the_command(text: str, standin: StandIn) -> None:
+    standin.with_nvml().with_smi()
+    probe = with_pynvml(standin, text)
+    look = probe.look()
+    probe.process.communicate()
+    assert (set(look["samples"]), names(look)) == (
+        {"gpu0", "gpu1"},
+        [("gpus", "nvml_missing")],
+    )
 
 
 # --- nvidia-smi, and nothing
