@@ -14,13 +14,13 @@ import pytest
 
 import training_monitor as tm
 from harness import processes, reading
-from harness.gpus import StandIn, real_library
+from harness.gpus import SMI_ROWS, StandIn, real_library
 
 # One look per line of input: the number of process `pid` belongs to rank 3.
 PROBE = """
 import dataclasses, json, sys
 from training_monitor.system.gpus import GpuProbe
-probe = GpuProbe(json.loads(sys.argv[1]), lambda: {4711: 3})
+probe = GpuProbe(json.loads(sys.argv[1]), lambda: {4711: 3}, command_secs=float(sys.argv[2]))
 for line in sys.stdin:
     print(json.dumps(dataclasses.asdict(probe.look()) | {"done": probe.is_done}), flush=True)
 """
@@ -34,9 +34,10 @@ class Probed:
         standin: StandIn,
         gpus: list[int] | None = None,
         env: Mapping[str, str] | None = None,
+        command_secs: float = 20.0,
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROBE, json.dumps(gpus)],
+            [sys.executable, "-c", PROBE, json.dumps(gpus), str(command_secs)],
             env={**os.environ, **standin.env, **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -226,10 +227,20 @@ def test_a_library_that_does_not_work_leaves_the_command(text: str, standin: Sta
 # --- nvidia-smi, and nothing
 
 
-@pytest.mark.skipif(real_library() is not None, reason=str(real_library()))
-def test_without_the_library_the_command_is_asked(standin: StandIn) -> None:
+without_driver = pytest.mark.skipif(real_library() is not None, reason=str(real_library()))
+LOST_LINE = "Unable to determine the device handle for GPU1: 0000:81:00.0: GPU is lost.\n"
+
+
+@pytest.fixture
+def commanded(standin: StandIn) -> Iterator[Probed]:
     probe = Probed(standin.with_smi())
-    look = probe.look()
+    yield probe
+    probe.process.communicate()
+
+
+@without_driver
+def test_without_the_library_the_command_is_asked(commanded: Probed) -> None:
+    look = commanded.look()
     assert names(look) == [("gpus", "nvml_missing")]
     assert "nvidia-smi is asked instead" in look["findings"][0]["text"]
     first, second = look["samples"]["gpu0"], look["samples"]["gpu1"]
@@ -237,19 +248,97 @@ def test_without_the_library_the_command_is_asked(standin: StandIn) -> None:
     assert (first["power_watts"], first["ecc_uncorrected_count"]) == (390.5, None)
     assert (second["utilization_percent"], second["power_watts"]) == (None, None)
     assert look["facts"]["gpu1"]["uuid"] == "GPU-bb"
-    standin.with_smi("Unable to determine the device handle for GPU1: GPU is lost.\n")
-    assert names(probe.look()) == [("gpu0", "gpu_lost"), ("gpu1", "gpu_lost")]
-    assert names(probe.look()) == []
+
+
+@without_driver
+@pytest.mark.parametrize(
+    "instead",
+    [LOST_LINE, "1, GPU-bb, [GPU is lost]" + ", [GPU is lost]" * 12 + "\n"],
+    ids=["a line of words", "a row of words"],
+)
+def test_one_lost_gpu_fails_the_command_but_not_the_other_gpu(
+    instead: str, commanded: Probed, standin: StandIn
+) -> None:
+    commanded.look()
+    first = SMI_ROWS.splitlines(keepends=True)[0]
+    standin.with_smi(first + instead).switch("smi_status", "15\n")
+    look = commanded.look()
+    assert (set(look["samples"]), names(look)) == ({"gpu0"}, [("gpu1", "gpu_lost")])
+    assert "GPU is lost" in look["findings"][0]["text"]
+    assert names(commanded.look()) == []
+    standin.with_smi().off("smi_status")
+    look = commanded.look()
+    assert (set(look["samples"]), names(look)) == ({"gpu0", "gpu1"}, [("gpu1", "gpu_back")])
+
+
+@without_driver
+@pytest.mark.parametrize("how", ["it fails", "it tells words", "it tells nothing"])
+def test_a_call_that_fails_says_nothing_about_the_gpus(
+    how: str, commanded: Probed, standin: StandIn
+) -> None:
+    commanded.look()
+    if how == "it fails":
+        standin.switch("smi_fails")
+    else:
+        standin.with_smi(LOST_LINE if how == "it tells words" else "")
+    for _ in range(2):
+        look = commanded.look()
+        assert (look["samples"], names(look)) == ({}, [("gpu", "probe_failed")])
+    text = {"it fails": "status 9", "it tells words": "GPU is lost", "it tells nothing": "no GPU"}
+    assert text[how] in look["findings"][0]["text"]
+    if how == "it fails":
+        standin.off("smi_fails")
     standin.with_smi()
-    assert names(probe.look()) == [("gpu0", "gpu_back"), ("gpu1", "gpu_back")]
+    look = commanded.look()
+    assert (set(look["samples"]), names(look)) == ({"gpu0", "gpu1"}, [])
+
+
+@without_driver
+def test_a_command_that_hangs_is_waited_for_and_never_doubled(standin: StandIn) -> None:
+    standin.with_smi().switch("smi_hangs")
+    probe = Probed(standin, command_secs=0.3)
+    for _ in range(3):
+        look = probe.look()
+        assert (names(look), look["done"]) == ([("gpu", "probe_failed")], False)
+        assert look["findings"][0]["text"].endswith("nvidia-smi took over 0.3 s")
+    starts = standin.directory / "smi_starts"
+    assert starts.read_text().count("started") == 1
+    standin.off("smi_hangs")
+    look = processes.until(lambda: has_samples(probe.look()), "samples", within_secs=40)
+    assert set(look["samples"]) == {"gpu0", "gpu1"}
+    assert names(look) == [("gpus", "nvml_missing")]
     probe.process.communicate()
 
 
-@pytest.mark.skipif(real_library() is not None, reason=str(real_library()))
-@pytest.mark.parametrize("switch", ["", "smi_fails"])
-def test_without_both_there_is_a_finding_and_no_failure(switch: str, standin: StandIn) -> None:
-    if switch:
-        standin.with_smi().switch(switch)
+def has_samples(look: Any) -> Any:
+    return look if look["samples"] else None
+
+
+@without_driver
+def test_a_command_that_fails_at_the_start_is_asked_again_later(standin: StandIn) -> None:
+    standin.with_smi().switch("smi_fails")
+    probe = Probed(standin)
+    look = probe.look()
+    assert (look["samples"], names(look), look["done"]) == ({}, [("gpus", "no_gpu")], False)
+    standin.off("smi_fails")
+    looks = [probe.look() for _ in range(60)]
+    assert set(looks[-1]["samples"]) == {"gpu0", "gpu1"}
+    assert {name for look in looks[:-1] for name in names(look)} == {("gpus", "no_gpu")}
+    probe.process.communicate()
+
+
+@without_driver
+def test_gpus_that_were_named_and_are_not_there_are_told(standin: StandIn) -> None:
+    probe = Probed(standin.with_smi(), gpus=[1, 5])
+    look = probe.look()
+    assert set(look["samples"]) == {"gpu1"}
+    assert names(look) == [("gpus", "nvml_missing"), ("gpu5", "gpu_missing")]
+    assert names(probe.look()) == []
+    probe.process.communicate()
+
+
+@without_driver
+def test_without_both_there_is_a_finding_and_no_failure(standin: StandIn) -> None:
     probe = Probed(standin)
     look = probe.look()
     assert (look["samples"], names(look), look["done"]) == ({}, [("gpus", "no_gpu")], True)
