@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
     from training_monitor import _core
 
-__all__ = ["Finding", "Latest", "SystemSeries", "latest", "read_all", "read_findings", "read_one"]
+__all__ = [
+    "WELL",
+    "Finding",
+    "Latest",
+    "SystemSeries",
+    "latest",
+    "read_all",
+    "read_findings",
+    "read_one",
+    "unresolved",
+]
+
+# Findings that say that nothing is wrong, any more or at all.
+WELL = frozenset({"gpu_back", "no_gpu", "over", "probe_back"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +71,8 @@ class Finding:
         source: What it is about, as gpu0.
         name: In one word, as gpu_lost.
         text: For people.
+        stands: Whether that is so still: the last word about its source, not older than a sample
+            of it, and of a machine that the newest attempt samples.
     """
 
     time: float
@@ -65,6 +80,7 @@ class Finding:
     source: str
     name: str
     text: str
+    stands: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +154,43 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
     found = []
     for time, detail in reader.findings():
         facts = json.loads(detail)
-        words = {name: str(facts.get(name, "")) for name in ("host", "source", "text")}
-        found.append(Finding(time=time, name=str(facts.get("finding", "")), **words))
-    return found
+        host, source, name, text = (
+            str(facts.get(field, "")) for field in ("host", "source", "finding", "text")
+        )
+        found.append(Finding(time, host, source, name, text))
+    last = set(unresolved(found))
+    if not last:
+        return found
+    sampled: dict[tuple[str, str], float] = {}
+    for row in reader.system_latest():
+        for source in (row["source"], ""):
+            key = (row["host"], source)
+            sampled[key] = max(sampled.get(key, 0.0), row["time"])
+    began = max((attempt["started"] for attempt in reader.attempts()), default=0.0)
+    return [
+        replace(finding, stands=finding in last and _stands(finding, sampled, began))
+        for finding in found
+    ]
+
+
+def unresolved(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the last finding about each source, unless it says that nothing is wrong."""
+    last = {(finding.host, finding.source): finding for finding in findings}
+    return [finding for finding in last.values() if finding.name not in WELL]
+
+
+def _stands(finding: Finding, sampled: dict[tuple[str, str], float], began: float) -> bool:
+    """Return whether nothing newer contradicts a finding.
+
+    Args:
+        finding: The last one about its source.
+        sampled: When each source of each host was sampled last; under "" any of that host.
+        began: When the newest attempt did.
+    """
+    if sampled.get((finding.host, finding.source), 0.0) > finding.time:
+        return False
+    # An attempt on another machine, or without samples: nobody looks there any more.
+    return finding.time >= began or sampled.get((finding.host, ""), 0.0) >= began
 
 
 def _named(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -9,9 +9,14 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("nvml_standin.c")
 _SMI = """#!/bin/sh
-# Prints what stands in the file; $2 is the format.
+# Prints what stands in the file, after what the switches say; $2 is the format.
+echo started >> "$NVML_STANDIN/smi_starts"
+trap '' TERM
+while [ -e "$NVML_STANDIN/smi_hangs" ]; do /bin/sleep 0.02; done
 [ -e "$NVML_STANDIN/smi_fails" ] && exit 9
 while read -r line; do echo "$line"; done < "$NVML_STANDIN/smi.csv"
+[ -e "$NVML_STANDIN/smi_status" ] && read -r status < "$NVML_STANDIN/smi_status" && exit "$status"
+exit 0
 """
 SMI_ROWS = """0, GPU-aa, NVIDIA A100-SXM4-80GB, 535.1, 97, 40, 61000, 81920, 64, 390.5, 400.00, \
 1410, 1593, 0, [N/A]

@@ -1,10 +1,12 @@
 """Samples of the machine: probes against stand-ins, and the way through monitor and database."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,13 @@ import pytest
 
 import training_monitor as tm
 from harness import processes, reading
-from harness.gpus import StandIn, real_library
+from harness.gpus import SMI_ROWS, StandIn, real_library
 
 # One look per line of input: the number of process `pid` belongs to rank 3.
 PROBE = """
 import dataclasses, json, sys
 from training_monitor.system.gpus import GpuProbe
-probe = GpuProbe(json.loads(sys.argv[1]), lambda: {4711: 3})
+probe = GpuProbe(json.loads(sys.argv[1]), lambda: {4711: 3}, command_secs=float(sys.argv[2]))
 for line in sys.stdin:
     print(json.dumps(dataclasses.asdict(probe.look()) | {"done": probe.is_done}), flush=True)
 """
@@ -27,10 +29,16 @@ for line in sys.stdin:
 class Probed:
     """A GPU probe in a process of its own, which finds stand-ins."""
 
-    def __init__(self, standin: StandIn, gpus: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        standin: StandIn,
+        gpus: list[int] | None = None,
+        env: Mapping[str, str] | None = None,
+        command_secs: float = 20.0,
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROBE, json.dumps(gpus)],
-            env={**os.environ, **standin.env},
+            [sys.executable, "-c", PROBE, json.dumps(gpus), str(command_secs)],
+            env={**os.environ, **standin.env, **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -147,13 +155,92 @@ def test_slices_of_a_partitioned_gpu_tell_their_memory(standin: StandIn) -> None
     assert look["findings"] == []
 
 
+NAMES_OF_LATER = (
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetTemperature",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+    "NVML_FI_DEV_PCIE_COUNT_TX_BYTES",
+    "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX",
+    "NVML_CLOCK_MEM",
+    "NVML_ERROR_RESET_REQUIRED",
+    "NVML_DEVICE_MIG_ENABLE",
+)
+# Runs the real pynvml, and forgets names.
+OLDER = """
+import json
+exec(compile(open({path!r}).read(), {path!r}, "exec"))
+for name in {names!r}:
+    del globals()[name]
+"""
+
+
+def with_pynvml(standin: StandIn, text: str) -> Probed:
+    """Start a probe whose pynvml is this text."""
+    path = standin.directory / "packages"
+    path.mkdir()
+    (path / "pynvml.py").write_text(text)
+    return Probed(standin, env={"PYTHONPATH": str(path)})
+
+
+def test_a_library_without_the_names_of_later_ones_tells_the_rest(standin: StandIn) -> None:
+    standin.with_nvml().switch("pid", "4711")
+    spec = importlib.util.find_spec("pynvml")
+    assert spec is not None
+    probe = with_pynvml(standin, OLDER.format(path=spec.origin, names=NAMES_OF_LATER))
+    probe.look()
+    look = probe.look()
+    assert (set(look["samples"]), names(look)) == ({"gpu0", "gpu1"}, [])
+    first = look["samples"]["gpu0"]
+    assert first["throttle_reasons"] == ["hw_slowdown"]
+    assert (first["sm_clock_mhz"], first["memory_clock_mhz"]) == (1980, None)
+    assert (first["temperature_celsius"], first["utilization_percent"]) == (None, 90)
+    assert first["nvlink_sent_bytes_per_sec"] is None
+    assert first["pcie_received_bytes_per_sec"] > 0
+    assert first["nvlink_received_bytes_per_sec"] > 0
+    # Asked once in ten looks: it takes 20 ms.
+    rare = [probe.look()["samples"]["gpu0"]["pcie_sent_bytes_per_sec"] for _ in range(10)]
+    assert 100_000 in rare
+    standin.switch("lost1")
+    assert names(probe.look()) == [("gpu1", "gpu_lost")]
+    probe.process.communicate()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "raise ImportError('not for this Python')",
+        "",
+        "class NVMLError(Exception): pass\ndef nvmlInit(): raise RuntimeError('odd')",
+    ],
+)
+def test_a_library_that_does_not_work_leaves_the_command(text: str, standin: StandIn) -> None:
+    standin.with_nvml().with_smi()
+    probe = with_pynvml(standin, text)
+    look = probe.look()
+    probe.process.communicate()
+    assert (set(look["samples"]), names(look)) == (
+        {"gpu0", "gpu1"},
+        [("gpus", "nvml_missing")],
+    )
+
+
 # --- nvidia-smi, and nothing
 
 
-@pytest.mark.skipif(real_library() is not None, reason=str(real_library()))
-def test_without_the_library_the_command_is_asked(standin: StandIn) -> None:
+without_driver = pytest.mark.skipif(real_library() is not None, reason=str(real_library()))
+LOST_LINE = "Unable to determine the device handle for GPU1: 0000:81:00.0: GPU is lost.\n"
+
+
+@pytest.fixture
+def commanded(standin: StandIn) -> Iterator[Probed]:
     probe = Probed(standin.with_smi())
-    look = probe.look()
+    yield probe
+    probe.process.communicate()
+
+
+@without_driver
+def test_without_the_library_the_command_is_asked(commanded: Probed) -> None:
+    look = commanded.look()
     assert names(look) == [("gpus", "nvml_missing")]
     assert "nvidia-smi is asked instead" in look["findings"][0]["text"]
     first, second = look["samples"]["gpu0"], look["samples"]["gpu1"]
@@ -161,19 +248,97 @@ def test_without_the_library_the_command_is_asked(standin: StandIn) -> None:
     assert (first["power_watts"], first["ecc_uncorrected_count"]) == (390.5, None)
     assert (second["utilization_percent"], second["power_watts"]) == (None, None)
     assert look["facts"]["gpu1"]["uuid"] == "GPU-bb"
-    standin.with_smi("Unable to determine the device handle for GPU1: GPU is lost.\n")
-    assert names(probe.look()) == [("gpu0", "gpu_lost"), ("gpu1", "gpu_lost")]
-    assert names(probe.look()) == []
+
+
+@without_driver
+@pytest.mark.parametrize(
+    "instead",
+    [LOST_LINE, "1, GPU-bb, [GPU is lost]" + ", [GPU is lost]" * 12 + "\n"],
+    ids=["a line of words", "a row of words"],
+)
+def test_one_lost_gpu_fails_the_command_but_not_the_other_gpu(
+    instead: str, commanded: Probed, standin: StandIn
+) -> None:
+    commanded.look()
+    first = SMI_ROWS.splitlines(keepends=True)[0]
+    standin.with_smi(first + instead).switch("smi_status", "15\n")
+    look = commanded.look()
+    assert (set(look["samples"]), names(look)) == ({"gpu0"}, [("gpu1", "gpu_lost")])
+    assert "GPU is lost" in look["findings"][0]["text"]
+    assert names(commanded.look()) == []
+    standin.with_smi().off("smi_status")
+    look = commanded.look()
+    assert (set(look["samples"]), names(look)) == ({"gpu0", "gpu1"}, [("gpu1", "gpu_back")])
+
+
+@without_driver
+@pytest.mark.parametrize("how", ["it fails", "it tells words", "it tells nothing"])
+def test_a_call_that_fails_says_nothing_about_the_gpus(
+    how: str, commanded: Probed, standin: StandIn
+) -> None:
+    commanded.look()
+    if how == "it fails":
+        standin.switch("smi_fails")
+    else:
+        standin.with_smi(LOST_LINE if how == "it tells words" else "")
+    for _ in range(2):
+        look = commanded.look()
+        assert (look["samples"], names(look)) == ({}, [("gpu", "probe_failed")])
+    text = {"it fails": "status 9", "it tells words": "GPU is lost", "it tells nothing": "no GPU"}
+    assert text[how] in look["findings"][0]["text"]
+    if how == "it fails":
+        standin.off("smi_fails")
     standin.with_smi()
-    assert names(probe.look()) == [("gpu0", "gpu_back"), ("gpu1", "gpu_back")]
+    look = commanded.look()
+    assert (set(look["samples"]), names(look)) == ({"gpu0", "gpu1"}, [])
+
+
+@without_driver
+def test_a_command_that_hangs_is_waited_for_and_never_doubled(standin: StandIn) -> None:
+    standin.with_smi().switch("smi_hangs")
+    probe = Probed(standin, command_secs=0.3)
+    for _ in range(3):
+        look = probe.look()
+        assert (names(look), look["done"]) == ([("gpu", "probe_failed")], False)
+        assert look["findings"][0]["text"].endswith("nvidia-smi took over 0.3 s")
+    starts = standin.directory / "smi_starts"
+    assert starts.read_text().count("started") == 1
+    standin.off("smi_hangs")
+    look = processes.until(lambda: has_samples(probe.look()), "samples", within_secs=40)
+    assert set(look["samples"]) == {"gpu0", "gpu1"}
+    assert names(look) == [("gpus", "nvml_missing")]
     probe.process.communicate()
 
 
-@pytest.mark.skipif(real_library() is not None, reason=str(real_library()))
-@pytest.mark.parametrize("switch", ["", "smi_fails"])
-def test_without_both_there_is_a_finding_and_no_failure(switch: str, standin: StandIn) -> None:
-    if switch:
-        standin.with_smi().switch(switch)
+def has_samples(look: Any) -> Any:
+    return look if look["samples"] else None
+
+
+@without_driver
+def test_a_command_that_fails_at_the_start_is_asked_again_later(standin: StandIn) -> None:
+    standin.with_smi().switch("smi_fails")
+    probe = Probed(standin)
+    look = probe.look()
+    assert (look["samples"], names(look), look["done"]) == ({}, [("gpus", "no_gpu")], False)
+    standin.off("smi_fails")
+    looks = [probe.look() for _ in range(60)]
+    assert set(looks[-1]["samples"]) == {"gpu0", "gpu1"}
+    assert {name for look in looks[:-1] for name in names(look)} == {("gpus", "no_gpu")}
+    probe.process.communicate()
+
+
+@without_driver
+def test_gpus_that_were_named_and_are_not_there_are_told(standin: StandIn) -> None:
+    probe = Probed(standin.with_smi(), gpus=[1, 5])
+    look = probe.look()
+    assert set(look["samples"]) == {"gpu1"}
+    assert names(look) == [("gpus", "nvml_missing"), ("gpu5", "gpu_missing")]
+    assert names(probe.look()) == []
+    probe.process.communicate()
+
+
+@without_driver
+def test_without_both_there_is_a_finding_and_no_failure(standin: StandIn) -> None:
     probe = Probed(standin)
     look = probe.look()
     assert (look["samples"], names(look), look["done"]) == ({}, [("gpus", "no_gpu")], True)
@@ -199,12 +364,25 @@ tm.close()
 def recording(tmp_path: Path, root: Path, standin: StandIn) -> Iterator[Path]:
     """Return the directory of a run that goes on until the test ends it."""
     standin.with_nvml()
-    env = standin.env | {"TM_PROBE_HANGS_SECS": "0.5"}
+    with training(tmp_path, root, standin) as run_dir:
+        yield run_dir
+
+
+@contextmanager
+def training(tmp_path: Path, root: Path, standin: StandIn) -> Iterator[Path]:
+    """Train, with samples of the host and of GPU 0 in the database, until the block ends."""
+    run_dir = root / "run"
+    before = len(series(run_dir).get("gpu0/power_watts", ()))
+    # Long enough for a first look that imports its library on a busy machine.
+    env = standin.env | {"TM_PROBE_HANGS_SECS": "4"}
     process = processes.start_script(tmp_path, TRAINER, root, tmp_path / "stop", env=env)
-    processes.until(lambda: has(root / "run", "gpu1/utilization_percent"), "samples")
-    yield root / "run"
+    sampled = lambda: has(run_dir, "gpu0/power_watts", before + 1)  # noqa: E731
+    processes.until(sampled, "samples of a GPU", within_secs=45)
+    processes.until(lambda: has(run_dir, "host/memory_used_bytes"), "samples of the host")
+    yield run_dir
     (tmp_path / "stop").touch()
     processes.finish(process)
+    (tmp_path / "stop").unlink()
 
 
 def series(run_dir: Path) -> dict[str, Any]:
@@ -258,9 +436,10 @@ def test_samples_reach_the_database_and_the_commands(recording: Path) -> None:
 def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
     recording: Path, standin: StandIn, tmp_path: Path
 ) -> None:
-    standin.switch("hang")
     hangs = ("gpu", "probe_hangs")
-    processes.until(lambda: hangs in found(recording), "the finding", within_secs=30)
+    assert hangs not in found(recording)
+    standin.switch("hang")
+    processes.until(lambda: hangs in found(recording), "the finding", within_secs=40)
     count = len(series(recording)["host/memory_used_bytes"])
     more = lambda: has(recording, "host/memory_used_bytes", count + 3)  # noqa: E731
     processes.until(more, "more samples of the host", within_secs=30)
@@ -278,8 +457,10 @@ def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
 def test_a_poller_whose_driver_hangs_still_brings_the_monitor_back(
     recording: Path, standin: StandIn
 ) -> None:
+    hangs = ("gpu", "probe_hangs")
+    assert hangs not in found(recording)
     standin.switch("hang")
-    processes.until(lambda: ("gpu", "probe_hangs") in found(recording), "it", within_secs=30)
+    processes.until(lambda: hangs in found(recording), "the finding", within_secs=40)
     monitor = processes.monitor_pid(recording)
     processes.kill(monitor)
     processes.until(
@@ -305,6 +486,28 @@ def test_a_gpu_lost_midway_is_an_event_of_the_run(recording: Path, standin: Stan
     assert "gpu1: GPU 1 does not answer any more: GPU is lost" in log
     shown = processes.training_monitor("status", recording).stdout
     assert "  gpu1             GPU 1 does not answer any more" in shown
+
+
+@pytest.mark.timeout(180)
+def test_a_gpu_that_a_later_attempt_finds_well_is_lost_no_more(
+    tmp_path: Path, root: Path, standin: StandIn
+) -> None:
+    standin.with_nvml()
+    lost, back = ("gpu1", "gpu_lost"), ("gpu1", "gpu_back")
+    says_lost = "GPU 1 does not answer any more"
+    with training(tmp_path, root, standin) as run_dir:
+        standin.switch("lost1")
+        processes.until(lambda: lost in found(run_dir), "the finding", within_secs=40)
+    reading.settled(run_dir)
+    assert says_lost in processes.training_monitor("status", run_dir).stdout
+    standin.off("lost1")
+    with training(tmp_path, root, standin):
+        assert says_lost not in processes.training_monitor("status", run_dir).stdout
+        processes.until(lambda: back in found(run_dir), "its end", within_secs=40)
+    reading.settled(run_dir)
+    assert [finding for finding in found(run_dir) if finding[0] == "gpu1"] == [lost, back]
+    assert not any(finding.stands for finding in tm.open_run(run_dir).findings())
+    assert says_lost not in processes.training_monitor("status", run_dir).stdout
 
 
 def test_sampling_can_be_switched_off(tmp_path: Path, root: Path) -> None:

@@ -22,25 +22,79 @@ def cgroup(tmp_path: Path, membership: str) -> Cgroup:
     return Cgroup(str(tmp_path / "membership"), str(tmp_path / "mount"))
 
 
-def test_the_tightest_limit_of_v2_counts_and_droppable_memory_does_not(tmp_path: Path) -> None:
+def memory_of(maximum: int | str, used_gib: int, cached_gib: int = 0) -> dict[str, str]:
+    return {
+        "memory__max": str(maximum),
+        "memory__current": str(used_gib * 2**30),
+        "memory__stat": f"anon 1\ninactive_file {cached_gib * 2**30}",
+    }
+
+
+def test_the_use_is_that_of_the_level_with_the_limit(tmp_path: Path) -> None:
     mount = tmp_path / "mount"
     group(mount, cgroup__controllers="cpu memory")
-    group(mount / "job", cpu__max="200000 100000", memory__max=str(8 * 2**30))
-    group(
-        mount / "job/step",
-        cpu__max="max 100000",
-        cpu__stat="usage_usec 1000000\nthrottled_usec 0",
-        memory__max="max",
-        memory__current=str(5 * 2**30),
-        memory__stat=f"anon 1\ninactive_file {2**30}",
-    )
-    sample = cgroup(tmp_path, "0::/job/step\n").sample()
+    group(mount / "job", **memory_of(100 * 2**30, 99))
+    group(mount / "job/step", **memory_of("max", 12))
+    group(mount / "job/step/task", **memory_of("max", 12))
+    sample = cgroup(tmp_path, "0::/job/step/task\n").sample()
     assert sample == CgroupSample(
-        cpu_limit_cores=2.0,
-        memory_limit_bytes=8 * 2**30,
-        memory_used_bytes=4 * 2**30,
-        memory_percent=50.0,
+        memory_limit_bytes=100 * 2**30, memory_used_bytes=99 * 2**30, memory_percent=99.0
     )
+
+
+@pytest.mark.parametrize(("job_gib", "limit_gib", "percent"), [(45, 50, 90.0), (30, 10, 70.0)])
+def test_of_several_limits_the_nearest_is_told(
+    job_gib: int, limit_gib: int, percent: float, tmp_path: Path
+) -> None:
+    mount = tmp_path / "mount"
+    group(mount, cgroup__controllers="memory")
+    group(mount / "job", **memory_of(50 * 2**30, job_gib))
+    group(mount / "job/step", **memory_of(10 * 2**30, 7))
+    sample = cgroup(tmp_path, "0::/job/step\n").sample()
+    assert sample is not None
+    assert (sample.memory_limit_bytes, sample.memory_percent) == (limit_gib * 2**30, percent)
+
+
+def test_memory_that_can_be_dropped_is_not_in_use(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    group(mount, cgroup__controllers="memory")
+    group(mount / "job", **memory_of(8 * 2**30, 5, cached_gib=1))
+    sample = cgroup(tmp_path, "0::/job\n").sample()
+    assert sample is not None
+    assert (sample.memory_used_bytes, sample.memory_percent) == (4 * 2**30, 50.0)
+
+
+def test_cores_are_counted_where_their_limit_is(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    group(mount, cgroup__controllers="cpu")
+    still = "usage_usec 0\nthrottled_usec 0"
+    group(mount / "job", cpu__max="800000 100000", cpu__stat=still)
+    group(mount / "job/step", cpu__max="400000 100000", cpu__stat=still)
+    group(mount / "job/step/task", cpu__max="max 100000", cpu__stat=still)
+    watched = cgroup(tmp_path, "0::/job/step/task\n")
+    first = watched.sample()
+    assert first == CgroupSample(cpu_limit_cores=4.0)
+    group(mount / "job", cpu__stat="usage_usec 7200000000\nthrottled_usec 60000000")
+    group(mount / "job/step", cpu__stat="usage_usec 3000000000\nthrottled_usec 0")
+    group(mount / "job/step/task", cpu__stat="usage_usec 9000000000\nthrottled_usec 0")
+    second = watched.sample()
+    assert second is not None
+    assert second.cpu_limit_cores == 8.0
+    assert second.cpu_used_cores is not None
+    assert second.cpu_percent == pytest.approx(second.cpu_used_cores / 8 * 100, rel=0.01)
+    # Its share of the throttled time is that of the same level.
+    assert second.cpu_throttled_percent == pytest.approx(
+        second.cpu_used_cores / 120 * 100, rel=0.01
+    )
+
+
+def test_a_limit_without_a_use_is_told_alone(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    group(mount, cgroup__controllers="memory cpu")
+    group(mount / "job", memory__max=str(2**30), cpu__max="100000 100000")
+    watched = cgroup(tmp_path, "0::/job\n")
+    for _ in range(2):
+        assert watched.sample() == CgroupSample(cpu_limit_cores=1.0, memory_limit_bytes=2**30)
 
 
 def test_cpu_of_v2_is_a_percentage_of_its_limit(tmp_path: Path) -> None:

@@ -55,14 +55,7 @@ def machine_lines(sources: list[Latest], findings: list[Finding]) -> list[tuple[
         hidden = set(gpus[_SHOWN_GPUS:])
         lines = [line for line in lines if line not in hidden]
         lines.append(("gpus", f"and {len(hidden)} more"))
-    return lines + [(finding.source, finding.text) for finding in _standing(findings)]
-
-
-def _standing(findings: list[Finding]) -> list[Finding]:
-    """Return the last finding about each source that says that something is not as it should."""
-    last = {(finding.host, finding.source): finding for finding in findings}
-    well = ("no_gpu", "gpu_back", "probe_back")
-    return [finding for finding in last.values() if finding.name not in well]
+    return lines + [(finding.source, finding.text) for finding in findings if finding.stands]
 
 
 def _place(source: Latest) -> tuple[str, int, list[object]]:

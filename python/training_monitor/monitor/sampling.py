@@ -6,17 +6,17 @@ and the watch over the monitor go on, and the process can still end.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import threading
 import time
 
 from training_monitor import _core
-from training_monitor.errors import SettingError, SpoolError
+from training_monitor.errors import SettingError, SpoolError, StoreError
+from training_monitor.machine import read_findings, unresolved
+from training_monitor.monitor.sender import Sender
 from training_monitor.settings import TABLE
 from training_monitor.system.pace import Pace
-from training_monitor.system.samples import Finding, GpuSample, Look, numbers_of
+from training_monitor.system.samples import Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from training_monitor.monitor.journal import Journal
     from training_monitor.system.host import TrainerProbe
-    from training_monitor.system.samples import Sample
+    from training_monitor.system.samples import Look
 
     class Probe(Protocol):
         """What looks at one part of the machine."""
@@ -34,15 +34,16 @@ if TYPE_CHECKING:
             """Take one sample."""
 
 
-__all__ = ["Sampling", "configured"]
+__all__ = ["Loop", "Sampling", "configured"]
 
 # Together less than the half of a percent of a core that the poller may take.
 _SHARES = {"host": 0.0012, "trainers": 0.0016, "gpu": 0.0018, "disk": 0.0001}
 _DISK_SECS = 10.0
 _HANGS_AFTER_SECS = 15.0
 _WATCH_SECS = 5.0
-# The monitor may be stopped for a while; what does not fit is dropped.
-_BACKLOG_BYTES = 2**20
+_LONGEST_PAUSE_SECS = 300.0
+# A new attempt may be changing the format of the database.
+_READ_TRIES = 10
 
 
 def configured() -> tuple[float | None, list[int] | None, list[str]]:
@@ -83,9 +84,9 @@ class Sampling:
         self._journal = journal
         self._interval_secs = interval_secs
         self._gpus = gpus
-        self._sender = _Sender(pipe, journal)
+        self._sender = Sender(pipe, journal)
         self._hangs_after_secs = _hangs_after_secs()
-        self._loops: list[_Loop] = []
+        self._loops: list[Loop] = []
         self._trainer_probe: TrainerProbe | None = None
 
     def start(self) -> None:
@@ -98,9 +99,10 @@ class Sampling:
         }
         if self._gpus == []:
             del probes["gpu"]
+        threading.Thread(target=self._inherit, name="tm-findings", daemon=True).start()
         for name, make in probes.items():
             secs = max(self._interval_secs, _DISK_SECS if name == "disk" else 0.0)
-            loop = _Loop(name, make, Pace(secs, _SHARES[name]), self._sender)
+            loop = Loop(name, make, Pace(secs, _SHARES[name]), self._sender)
             self._loops.append(loop)
             threading.Thread(
                 target=loop.run, args=(self._interval_secs,), name=f"tm-{name}", daemon=True
@@ -115,6 +117,26 @@ class Sampling:
         """Tell of each probe that hangs, and of each that came back."""
         for loop in self._loops:
             loop.watch(self._hangs_after_secs)
+        self._sender.tell()
+
+    def _inherit(self) -> None:
+        """Take over the findings of pollers before, so that their end is told too.
+
+        The database is on a disk that may hang, so this has a thread of its own.
+        """
+        for _ in range(_READ_TRIES):
+            earlier = _earlier_findings(self._run_dir)
+            if earlier is not None:
+                self._sender.inherit(earlier, self._is_watched)
+                return
+            time.sleep(1.0)
+
+    def _is_watched(self, source: str) -> bool:
+        """Return whether a probe of ours looks at a source that an earlier one found."""
+        if self._gpus is None or not source.startswith("gpu"):
+            return True
+        number = source.removeprefix("gpu").partition("/")[0]
+        return int(number) in self._gpus if number.isdigit() else bool(self._gpus)
 
     def _host(self) -> Probe:
         from training_monitor.system.host import HostProbe
@@ -152,126 +174,95 @@ class Sampling:
         return [(int(str(row["rank"])), int(str(row["pid"]))) for row in alive]
 
 
-class _Loop:
-    """One probe, looked through again and again, in a thread of its own."""
+class Loop:
+    """One probe, looked through again and again, in a thread of its own.
 
-    def __init__(self, name: str, make: Callable[[], Probe], pace: Pace, sender: _Sender) -> None:
+    Args:
+        name: Of the probe.
+        make: Makes the probe; a failure is tried again.
+        pace: How often to look.
+        sender: Where samples and findings go.
+        wait: Sleeps so many seconds.
+    """
+
+    __slots__ = ("_busy_since", "_make", "_name", "_pace", "_probe", "_sender", "_told_of", "_wait")
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], Probe],
+        pace: Pace,
+        sender: Sender,
+        *,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._name = name
         self._make = make
         self._pace = pace
         self._sender = sender
+        self._wait = wait
         self._probe: Probe | None = None
         # Written by the thread, read by `watch`; None: it waits for its next look.
         self._busy_since: float | None = None
-        self._is_hanging = False
+        # When the look began that was told to hang.
+        self._told_of: float | None = None
 
-    def run(self, first_secs: float) -> None:
+    def run(self, interval_secs: float) -> None:
         """Look until the process ends, or until there is nothing to look at."""
-        time.sleep(first_secs)
+        self._wait(interval_secs)
         failures = 0
         while not getattr(self._probe, "is_done", False):
-            began, cpu = time.monotonic(), _cpu_secs()
-            self._busy_since = began
-            try:
-                if self._probe is None:
-                    self._probe = self._make()
-                self._sender.look(self._name, self._probe.look())
-                failures = 0
-            except Exception as error:  # noqa: BLE001 -- the other probes and the watch go on
-                failures += 1
-                text = f"cannot sample: {type(error).__name__}: {error}"
-                self._sender.found(Finding("probe_failed", self._name, text))
-                if failures >= 10:
-                    return
+            failures = 0 if self._look() else failures + 1
+            pause_secs = _pause_secs(interval_secs, failures) if failures else 0.0
+            self._wait(max(self._pace.wait_secs(time.monotonic()), pause_secs))
+
+    def _look(self) -> bool:
+        """Look once; return whether that worked."""
+        began, cpu = time.monotonic(), _cpu_secs()
+        self._busy_since = began
+        try:
+            if self._probe is None:
+                self._probe = self._make()
+            self._sender.look(self._name, self._probe.look())
+        except Exception as error:  # noqa: BLE001 -- the other probes and the watch go on
+            text = f"cannot sample: {type(error).__name__}: {error}"
+            self._sender.found(Finding("probe_failed", self._name, text))
+            return False
+        finally:
             self._busy_since = None
             self._pace.looked(began, _cpu_secs() - cpu)
-            time.sleep(self._pace.wait_secs(time.monotonic()))
+        return True
 
     def watch(self, hangs_after_secs: float) -> None:
-        """Tell when a look takes too long, and when it ended after all; each once."""
+        """Tell once of a look that takes too long; that it ended after all, the look tells."""
         since = self._busy_since
-        secs = 0.0 if since is None else time.monotonic() - since
-        if secs >= hangs_after_secs and not self._is_hanging:
-            self._is_hanging = True
+        if since is None or since == self._told_of:
+            return
+        if time.monotonic() - since >= hangs_after_secs:
+            self._told_of = since
             asking = getattr(self._probe, "asking", "") or "starting"
-            text = f"no answer for {secs:.0f} s ({asking}); the other samples go on"
+            text = f"no answer for {hangs_after_secs:g} s ({asking}); the other samples go on"
             self._sender.found(Finding("probe_hangs", self._name, text))
-        elif self._is_hanging and secs < hangs_after_secs:
-            self._is_hanging = False
-            self._sender.found(Finding("probe_back", self._name, "answers again"))
 
 
-class _Sender:
-    """Writes lines into the pipe, whole or not at all, from any thread, without waiting."""
+def _earlier_findings(run_dir: str) -> list[Finding] | None:
+    """Return what earlier pollers found on this machine and nobody has taken back.
 
-    def __init__(self, pipe: int, journal: Journal) -> None:
-        os.set_blocking(pipe, False)
-        self._pipe = pipe
-        self._journal = journal
-        self._host = os.uname().nodename
-        self._lock = threading.Lock()
-        self._waiting = b""
-        self._told: dict[str, str] = {}
-        self._throttled: set[tuple[str, str]] = set()
-
-    def look(self, probe: str, look: Look) -> None:
-        """Send what a probe saw."""
-        for finding in look.findings:
-            self.found(finding)
-        values: dict[str, dict[str, float]] = {}
-        for source, sample in look.samples.items():
-            values |= self._numbers(source, sample)
-        if values:
-            self._send(
-                {
-                    "probe": probe,
-                    "values": values,
-                    "facts": {name: _facts(facts) for name, facts in look.facts.items()},
-                }
-            )
-
-    def found(self, finding: Finding) -> None:
-        """Send a finding and tell it in the log, unless it was the last one about its source."""
-        with self._lock:
-            is_new = self._told.get(finding.source) != finding.name
-            self._told[finding.source] = finding.name
-            if is_new:
-                tell = self._journal.info if finding.name == "no_gpu" else self._journal.warn
-                tell(f"{finding.source}: {finding.text}")
-        if is_new:
-            self._send({"finding": finding.name, "source": finding.source, "text": finding.text})
-
-    def _numbers(self, source: str, sample: Sample) -> dict[str, dict[str, float]]:
-        """Return the numbers of a sample by source; words become numbers that are 0 or 1."""
-        numbers = numbers_of(sample)
-        by_source = {source: numbers}
-        if isinstance(sample, GpuSample):
-            if sample.throttle_reasons is not None:
-                self._throttled.update((source, word) for word in sample.throttle_reasons)
-                for of, word in self._throttled:
-                    if of == source:
-                        numbers[f"throttle_{word}"] = int(word in sample.throttle_reasons)
-            for rank, held_bytes in sample.trainer_memory_used_bytes.items():
-                by_source[f"{source}/rank{rank}"] = {"memory_used_bytes": held_bytes}
-        return {name: values for name, values in by_source.items() if values}
-
-    def _send(self, line: dict[str, object]) -> None:
-        # Whole milliseconds: they compress better, and nobody can tell.
-        line |= {"host": self._host, "time_ns": time.time_ns() // 1_000_000 * 1_000_000}
-        text = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        with self._lock:
-            if len(self._waiting) + len(text) <= _BACKLOG_BYTES:
-                self._waiting += text
-            # A monitor that is gone or stopped takes nothing; whether it is gone, the watch sees.
-            with contextlib.suppress(OSError):
-                while self._waiting:
-                    written = os.write(self._pipe, self._waiting)
-                    self._waiting = self._waiting[written:]
+    None: the database cannot be read now.
+    """
+    try:
+        found = unresolved(read_findings(_core.RunReader(run_dir)))
+    except FileNotFoundError:
+        return []
+    except (StoreError, OSError, ValueError):
+        return None
+    host = os.uname().nodename
+    return [Finding(row.name, row.source, row.text) for row in found if row.host == host]
 
 
-def _facts(facts: object) -> dict[str, object]:
-    names = facts.__dataclass_fields__  # type: ignore[attr-defined]
-    return {name: getattr(facts, name) for name in names}
+def _pause_secs(interval_secs: float, failures: int) -> float:
+    """Return how long to wait after so many failures in a row."""
+    return min(interval_secs * 2.0 ** min(failures - 1, 20), _LONGEST_PAUSE_SECS)
 
 
 def _hangs_after_secs() -> float:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import dataclass
 
-from training_monitor.system.samples import Finding, GpuFacts, GpuSample, Look
+from training_monitor.system.samples import Finding, GpuFacts, GpuSample, Look, numbers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NvidiaSmi", "NvidiaSmiError"]
+__all__ = ["NoGpuError", "NvidiaSmi", "NvidiaSmiError", "NvidiaSmiMissingError"]
 
 _TIMEOUT_SECS = 20.0
+_LONGEST_WORDS = 200
 _MIB = 2**20
 # What is asked, what it becomes, and how many of our units one of theirs is.
 _FACTS = ("index", "uuid", "name", "driver_version")
@@ -33,7 +35,15 @@ _NUMBERS: dict[str, tuple[str, float]] = {
 
 
 class NvidiaSmiError(Exception):
-    """The command cannot be used; the message says why."""
+    """The command told nothing this time; the message says why."""
+
+
+class NoGpuError(NvidiaSmiError):
+    """The command ended and listed no GPU."""
+
+
+class NvidiaSmiMissingError(NvidiaSmiError):
+    """There is no such command."""
 
 
 class NvidiaSmi:
@@ -41,75 +51,102 @@ class NvidiaSmi:
 
     Args:
         gpus: Their numbers; None means all.
+        timeout_secs: How long the command may take.
 
     Attributes:
         asking: The command that is under way, for whoever wonders why nothing comes.
-
-    Raises:
-        NvidiaSmiError: There is no such command, or it fails.
     """
 
-    __slots__ = ("_gpus", "_known", "_late", "_lost", "asking")
+    __slots__ = ("_first", "_gpus", "_known", "_late", "_lost", "_timeout_secs", "asking")
 
-    def __init__(self, gpus: list[int] | None) -> None:
+    def __init__(self, gpus: list[int] | None, *, timeout_secs: float = _TIMEOUT_SECS) -> None:
         self._gpus = None if gpus is None else frozenset(gpus)
+        self._timeout_secs = timeout_secs
         self._late: subprocess.Popen[str] | None = None
+        self._first: _Answer | None = None
         self._known: frozenset[str] = frozenset()
         self._lost: frozenset[str] = frozenset()
-        self.asking = "nvidia-smi"
-        rows = self._rows()
-        if not rows:
-            raise NvidiaSmiError("nvidia-smi lists no GPU")
-        self._known = frozenset(rows)
+        self.asking = ""
 
-    def __len__(self) -> int:
-        return len(self._known)
+    def open(self) -> tuple[Finding, ...]:
+        """Ask for the first time; return which GPUs are not there.
+
+        Raises:
+            NvidiaSmiError: Nothing was told; another try may help.
+            NvidiaSmiMissingError: None will.
+        """
+        self._first = self._ask()
+        missing = () if self._gpus is None else sorted(self._gpus - self._first.numbers)
+        return tuple(
+            Finding("gpu_missing", f"gpu{number}", f"nvidia-smi lists no GPU {number}")
+            for number in missing
+        )
 
     def look(self, rank_of: Mapping[int, int]) -> Look:
         """Take one sample of each GPU; whose the memory is, the command does not tell."""
         del rank_of
-        self.asking = "nvidia-smi"
         try:
-            rows = self._rows()
-        except NvidiaSmiError:
-            rows = {}
-        self.asking = ""
+            answer, self._first = self._first or self._ask(), None
+        except NvidiaSmiError as error:
+            # That says nothing about any GPU.
+            return Look(findings=(Finding("probe_failed", "gpu", f"cannot sample: {error}"),))
+        rows = answer.rows
+        self._known |= rows.keys()
         lost = self._known - rows.keys()
+        why = f": {answer.words}" if answer.words else ""
         found = [
-            Finding("gpu_lost", source, f"nvidia-smi does not list {source} any more")
+            Finding("gpu_lost", source, f"nvidia-smi does not list {source} any more{why}")
             for source in sorted(lost - self._lost)
         ]
         found += [
             Finding("gpu_back", source, f"nvidia-smi lists {source} again")
             for source in sorted(self._lost - lost)
         ]
-        self._lost = frozenset(lost)
+        self._lost = lost
         return Look(
             {source: sample for source, (sample, _) in rows.items()},
             {source: facts for source, (_, facts) in rows.items()},
             tuple(found),
         )
 
-    def _rows(self) -> dict[str, tuple[GpuSample, GpuFacts]]:
-        rows = {}
-        for line in self._ask().splitlines():
+    def _ask(self) -> _Answer:
+        """Run the command and read what it printed.
+
+        One lost GPU makes it fail, or print a line or a row of words, while it lists the others.
+        """
+        self.asking = "nvidia-smi"
+        text, status = self._run()
+        self.asking = ""
+        numbers, rows, words = set(), {}, ""
+        for line in text.splitlines():
             cells = [cell.strip() for cell in line.split(",")]
-            # A lost GPU has a line of words instead.
-            if len(cells) != len(_FACTS) + len(_NUMBERS) or not cells[0].isdigit():
+            is_row = len(cells) == len(_FACTS) + len(_NUMBERS) and cells[0].isdigit()
+            sample = _sample(cells[len(_FACTS) :]) if is_row else GpuSample()
+            if not numbers_of(sample):
+                words = words or line.strip()[:_LONGEST_WORDS]
                 continue
+            numbers.add(int(cells[0]))
             if self._gpus is None or int(cells[0]) in self._gpus:
                 facts = GpuFacts(name=cells[2], uuid=cells[1], driver=cells[3])
-                rows[f"gpu{cells[0]}"] = _sample(cells[len(_FACTS) :]), facts
-        return rows
+                rows[f"gpu{cells[0]}"] = sample, facts
+        if not numbers:
+            how = f"ended with status {status}" if status else "lists no GPU"
+            raise NoGpuError(f"nvidia-smi {how}" + (f": {words}" if words else ""))
+        return _Answer(frozenset(numbers), rows, words)
 
-    def _ask(self) -> str:
-        """Run the command; one that hangs is asked to end, never killed, and waited for."""
+    def _run(self) -> tuple[str, int]:
+        """Return what the command printed, and its status.
+
+        One that hangs is asked to end, never killed, and waited for before there is another.
+        """
+        late = NvidiaSmiError(f"nvidia-smi took over {self._timeout_secs:g} s")
         if self._late is not None and self._late.poll() is None:
-            raise NvidiaSmiError("nvidia-smi still hangs")
+            raise late
+        self._late = None
         query = ",".join([*_FACTS, *_NUMBERS])
         command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
         try:
-            self._late = process = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -118,17 +155,35 @@ class NvidiaSmi:
                 encoding="utf-8",
                 errors="replace",
             )
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise NvidiaSmiMissingError(f"nvidia-smi does not start: {error}") from error
         except OSError as error:
             raise NvidiaSmiError(f"nvidia-smi does not start: {error}") from error
         try:
-            text, _ = process.communicate(timeout=_TIMEOUT_SECS)
+            text, _ = process.communicate(timeout=self._timeout_secs)
         except subprocess.TimeoutExpired as error:
             # SIGKILL in the middle of a call into the driver can freeze the GPU.
             process.terminate()
-            raise NvidiaSmiError(f"nvidia-smi took over {_TIMEOUT_SECS:g} s") from error
-        if process.returncode:
-            raise NvidiaSmiError(f"nvidia-smi ended with status {process.returncode}")
-        return text
+            if process.stdout is not None:
+                process.stdout.close()
+            self._late = process
+            raise late from error
+        return text, process.returncode
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the command printed.
+
+    Attributes:
+        numbers: All GPUs that it lists.
+        rows: Those that are to be watched.
+        words: What stands there instead of a row, as that a GPU is lost.
+    """
+
+    numbers: frozenset[int]
+    rows: dict[str, tuple[GpuSample, GpuFacts]]
+    words: str
 
 
 def _sample(cells: list[str]) -> GpuSample:

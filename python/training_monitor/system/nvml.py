@@ -1,6 +1,7 @@
 """GPUs by NVML: the only module that imports pynvml, which nvidia-ml-py brings.
 
-A call may never return when a driver hangs, so all of this belongs into a thread of its own.
+A call may never return when a driver hangs, so all of this belongs into a thread of its own. Which
+functions and constants pynvml has depends on its version, so they are named by strings.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _RARELY = 10
 # A GPU that was lost is looked for again.
 _AGAIN = 60
 _ALL_LINKS = 2**32 - 1
+_MIG_ENABLED = 1
 _THROTTLE_WORDS = {
     0x002: "applications_clocks",
     0x004: "sw_power_cap",
@@ -31,6 +33,30 @@ _THROTTLE_WORDS = {
     0x040: "hw_thermal",
     0x080: "hw_power_brake",
     0x100: "display_clocks",
+}
+
+
+# A GPU that answers so is lost; a call that is answered so is not made again.
+_LOST = (
+    "NVML_ERROR_GPU_IS_LOST",
+    "NVML_ERROR_RESET_REQUIRED",
+    "NVML_ERROR_GPU_NOT_FOUND",
+    "NVML_ERROR_NOT_FOUND",
+    "NVML_ERROR_DRIVER_NOT_LOADED",
+    "NVML_ERROR_UNINITIALIZED",
+)
+_UNSUPPORTED = (
+    "NVML_ERROR_NOT_SUPPORTED",
+    "NVML_ERROR_FUNCTION_NOT_FOUND",
+    "NVML_ERROR_NO_PERMISSION",
+    "NVML_ERROR_INVALID_ARGUMENT",
+)
+# Counters that only grow: the constant, which links of NVLink, and how many bytes one of it is.
+_COUNTERS = {
+    "pcie_sent_bytes_per_sec": ("NVML_FI_DEV_PCIE_COUNT_TX_BYTES", 0, 1),
+    "pcie_received_bytes_per_sec": ("NVML_FI_DEV_PCIE_COUNT_RX_BYTES", 0, 1),
+    "nvlink_sent_bytes_per_sec": ("NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX", _ALL_LINKS, 1024),
+    "nvlink_received_bytes_per_sec": ("NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX", _ALL_LINKS, 1024),
 }
 
 
@@ -51,7 +77,8 @@ class Nvml:
         NvmlError: There is no driver, or it does not answer as it should.
     """
 
-    __slots__ = ("_driver", "_found", "_gpus", "_pynvml", "asking")
+    __slots__ = ("_driver", "_error", "_found", "_gpus", "_lost_codes", "_pynvml",
+                 "_unsupported_codes", "asking")  # fmt: skip
 
     def __init__(self, gpus: list[int] | None) -> None:
         self.asking = "loading NVML"
@@ -60,17 +87,21 @@ class Nvml:
             ctypes.CDLL("libnvidia-ml.so.1")
         except OSError as error:
             raise NvmlError(f"NVML does not load: {error}") from error
-        import pynvml
-
-        self._pynvml = pynvml
         self._found: list[Finding] = []
         try:
+            import pynvml
+
+            self._pynvml: Any = pynvml
             self.asking = "nvmlInit"
             pynvml.nvmlInit()
             self._driver = str(pynvml.nvmlSystemGetDriverVersion())
             count = int(pynvml.nvmlDeviceGetCount())
-        except pynvml.NVMLError as error:
-            raise NvmlError(f"NVML does not start: {error}") from error
+            self._lost_codes = {self.constant(name) for name in _LOST} - {None}
+            self._unsupported_codes = {self.constant(name) for name in _UNSUPPORTED} - {None}
+            self._error = pynvml.NVMLError
+        except Exception as error:  # whatever fails: nvidia-smi is left
+            text = f"NVML does not start: {type(error).__name__}: {error}"
+            raise NvmlError(text) from error
         numbers = range(count) if gpus is None else [n for n in gpus if n < count]
         for number in [] if gpus is None else [n for n in gpus if n >= count]:
             text = f"there is no GPU {number}: this machine has {count}"
@@ -97,14 +128,37 @@ class Nvml:
         return Look(samples, facts, found)
 
     def ask(self, what: str, call: str, *arguments: object) -> Any:
-        """Make one call, having said so."""
-        self.asking = f"{call} of {what}"
-        return getattr(self._pynvml, call)(*arguments)
+        """Make one call, having said so.
 
-    @property
-    def pynvml(self) -> Any:
-        """The library."""
-        return self._pynvml
+        Args:
+            what: The GPU, for people.
+            call: The function.
+            arguments: What it takes; a string is the name of a constant.
+
+        Raises:
+            _UnsupportedError: It is not known to the library, the driver or this GPU.
+            _LostError: The GPU is gone.
+            _NoAnswerError: It failed in another way.
+        """
+        self.asking = f"{call} of {what}"
+        function = getattr(self._pynvml, call, None)
+        values = [self.constant(it) if isinstance(it, str) else it for it in arguments]
+        if function is None or None in values:
+            raise _UnsupportedError(call)
+        try:
+            return function(*values)
+        except self._error as error:
+            code = getattr(error, "value", None)
+            if code in self._lost_codes:
+                raise _LostError(str(error)) from error
+            if code in self._unsupported_codes:
+                raise _UnsupportedError(str(error)) from error
+            raise _NoAnswerError(str(error)) from error
+
+    def constant(self, name: str) -> int | None:
+        """Return what a name stands for; None: this version of the library has no such."""
+        value = getattr(self._pynvml, name, None)
+        return None if value is None else int(value)
 
     @property
     def driver(self) -> str:
@@ -112,7 +166,15 @@ class Nvml:
         return self._driver
 
 
-class _LostError(Exception):
+class _NoAnswerError(Exception):
+    """There is no answer this time."""
+
+
+class _UnsupportedError(_NoAnswerError):
+    """There never will be one."""
+
+
+class _LostError(_NoAnswerError):
     """The GPU does not answer any more."""
 
 
@@ -123,28 +185,24 @@ class _Handle:
 
     def __init__(self, nvml: Nvml, source: str, handle: object) -> None:
         self._nvml = nvml
-        self._unsupported: set[str] = set()
+        self._unsupported: set[tuple[str, ...]] = set()
         self.source = source
         self.handle = handle
 
     def ask(self, call: str, *arguments: object) -> Any:
         """Return the answer; None when there is none this time, or never will be."""
-        if call in self._unsupported:
+        asked = (call, *(it for it in arguments if isinstance(it, str)))
+        if asked in self._unsupported:
             return None
-        library = self._nvml.pynvml
         try:
             return self._nvml.ask(self.source, call, self.handle, *arguments)
-        except library.NVMLError as error:
-            if error.value in _lost_codes(library):
-                raise _LostError(str(error)) from error
-            if error.value in (
-                library.NVML_ERROR_NOT_SUPPORTED,
-                library.NVML_ERROR_FUNCTION_NOT_FOUND,
-                library.NVML_ERROR_NO_PERMISSION,
-                library.NVML_ERROR_INVALID_ARGUMENT,
-            ):
-                self._unsupported.add(call)
-            return None
+        except _LostError:
+            raise
+        except _UnsupportedError:
+            self._unsupported.add(asked)
+        except _NoAnswerError:
+            pass
+        return None
 
     def memory_bytes(self) -> tuple[int | None, int | None]:
         """Return what is used and what there is."""
@@ -162,17 +220,6 @@ class _Handle:
             if rank is not None and process.usedGpuMemory is not None:
                 held[rank] = held.get(rank, 0) + int(process.usedGpuMemory)
         return held
-
-
-def _lost_codes(library: Any) -> tuple[int, ...]:
-    return (
-        library.NVML_ERROR_GPU_IS_LOST,
-        library.NVML_ERROR_RESET_REQUIRED,
-        library.NVML_ERROR_GPU_NOT_FOUND,
-        library.NVML_ERROR_NOT_FOUND,
-        library.NVML_ERROR_DRIVER_NOT_LOADED,
-        library.NVML_ERROR_UNINITIALIZED,
-    )
 
 
 class _Gpu:
@@ -218,10 +265,9 @@ class _Gpu:
         return samples
 
     def _open(self) -> None:
-        library = self._nvml.pynvml
         try:
             handle = self._nvml.ask(self.source, "nvmlDeviceGetHandleByIndex", self.number)
-        except library.NVMLError as error:
+        except _NoAnswerError as error:
             raise _LostError(str(error)) from error
         self._device = device = _Handle(self._nvml, self.source, handle)
         self._looks, self._traffic = 0, {}
@@ -229,15 +275,14 @@ class _Gpu:
         self.facts = GpuFacts(str(name or "GPU"), str(uuid or ""), self._nvml.driver)
 
     def _sample(self, device: _Handle, rank_of: Mapping[int, int]) -> GpuSample:
-        library = self._nvml.pynvml
         if self._looks % _RARELY == 0:
             self._rare = self._rarely(device)
             self._slices = self._find_slices(device)
         use = device.ask("nvmlDeviceGetUtilizationRates")
         used, total = device.memory_bytes()
-        celsius = device.ask("nvmlDeviceGetTemperature", library.NVML_TEMPERATURE_GPU)
+        celsius = device.ask("nvmlDeviceGetTemperature", "NVML_TEMPERATURE_GPU")
         if celsius is None:  # the name of before goes with CUDA 14
-            celsius = device.ask("nvmlDeviceGetTemperatureV", library.NVML_TEMPERATURE_GPU)
+            celsius = device.ask("nvmlDeviceGetTemperatureV", "NVML_TEMPERATURE_GPU")
         reasons = device.ask("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:
             reasons = device.ask("nvmlDeviceGetCurrentClocksThrottleReasons")
@@ -248,8 +293,8 @@ class _Gpu:
             memory_total_bytes=total,
             temperature_celsius=celsius,
             power_watts=_watts(device.ask("nvmlDeviceGetPowerUsage")),
-            sm_clock_mhz=device.ask("nvmlDeviceGetClockInfo", library.NVML_CLOCK_SM),
-            memory_clock_mhz=device.ask("nvmlDeviceGetClockInfo", library.NVML_CLOCK_MEM),
+            sm_clock_mhz=device.ask("nvmlDeviceGetClockInfo", "NVML_CLOCK_SM"),
+            memory_clock_mhz=device.ask("nvmlDeviceGetClockInfo", "NVML_CLOCK_MEM"),
             throttle_reasons=None if reasons is None else _words(int(reasons)),
             trainer_memory_used_bytes=device.by_rank(rank_of),
             **self._rare,
@@ -257,40 +302,35 @@ class _Gpu:
         )
 
     def _rarely(self, device: _Handle) -> dict[str, Any]:
-        library = self._nvml.pynvml
         limit = device.ask("nvmlDeviceGetEnforcedPowerLimit")
         if limit is None:
             limit = device.ask("nvmlDeviceGetPowerManagementLimit")
 
-        def errors(kind: int) -> Any:
-            return device.ask("nvmlDeviceGetTotalEccErrors", kind, library.NVML_VOLATILE_ECC)
+        def errors(kind: str) -> Any:
+            return device.ask("nvmlDeviceGetTotalEccErrors", kind, "NVML_VOLATILE_ECC")
 
         return {
             "power_limit_watts": _watts(limit),
-            "ecc_corrected_count": errors(library.NVML_MEMORY_ERROR_TYPE_CORRECTED),
-            "ecc_uncorrected_count": errors(library.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
+            "ecc_corrected_count": errors("NVML_MEMORY_ERROR_TYPE_CORRECTED"),
+            "ecc_uncorrected_count": errors("NVML_MEMORY_ERROR_TYPE_UNCORRECTED"),
         }
 
     def _rates(self, device: _Handle) -> dict[str, Any]:
         """Return the traffic since the look before, from counters that only grow."""
-        library = self._nvml.pynvml
-        fields = {
-            "pcie_sent_bytes_per_sec": (library.NVML_FI_DEV_PCIE_COUNT_TX_BYTES, 0, 1),
-            "pcie_received_bytes_per_sec": (library.NVML_FI_DEV_PCIE_COUNT_RX_BYTES, 0, 1),
-            "nvlink_sent_bytes_per_sec": (
-                library.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, _ALL_LINKS, 1024),
-            "nvlink_received_bytes_per_sec": (
-                library.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, _ALL_LINKS, 1024),
-        }  # fmt: skip
-        wanted = [(field, scope) for field, scope, _ in fields.values()]
-        values = device.ask("nvmlDeviceGetFieldValues", wanted)
+        counters = {
+            name: ((field, scope), unit)
+            for name, (constant, scope, unit) in _COUNTERS.items()
+            if (field := self._nvml.constant(constant)) is not None
+        }
+        wanted = [field for field, _ in counters.values()]
+        values = device.ask("nvmlDeviceGetFieldValues", wanted) if wanted else None
         rates: dict[str, Any] = {}
         now = time.monotonic()
-        for (name, (_, _, unit)), value in zip(fields.items(), values or (), strict=False):
-            if value.nvmlReturn == library.NVML_SUCCESS:
+        for (name, (_, unit)), value in zip(counters.items(), values or (), strict=False):
+            if value.nvmlReturn == 0:
                 rates[name] = self._rate(name, now, int(value.value.ullVal) * unit)
         if "pcie_sent_bytes_per_sec" not in rates:
-            rates |= self._measured_pcie(device)
+            rates = self._measured_pcie(device) | rates
         return rates
 
     def _rate(self, name: str, now: float, count: int) -> float | None:
@@ -300,15 +340,14 @@ class _Gpu:
             return None
         return float(round((count - before[1]) / (now - before[0])))
 
-    def _measured_pcie(self, device: _Handle) -> dict[str, float | None]:
+    def _measured_pcie(self, device: _Handle) -> dict[str, Any]:
         """Ask an older driver: it counts for 20 ms while we wait, so rarely."""
         if self._looks % _RARELY:
             return {}
-        library = self._nvml.pynvml
-        rates: dict[str, float | None] = {}
+        rates: dict[str, Any] = {}
         for name, counter in (
-            ("pcie_sent_bytes_per_sec", library.NVML_PCIE_UTIL_TX_BYTES),
-            ("pcie_received_bytes_per_sec", library.NVML_PCIE_UTIL_RX_BYTES),
+            ("pcie_sent_bytes_per_sec", "NVML_PCIE_UTIL_TX_BYTES"),
+            ("pcie_received_bytes_per_sec", "NVML_PCIE_UTIL_RX_BYTES"),
         ):
             kilobytes = device.ask("nvmlDeviceGetPcieThroughput", counter)
             rates[name] = None if kilobytes is None else float(kilobytes) * 1000
@@ -316,9 +355,8 @@ class _Gpu:
 
     def _find_slices(self, device: _Handle) -> list[_Handle]:
         """Return the parts of a partitioned GPU (MIG); those that are there stay as they are."""
-        library = self._nvml.pynvml
         mode = device.ask("nvmlDeviceGetMigMode")
-        if mode is None or mode[0] != library.NVML_DEVICE_MIG_ENABLE:
+        if mode is None or mode[0] != _MIG_ENABLED:
             return []
         known = {part.source: part for part in self._slices}
         slices = []
@@ -327,7 +365,7 @@ class _Gpu:
                 handle = self._nvml.ask(
                     self.source, "nvmlDeviceGetMigDeviceHandleByIndex", device.handle, number
                 )
-            except library.NVMLError:
+            except _NoAnswerError:
                 continue  # fewer parts than there could be
             source = f"{self.source}/mig{number}"
             part = known.get(source) or _Handle(self._nvml, source, handle)

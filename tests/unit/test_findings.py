@@ -1,0 +1,288 @@
+"""Findings about the machine: told once, ended when they end, and never a flood."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from training_monitor.machine import read_findings
+from training_monitor.monitor.sampling import Loop
+from training_monitor.monitor.sender import Sender
+from training_monitor.monitor.told import Told
+from training_monitor.system.pace import Pace
+from training_monitor.system.samples import DiskSample, Finding, Look
+
+LOST = Finding("gpu_lost", "gpu1", "GPU 1 does not answer any more: GPU is lost")
+MISSING = Finding("gpu_missing", "gpu5", "there is no GPU 5: this machine has 2")
+SAMPLE = DiskSample(1, 2, 3, 4.5)
+
+
+class Log:
+    """What would stand in the log."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, text: str) -> None:
+        self.lines.append(f"INFO {text}")
+
+    def warn(self, text: str) -> None:
+        self.lines.append(f"WARN {text}")
+
+
+class Piped:
+    """A sender, and the findings that come out of its pipe."""
+
+    def __init__(self) -> None:
+        self.end, pipe = os.pipe()
+        os.set_blocking(self.end, False)
+        self.log = Log()
+        journal: Any = self.log
+        self.sender = Sender(pipe, journal)
+        self.pipe = pipe
+
+    def lines(self) -> list[dict[str, Any]]:
+        try:
+            return [json.loads(line) for line in os.read(self.end, 2**20).splitlines()]
+        except BlockingIOError:
+            return []
+
+    def found(self) -> list[tuple[str, str, str]]:
+        lines = [line for line in self.lines() if "finding" in line]
+        return [(line["source"], line["finding"], line["text"]) for line in lines]
+
+    def names(self) -> list[tuple[str, str]]:
+        return [(source, name) for source, name, _ in self.found()]
+
+
+@pytest.fixture
+def piped() -> Iterator[Piped]:
+    pipe = Piped()
+    yield pipe
+    os.close(pipe.end)
+    os.close(pipe.pipe)
+
+
+def everything(_source: str) -> bool:
+    return True
+
+
+class Failing:
+    """A probe that fails as it is told to, look by look, and is done after the last one."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = list(texts)
+
+    @property
+    def is_done(self) -> bool:
+        return not self.texts
+
+    def look(self) -> Look:
+        text = self.texts.pop(0)
+        if text:
+            raise OSError(text)
+        return Look({"disk:run": SAMPLE})
+
+
+def run(probe: Failing, sender: Sender) -> list[float]:
+    """Let a probe look until it is done; return how long it would have waited each time."""
+    waits: list[float] = []
+    Loop("disk", lambda: probe, Pace(0.0, 1.0), sender, wait=waits.append).run(1.0)
+    return waits
+
+
+# --- a probe that fails
+
+
+def test_a_probe_that_fails_is_told_once_and_so_is_its_recovery(piped: Piped) -> None:
+    run(Failing("", "Too many open files", "Too many open files", "", ""), piped.sender)
+    assert piped.found() == [
+        ("disk", "probe_failed", "cannot sample: OSError: Too many open files"),
+        ("disk", "probe_back", "disk answers again"),
+    ]
+    assert piped.log.lines == [
+        "WARN disk: cannot sample: OSError: Too many open files",
+        "INFO disk: disk answers again",
+    ]
+
+
+def test_a_probe_never_gives_up_and_looks_less_and_less_often(piped: Piped) -> None:
+    waits = run(Failing(*["no"] * 30, ""), piped.sender)
+    pauses = waits[1:]
+    assert pauses[:5] == pytest.approx([1, 2, 4, 8, 16], abs=0.5)
+    assert pauses[9:30] == pytest.approx([300] * 21)
+    assert pauses[30] < 1
+    assert piped.names() == [("disk", "probe_failed"), ("disk", "probe_back")]
+
+
+def test_a_probe_that_cannot_be_made_is_made_later(piped: Piped) -> None:
+    tries = []
+
+    def make() -> Failing:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("not yet")
+        return Failing("")
+
+    Loop("disk", make, Pace(0.0, 1.0), piped.sender, wait=lambda _: None).run(1.0)
+    assert piped.names() == [("disk", "probe_failed"), ("disk", "probe_back")]
+
+
+def test_a_probe_that_waits_after_failures_does_not_hang(piped: Piped) -> None:
+    probe = Failing(*["no"] * 12, "")
+    loop: Loop
+    # Between two looks nothing is under way, whatever came before.
+    loop = Loop("disk", lambda: probe, Pace(0.0, 1.0), piped.sender, wait=lambda _: loop.watch(0.0))
+    loop.run(1.0)
+    assert piped.names() == [("disk", "probe_failed"), ("disk", "probe_back")]
+
+
+def test_a_look_that_takes_too_long_is_told_once_and_ends_with_the_look(piped: Piped) -> None:
+    class Slow:
+        is_done = False
+        asking = "statvfs"
+
+        def look(self) -> Look:
+            loop.watch(3600.0)
+            loop.watch(0.0)
+            loop.watch(0.0)
+            self.is_done = True
+            return Look({"disk:run": SAMPLE})
+
+    loop = Loop("disk", Slow, Pace(0.0, 1.0), piped.sender, wait=lambda _: None)
+    loop.run(1.0)
+    assert piped.names() == [("disk", "probe_hangs"), ("disk", "probe_back")]
+
+
+def test_another_failure_of_the_same_kind_is_told(piped: Piped) -> None:
+    run(Failing("one", "two", "two", ""), piped.sender)
+    assert piped.found() == [
+        ("disk", "probe_failed", "cannot sample: OSError: one"),
+        # The database keeps the first of several findings of one name in a row.
+        ("disk", "over", "no longer: cannot sample: OSError: one"),
+        ("disk", "probe_failed", "cannot sample: OSError: two"),
+        ("disk", "probe_back", "disk answers again"),
+    ]
+
+
+# --- no flood
+
+
+def test_a_flapping_finding_is_no_flood_and_the_last_word_is_right() -> None:
+    now = [0.0]
+    told = Told(lambda: now[0])
+    count = 0
+    for number in range(1000):
+        told.found(Finding("probe_failed", "host", f"at 0x{number:x}"))
+        count += len(told.due())
+        told.looked("host", Look({"host": SAMPLE}))
+        count += len(told.due())
+        now[0] += 0.5
+    assert count == 10
+    told.found(Finding("probe_failed", "host", "the end"))
+    assert told.due() == []
+    now[0] += 600
+    assert told.due()[-1].text == "the end"
+    assert told.due() == []
+
+
+# --- a poller after another one
+
+
+def test_a_new_poller_ends_what_an_earlier_one_found(piped: Piped) -> None:
+    failed = Finding("probe_failed", "host", "cannot sample: OSError: Too many open files")
+    hangs = Finding("probe_hangs", "gpu", "no answer for 15 s (nvmlInit)")
+    command = Finding("nvml_missing", "gpus", "nvidia-smi is asked instead")
+    piped.sender.inherit([LOST, MISSING, failed, hangs, command], everything)
+    assert piped.names() == []
+    piped.sender.look("host", Look({"host": SAMPLE}))
+    assert piped.names() == [("host", "probe_back")]
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE, "gpu1": SAMPLE}))
+    assert sorted(piped.names()) == [
+        ("gpu", "probe_back"), ("gpu1", "gpu_back"), ("gpu5", "over"), ("gpus", "over"),
+    ]  # fmt: skip
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE, "gpu1": SAMPLE}))
+    assert piped.names() == []
+
+
+def test_a_new_poller_repeats_nothing_that_still_holds(piped: Piped) -> None:
+    piped.sender.inherit([LOST, MISSING], everything)
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE}, findings=(LOST, MISSING)))
+    assert piped.names() == []
+
+
+def test_a_gpu_that_is_not_even_listed_any_more_stays_lost(piped: Piped) -> None:
+    piped.sender.inherit([LOST], everything)
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE}))
+    assert piped.names() == []
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE, "gpu1": SAMPLE}))
+    assert piped.names() == [("gpu1", "gpu_back")]
+
+
+def test_what_nobody_watches_any_more_is_over(piped: Piped) -> None:
+    piped.sender.inherit([LOST], lambda source: source != "gpu1")
+    assert piped.found() == [("gpu1", "over", "gpu1 is not watched any more")]
+
+
+def test_findings_of_an_earlier_poller_that_come_late_change_nothing(piped: Piped) -> None:
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE}, findings=(LOST,)))
+    assert piped.names() == [("gpu1", "gpu_lost")]
+    piped.sender.inherit([LOST, MISSING], everything)
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE}))
+    assert piped.names() == [("gpu5", "over")]
+
+
+# --- what a reader sees
+
+
+class Reader:
+    """The rows of a database."""
+
+    def __init__(
+        self, *rows: tuple[float, str, str, str], sampled: dict[str, float] | None = None
+    ) -> None:
+        self.rows = rows
+        self.sampled = sampled or {}
+        self.attempt_starts = [0.0]
+
+    def findings(self) -> list[tuple[float, str]]:
+        names = ("host", "source", "finding")
+        return [(time, json.dumps(dict(zip(names, row, strict=True)))) for time, *row in self.rows]
+
+    def system_latest(self) -> list[dict[str, Any]]:
+        places = {place: place.split("/") for place in self.sampled}
+        return [
+            {"host": host, "source": source, "time": self.sampled[place]}
+            for place, (host, source) in places.items()
+        ]
+
+    def attempts(self) -> list[dict[str, Any]]:
+        return [{"started": time} for time in self.attempt_starts]
+
+
+def standing(reader: Any) -> list[tuple[str, str]]:
+    return [(row.host, row.source) for row in read_findings(reader) if row.stands]
+
+
+def test_a_finding_stands_until_its_source_is_well() -> None:
+    lost = (5.0, "a", "gpu1", "gpu_lost")
+    assert standing(Reader(lost, sampled={"a/gpu0": 9.0})) == [("a", "gpu1")]
+    assert standing(Reader(lost, sampled={"a/gpu1": 9.0})) == []
+    assert standing(Reader(lost, sampled={"a/gpu1": 4.0})) == [("a", "gpu1")]
+    assert standing(Reader(lost, (6.0, "a", "gpu1", "gpu_back"))) == []
+    assert standing(Reader(lost, (6.0, "b", "gpu1", "gpu_back"))) == [("a", "gpu1")]
+    assert standing(Reader((5.0, "a", "gpus", "no_gpu"))) == []
+
+
+def test_a_finding_of_a_machine_that_the_newest_attempt_left_is_over() -> None:
+    lost = (5.0, "a", "gpu1", "gpu_lost")
+    reader = Reader(lost, sampled={"a/host": 9.0, "b/host": 30.0})
+    assert standing(reader) == [("a", "gpu1")]
+    reader.attempt_starts = [0.0, 20.0]
+    assert standing(reader) == []
+    reader.sampled["a/host"] = 21.0
+    assert standing(reader) == [("a", "gpu1")]
