@@ -223,7 +223,7 @@ impl Pool {
         let conn = &state.reader.conn;
         let mut points = stored_points(conn, &self.origins, wanted)?;
         if let Some(fresh) = state.fresh.as_ref().and_then(|fresh| fresh.get(&id.key)) {
-            points.append_steps(fresh, from, to);
+            points.append_fresh(id.key, fresh, from, to);
         }
         let firsts = firsts_of(conn, id.key)?;
         let selection = Selection {

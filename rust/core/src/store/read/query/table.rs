@@ -84,7 +84,6 @@ unsafe impl VTab<'_> for PointsTable {
             window: None,
             chunk: None,
             positions: 0..0,
-            row: 0,
         })
     }
 }
@@ -102,7 +101,6 @@ struct PointsCursor {
     /// `None`: there is no further row.
     chunk: Option<Arc<KeyChunk>>,
     positions: Range<usize>,
-    row: i64,
 }
 
 impl PointsCursor {
@@ -206,12 +204,11 @@ unsafe impl VTabCursor for PointsCursor {
         );
         self.bounds =
             bounds.map_err(|error| failure(ffi::SQLITE_ERROR, Some(error.to_string())))?;
-        (self.key, self.window, self.row) = (0, None, 0);
+        (self.key, self.window) = (0, None);
         self.go_on()
     }
 
     fn next(&mut self) -> Result<()> {
-        self.row += 1;
         self.positions.start += 1;
         if self.positions.is_empty() {
             return self.go_on();
@@ -252,6 +249,11 @@ unsafe impl VTabCursor for PointsCursor {
     }
 
     fn rowid(&self) -> Result<i64> {
-        Ok(self.row)
+        let Some(chunk) = &self.chunk else {
+            return Ok(0);
+        };
+        // OR and outer joins tell rows apart by this, over scans with bounds of their own: it must not
+        // depend on what else a scan finds.
+        Ok(chunk.points.number_stored(chunk.at(self.positions.start)))
     }
 }
