@@ -53,7 +53,15 @@ pub(crate) fn damage_in_a_large_file(path: &Path, table: &str) {
 fn pend(reader: &mut ProducerReader, source: &mut Source) {
     let lane = reader.lanes()[0];
     reader.set_mark(lane, Lsn(0)).unwrap();
-    let batch = reader.read(lane, 1 << 20).unwrap().batch.unwrap();
+    pend_from(reader, source);
+}
+
+/// The same from where the source stands.
+pub(crate) fn pend_from(reader: &mut ProducerReader, source: &mut Source) {
+    let lane = reader.lanes()[0];
+    let mark = source.marks.get(&lane.0).copied().unwrap_or(0);
+    reader.set_mark(lane, Lsn(mark)).unwrap();
+    let batch = reader.read(lane, 16 << 20).unwrap().batch.unwrap();
     source.pending.marks.insert(lane.0, batch.end.0);
     source
         .pending
