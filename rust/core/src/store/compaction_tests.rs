@@ -10,6 +10,7 @@ use super::super::source::{End, Source};
 use super::super::tests::pend_from;
 use super::*;
 use crate::stats::Alphas;
+use crate::store::RunReader;
 use crate::store::write::CommitOptions;
 
 fn producer(run: &Path) -> Producer {
@@ -81,4 +82,33 @@ fn groups_of_wide_pairs_frames_are_put_together_by_their_points() {
     assert_eq!(number(&store, "SELECT count(*) FROM groups"), 2);
     let all = KEYS as i64 * FRAMES * 5;
     assert_eq!(number(&store, "SELECT sum(n) FROM cols"), all);
+}
+
+#[test]
+fn metrics_count_what_was_sealed_after_a_compaction() {
+    let run = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&run.path().join(DATABASE_NAME), Alphas::default()).unwrap();
+    let mut logged = 0u32;
+    for groups in [5, 2, 1] {
+        let producer = producer(run.path());
+        let layout = producer.layout(&[producer.key(b"loss").unwrap()]).unwrap();
+        let mut reader = ProducerReader::open(producer.dir()).unwrap();
+        let mut source = store.register(reader.info()).unwrap();
+        for _ in 0..groups {
+            for _ in 0..10 {
+                let slot = f64::from(logged).to_bits();
+                logged += 1;
+                producer
+                    .append_points(Flags(0), Step(i64::from(logged)), layout, &[slot])
+                    .unwrap();
+            }
+            seal(&mut store, &mut reader, &mut source);
+            let metrics = RunReader::open(run.path()).unwrap().metrics().unwrap();
+            let told = (metrics[0].count, metrics[0].max);
+            assert_eq!(told, (u64::from(logged), Some(f64::from(logged - 1))));
+        }
+        end(&mut store, &mut source);
+        compact(&mut store);
+    }
+    assert_eq!(number(&store, "SELECT count(*) FROM groups"), 3);
 }
