@@ -75,7 +75,15 @@ pub(crate) fn committed_only(run: &Path) -> Producer {
 fn pend(reader: &mut ProducerReader, source: &mut Source) {
     let lane = reader.lanes()[0];
     reader.set_mark(lane, Lsn(0)).unwrap();
-    let batch = reader.read(lane, 1 << 20).unwrap().batch.unwrap();
+    pend_from(reader, source);
+}
+
+/// The same from where the source stands.
+pub(crate) fn pend_from(reader: &mut ProducerReader, source: &mut Source) {
+    let lane = reader.lanes()[0];
+    let mark = source.marks.get(&lane.0).copied().unwrap_or(0);
+    reader.set_mark(lane, Lsn(mark)).unwrap();
+    let batch = reader.read(lane, 16 << 20).unwrap().batch.unwrap();
     source.pending.marks.insert(lane.0, batch.end.0);
     source
         .pending
@@ -198,4 +206,30 @@ fn statistics_that_are_gone_or_damaged_are_made_again_from_the_groups() {
             rows("SELECT max(id) FROM groups")
         );
     }
+}
+
+#[test]
+fn a_frame_that_nothing_defines_is_one_lost_frame() {
+    let run = tempfile::tempdir().unwrap();
+    let (producer, mut reader) = one_frame(run.path());
+    let unknown = producer.layout(&[producer.key(b"lr").unwrap()]).unwrap();
+    producer
+        .append_points(Flags(0), Step(8), unknown, &[0])
+        .unwrap();
+    let database = run.path().join(DATABASE_NAME);
+    let mut store = Store::open(&database, Alphas::default()).unwrap();
+    let mut source = store.register(reader.info()).unwrap();
+    pend(&mut reader, &mut source);
+    for tail in &mut source.pending.definitions {
+        tail.layouts.retain(|(local, _)| *local != unknown);
+    }
+    let options = CommitOptions::default();
+    store.commit(&mut [&mut source], &options).unwrap();
+    // Sealed by this writer, and what is left in `fresh` by the next.
+    source.pending.seal = true;
+    store.commit(&mut [&mut source], &options).unwrap();
+    drop(Store::open(&database, Alphas::default()).unwrap());
+    let gaps = RunReader::open(run.path()).unwrap().gaps().unwrap();
+    let told: Vec<_> = gaps.iter().map(|gap| gap.frames_lost).collect();
+    assert_eq!(told, [Some(1)]);
 }

@@ -250,7 +250,7 @@ fn seal(
     }
     // Frames of an earlier writer were never observed by this one.
     latest.observe(dictionary, &all);
-    rows::insert_undefined(tx, producer, all.undefined)?;
+    // What nothing defines was counted when it came.
     GroupWriter::new(tx, row, derived.board, derived.rollup).write(dictionary, &mut all)?;
     rows::delete_fresh(tx, producer)
 }

@@ -14,6 +14,8 @@ const WAITING: usize = 64;
 
 /// One key in one group, as it is stored.
 pub(super) struct Packed {
+    /// The number of its row among the columns.
+    pub id: i64,
     pub origin: u32,
     pub n: usize,
     pub steps: Vec<u8>,
@@ -22,6 +24,7 @@ pub(super) struct Packed {
 }
 
 pub(super) struct Unpacked {
+    id: i64,
     origin: u32,
     steps: Vec<i64>,
     times: Vec<i64>,
@@ -31,6 +34,7 @@ pub(super) struct Unpacked {
 impl Packed {
     pub(super) fn unpack(&self) -> Result<Unpacked, StoreError> {
         Ok(Unpacked {
+            id: self.id,
             origin: self.origin,
             steps: decode_ints(&self.steps, self.n)?,
             times: decode_ints(&self.times, self.n)?,
@@ -41,7 +45,11 @@ impl Packed {
 
 impl Unpacked {
     pub(super) fn push_to(self, points: &mut Points) -> Result<(), StoreError> {
-        points.push_group(self.origin, (&self.steps, &self.times), self.column)
+        points.push_group(
+            self.origin,
+            (&self.steps, &self.times),
+            (self.id, self.column),
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use tm_spool::Value;
 
 use super::ahead::{Ahead, Packed};
 use super::points::{Points, Wanted};
-use super::{Origins, RunReader};
+use super::{Origins, RunReader, place};
 use crate::store::error::StoreError;
 use crate::store::rollup::Chain;
 use crate::store::scan::Row as Frame;
@@ -86,7 +86,7 @@ fn sealed(
     }
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max
+             groups.time_min, groups.time_max, cols.id
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND groups.step_max >= ?2 AND groups.step_min <= ?3 ORDER BY cols.grp",
     )?;
@@ -103,7 +103,7 @@ pub(super) fn open_groups(
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max
+             groups.time_min, groups.time_max, cols.id
          FROM groups CROSS JOIN cols ON cols.key = ?1 AND cols.grp = groups.id
          WHERE groups.rollup_grp = 0 AND groups.step_max >= ?2 ORDER BY groups.id",
     )?;
@@ -121,7 +121,7 @@ pub(super) fn groups_between(
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max
+             groups.time_min, groups.time_max, cols.id
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND cols.grp BETWEEN ?2 AND ?3 AND groups.producer = ?4
              AND coalesce(groups.layout, -1) = ?5 ORDER BY cols.grp",
@@ -168,6 +168,7 @@ fn packed(origins: &Origins, wanted: Wanted, row: &Row<'_>) -> Result<Option<Pac
         steps: row.get(2)?,
         times: row.get(3)?,
         data: row.get(4)?,
+        id: row.get(7)?,
     }))
 }
 
@@ -187,7 +188,7 @@ pub(super) fn texts(
     points: &mut Points,
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT producer, step, time, value FROM text
+        "SELECT producer, step, time, value, id FROM text
          WHERE key = ?1 AND step >= ?2 AND step <= ?3 ORDER BY id",
     )?;
     let mut rows = select.query(params![wanted.key, wanted.since, wanted.until])?;
@@ -195,6 +196,7 @@ pub(super) fn texts(
         let Some(origin) = origins.index(row.get(0)?) else {
             continue;
         };
+        points.begin_numbers(place::in_text(row.get(4)?));
         points.place(row.get(1)?, row.get(2)?, origin);
         let bytes = row.get_ref(3)?.as_bytes().map_err(rusqlite::Error::from)?;
         points.push_value(&Value::Text(bytes), 0);

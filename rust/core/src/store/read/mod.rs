@@ -6,6 +6,7 @@ mod clocks;
 mod fresh;
 mod gather;
 mod metrics;
+mod place;
 mod points;
 mod query;
 mod series;

@@ -177,7 +177,7 @@ pub(super) fn save_state(
     conn.prepare_cached(
         "INSERT OR REPLACE INTO stats_state(id, last_grp, last_col, count, ema_alpha_short,
              ema_alpha_long)
-         VALUES(1, ?1, (SELECT coalesce(max(id), 0) FROM cols), ?2, ?3, ?4)",
+         VALUES(1, ?1, 0, ?2, ?3, ?4)",
     )?
     .execute(params![last_grp, count as i64, alphas.short, alphas.long])?;
     conn.prepare_cached("UPDATE lanes SET stats_lsn = sealed_lsn WHERE stats_lsn <> sealed_lsn")?

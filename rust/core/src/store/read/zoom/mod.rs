@@ -5,6 +5,8 @@
 //! asked for, the points themselves are read: only those of such rows, and of groups that no row has yet.
 
 mod pieces;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
