@@ -1,6 +1,7 @@
 """init(), Run and the functions of the package, in this process, with the real extension."""
 
 import copy
+import inspect
 import os
 import pickle
 import subprocess
@@ -128,6 +129,24 @@ def test_run_of_another_process_has_no_counters_here(run: tm.Run) -> None:
     with pytest.warns(tm.TrainingMonitorWarning, match="run 'unit' is closed"):
         other.log({"loss": 1.0})
     assert run.health().accepted == 0
+
+
+def test_model_may_be_the_fourth_argument(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TM_ROOT_DIR", str(root))
+    run = tm.init("fourth", {"lr": 0.1}, "python train.py", "gpt-5", quiet=True, mode="disabled")
+    assert run.name == "fourth"
+    parameters = list(inspect.signature(tm.init).parameters.values())
+    kinds = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    assert kinds == ["experiment_name", "config", "training_command", "openai_model"]
+
+
+def test_lanes_that_cannot_be_made_are_an_error_of_the_run_directory(root: Path) -> None:
+    (root / "blocked").mkdir(parents=True)
+    (root / "blocked" / ".spool").write_text("a file")
+    with pytest.raises(tm.RunDirError, match=r"cannot record into .*blocked.*root_dir=") as caught:
+        tm.init("blocked", root_dir=root, quiet=True, start_monitor=False)
+    assert isinstance(caught.value.__cause__, tm.SpoolError)
+    assert active_run() is None
 
 
 def test_same_name_again_is_another_attempt(root: Path) -> None:

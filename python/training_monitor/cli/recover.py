@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, field
 
 from training_monitor import _core
+from training_monitor.bounds import SECONDS
 from training_monitor.catalog import find_run
 from training_monitor.cli import render
-from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.options import add_json, add_root_dir, add_run, number_of
 from training_monitor.cli.snapshot import take_snapshot
 from training_monitor.errors import StoreError
 from training_monitor.monitor.lock import (
@@ -52,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the run, a time limit, the root directory and --json."""
     add_run(parser, optional=False)
     parser.add_argument(
-        "--timeout", type=float, default=600.0, metavar="SECS", help="give up after (default: 600)"
+        "--timeout",
+        type=number_of(SECONDS),
+        default=600.0,
+        metavar="SECS",
+        help="give up after (default: 600)",
     )
     add_root_dir(parser)
     add_json(parser)

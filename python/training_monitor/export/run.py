@@ -65,7 +65,7 @@ def export_run(
     """Write the points of a run into a file, live or finished; return how many there were.
 
     Memory is that of a chunk. The file appears under its name when it is whole; what is no regular
-    file, as a FIFO or a device, is written to as it is. Behind a link the file that it names is meant.
+    file, as a FIFO or a device, is written to as it is. A link stands for the file that it names.
 
     Args:
         database: The database of the run.

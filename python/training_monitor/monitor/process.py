@@ -18,6 +18,7 @@ from training_monitor.spawn import monitor_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["Monitor", "serve"]
@@ -46,6 +47,7 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
     Returns:
         The exit status.
     """
+    volunteer()
     journal = Journal(monitor_log(run_dir), echo=foreground)
     wakeup = Wakeup(interruptible=foreground)
     while True:
@@ -59,8 +61,9 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
                 journal.info(f"{monitor_text(pid)} is already at work on {run_dir}")
             return 0
         try:
-            monitor = Monitor(run_dir, lock, journal, wakeup, foreground=foreground)
-            status = monitor.run(respawned)
+            poller = Child(run_dir, respawned=respawned)
+            monitor = Monitor(run_dir, lock, journal, wakeup, poller, foreground=foreground)
+            status = monitor.run()
         finally:
             lock.release()
         if monitor.moved_to and not status and not wakeup.stopping:
@@ -98,15 +101,19 @@ class Monitor:
         lock: RunLock,
         journal: Journal,
         wakeup: Wakeup,
+        poller: Child,
         *,
         foreground: bool = False,
+        open_store: Callable[..., _core.Ingest] = _core.Ingest,
     ) -> None:
         self.moved_to: str | None = None
         self._run_dir = run_dir
         self._lock = lock
         self._journal = journal
         self._wakeup = wakeup
+        self._poller = poller
         self._foreground = foreground
+        self._open_store = open_store
         self._grace_secs = _grace_secs()
         self._state = ""
         self._trouble: object = None
@@ -122,14 +129,13 @@ class Monitor:
         self._started = self._moved_at = time.monotonic()
         self._idle_since: float | None = None
 
-    def run(self, respawned: int = 0) -> int:
+    def run(self) -> int:
         """Work until it is time to leave; return the exit status."""
-        volunteer()
         self._journal.info(
             f"monitor {os.getpid()} of {self._run_dir}: training_monitor {_core.__version__}, "
             f"SQLite {_core.sqlite_version}"
         )
-        poller = Child(self._run_dir, respawned=respawned)
+        poller = self._poller
         poller.start()
         self._report_poller(poller)
         try:
@@ -157,7 +163,7 @@ class Monitor:
         """Open the store; keep trying while it cannot be, and return None when told to stop."""
         while not self._wakeup.stopping:
             try:
-                return _core.Ingest(
+                return self._open_store(
                     self._run_dir,
                     node_limit_bytes=self._setting("node_limit"),
                     ema_alpha_short=self._setting("ema_alpha_short"),
