@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,12 @@ import training_monitor as tm
 from harness import processes, reading
 from harness.gpus import SMI_ROWS, StandIn, real_library
 
-# One look per line of input: the number of process `pid` belongs to rank 3.
+# One look per line of input; the process that started it is rank 3.
 PROBE = """
 import dataclasses, json, sys
 from training_monitor.system.gpus import GpuProbe
-probe = GpuProbe(json.loads(sys.argv[1]), lambda: {4711: 3}, command_secs=float(sys.argv[2]))
+rank_of = {int(sys.argv[3]): 3}
+probe = GpuProbe(json.loads(sys.argv[1]), lambda: rank_of, command_secs=float(sys.argv[2]))
 for line in sys.stdin:
     print(json.dumps(dataclasses.asdict(probe.look()) | {"done": probe.is_done}), flush=True)
 """
@@ -35,9 +37,11 @@ class Probed:
         gpus: list[int] | None = None,
         env: Mapping[str, str] | None = None,
         command_secs: float = 20.0,
+        before: tuple[str, ...] = (),
     ) -> None:
+        words = (json.dumps(gpus), str(command_secs), str(os.getpid()))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROBE, json.dumps(gpus), str(command_secs)],
+            [*before, sys.executable, "-c", PROBE, *words],
             env={**os.environ, **standin.env, **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,7 +63,7 @@ def standin(tmp_path: Path) -> StandIn:
 
 @pytest.fixture
 def probed(standin: StandIn) -> Iterator[Probed]:
-    standin.switch("pid", "4711")
+    standin.switch("pid", str(os.getpid()))
     probe = Probed(standin.with_nvml())
     yield probe
     probe.process.communicate()
@@ -143,7 +147,7 @@ def test_only_the_gpus_that_were_named_are_watched(standin: StandIn) -> None:
 
 def test_slices_of_a_partitioned_gpu_tell_their_memory(standin: StandIn) -> None:
     standin.switch("mig")
-    standin.switch("pid", "4711")
+    standin.switch("pid", str(os.getpid()))
     probe = Probed(standin.with_nvml())
     look = probe.look()
     probe.process.communicate()
@@ -153,6 +157,24 @@ def test_slices_of_a_partitioned_gpu_tell_their_memory(standin: StandIn) -> None
     assert part["trainer_memory_used_bytes"] == {"3": 3 * 2**30}
     assert look["samples"]["gpu0"]["utilization_percent"] is None
     assert look["findings"] == []
+
+
+CONTAINER = ("unshare", "-Urpf", "--mount-proc")
+
+
+@pytest.mark.skipif(
+    subprocess.run([*CONTAINER, "true"], capture_output=True).returncode != 0,
+    reason="no PID namespace for a user here",
+)
+def test_in_a_container_the_memory_of_a_rank_is_never_guessed(standin: StandIn) -> None:
+    # The driver reports the id that the process has outside.
+    standin.with_nvml().switch("pid", str(os.getpid()))
+    standin.switch("idle1")
+    probe = Probed(standin, before=(shutil.which(CONTAINER[0]) or "", *CONTAINER[1:]))
+    looks = [probe.look() for _ in range(10)]
+    assert [look["samples"]["gpu0"]["trainer_memory_used_bytes"] for look in looks] == [{}] * 10
+    assert [name for look in looks for name in names(look)] == [("gpus", "ranks_unknown")]
+    probe.process.communicate()
 
 
 NAMES_OF_LATER = (
@@ -183,7 +205,7 @@ def with_pynvml(standin: StandIn, text: str) -> Probed:
 
 
 def test_a_library_without_the_names_of_later_ones_tells_the_rest(standin: StandIn) -> None:
-    standin.with_nvml().switch("pid", "4711")
+    standin.with_nvml().switch("pid", str(os.getpid()))
     spec = importlib.util.find_spec("pynvml")
     assert spec is not None
     probe = with_pynvml(standin, OLDER.format(path=spec.origin, names=NAMES_OF_LATER))
