@@ -44,15 +44,19 @@ class Piped:
         journal: Any = self.log
         self.sender = Sender(pipe, journal)
         self.pipe = pipe
+        self.half = b""
 
-    def lines(self) -> list[dict[str, Any]]:
+    def take(self) -> list[dict[str, Any]]:
+        """Take what is in the pipe; half a line waits for its rest."""
         try:
-            return [json.loads(line) for line in os.read(self.end, 2**20).splitlines()]
+            self.half += os.read(self.end, 2**20)
         except BlockingIOError:
             return []
+        *whole, self.half = self.half.split(b"\n")
+        return [json.loads(line) for line in whole]
 
     def found(self) -> list[tuple[str, str, str]]:
-        lines = [line for line in self.lines() if "finding" in line]
+        lines = [line for line in self.take() if "finding" in line]
         return [(line["source"], line["finding"], line["text"]) for line in lines]
 
     def names(self) -> list[tuple[str, str]]:
@@ -188,6 +192,31 @@ def test_a_flapping_finding_is_no_flood_and_the_last_word_is_right() -> None:
     now[0] += 600
     assert told.due()[-1].text == "the end"
     assert told.due() == []
+
+
+# --- a monitor that takes nothing
+
+
+def test_samples_that_nobody_takes_are_counted_and_findings_are_kept(piped: Piped) -> None:
+    sample = Look({f"disk:{number}": SAMPLE for number in range(100)})
+    # Well beyond what a pipe and the backlog hold.
+    for _ in range(300):
+        piped.sender.look("disk", sample)
+    piped.sender.found(LOST)
+    warning = "WARN the monitor takes no samples: they are left out until it does"
+    assert piped.log.lines == [warning, f"WARN gpu1: {LOST.text}"]
+    lines = []
+    while more := piped.take():
+        lines += more
+        piped.sender.tell()
+    assert [line["finding"] for line in lines if "finding" in line] == ["gpu_lost"]
+    taken = len(lines) - 1
+    assert 0 < taken < 300
+    told = f"WARN the monitor took no samples: {300 - taken:,} were left out"
+    assert piped.log.lines[2:] == [told]
+    piped.sender.look("disk", sample)
+    assert len(piped.take()) == 1
+    assert piped.log.lines[3:] == []
 
 
 # --- a poller after another one
