@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from training_monitor.machine import read_findings
-from training_monitor.monitor.sampling import Loop
+from training_monitor.monitor.sampling import Loop, is_watched
 from training_monitor.monitor.sender import Sender
 from training_monitor.monitor.told import Told
 from training_monitor.system.pace import Pace
@@ -255,6 +255,25 @@ def test_a_gpu_that_is_not_even_listed_any_more_stays_lost(piped: Piped) -> None
 def test_what_nobody_watches_any_more_is_over(piped: Piped) -> None:
     piped.sender.inherit([LOST], lambda source: source != "gpu1")
     assert piped.found() == [("gpu1", "over", "gpu1 is not watched any more")]
+
+
+@pytest.mark.parametrize(
+    ("source", "gpus", "watched"),
+    [
+        ("gpu1", None, True),
+        ("gpu1", [0, 1], True),
+        ("gpu1/mig0", [0], False),
+        ("gpu10", [1], False),
+        ("gpus", [0], True),
+        ("gpus", [], False),
+        ("gpu", [], False),
+        ("host", [], True),
+    ],
+)
+def test_gpus_that_were_not_named_are_not_watched(
+    source: str, gpus: list[int] | None, watched: bool
+) -> None:
+    assert is_watched(source, gpus) == watched
 
 
 def test_findings_of_an_earlier_poller_that_come_late_change_nothing(piped: Piped) -> None:
