@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from training_monitor import _core
 from training_monitor.machine import read_findings
 from training_monitor.monitor.sampling import Loop, is_watched
 from training_monitor.monitor.sender import Sender
@@ -46,10 +48,14 @@ class Piped:
         self.pipe = pipe
         self.half = b""
 
+    def bytes(self) -> bytes:
+        """Take what is in the pipe."""
+        return os.read(self.end, 2**20)
+
     def take(self) -> list[dict[str, Any]]:
         """Take what is in the pipe; half a line waits for its rest."""
         try:
-            self.half += os.read(self.end, 2**20)
+            self.half += self.bytes()
         except BlockingIOError:
             return []
         *whole, self.half = self.half.split(b"\n")
@@ -171,6 +177,19 @@ def test_another_failure_of_the_same_kind_is_told(piped: Piped) -> None:
         ("disk", "probe_failed", "cannot sample: OSError: two"),
         ("disk", "probe_back", "disk answers again"),
     ]
+
+
+def test_what_was_told_is_in_the_database(piped: Piped, tmp_path: Path) -> None:
+    run(Failing("one", "two", ""), piped.sender)
+    run(Failing("one", "one"), piped.sender)
+    ingest = _core.Ingest(tmp_path)
+    assert ingest.add_system(piped.bytes())
+    ingest.finish(10.0)
+    rows = read_findings(_core.RunReader(tmp_path))
+    told = ["probe_failed", "over", "probe_failed", "probe_back", "probe_failed"]
+    assert [row.name for row in rows] == told
+    assert [row.stands for row in rows] == [False, False, False, False, True]
+    assert rows[2].text == "cannot sample: OSError: two"
 
 
 # --- no flood
