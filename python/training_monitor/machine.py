@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Findings that say that nothing is wrong, any more or at all.
-WELL = frozenset({"gpu_back", "no_gpu", "over", "probe_back"})
+WELL = frozenset({"gpu_back", "no_gpu", "over", "probe_back", "ranks_unknown"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from training_monitor import _core
 from training_monitor.machine import read_findings
-from training_monitor.monitor.sampling import Loop
+from training_monitor.monitor.sampling import Loop, is_watched
 from training_monitor.monitor.sender import Sender
 from training_monitor.monitor.told import Told
 from training_monitor.system.pace import Pace
@@ -44,15 +46,23 @@ class Piped:
         journal: Any = self.log
         self.sender = Sender(pipe, journal)
         self.pipe = pipe
+        self.half = b""
 
-    def lines(self) -> list[dict[str, Any]]:
+    def bytes(self) -> bytes:
+        """Take what is in the pipe."""
+        return os.read(self.end, 2**20)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Take what is in the pipe; half a line waits for its rest."""
         try:
-            return [json.loads(line) for line in os.read(self.end, 2**20).splitlines()]
+            self.half += self.bytes()
         except BlockingIOError:
             return []
+        *whole, self.half = self.half.split(b"\n")
+        return [json.loads(line) for line in whole]
 
     def found(self) -> list[tuple[str, str, str]]:
-        lines = [line for line in self.lines() if "finding" in line]
+        lines = [line for line in self.take() if "finding" in line]
         return [(line["source"], line["finding"], line["text"]) for line in lines]
 
     def names(self) -> list[tuple[str, str]]:
@@ -169,6 +179,19 @@ def test_another_failure_of_the_same_kind_is_told(piped: Piped) -> None:
     ]
 
 
+def test_what_was_told_is_in_the_database(piped: Piped, tmp_path: Path) -> None:
+    run(Failing("one", "two", ""), piped.sender)
+    run(Failing("one", "one"), piped.sender)
+    ingest = _core.Ingest(tmp_path)
+    assert ingest.add_system(piped.bytes())
+    ingest.finish(10.0)
+    rows = read_findings(_core.RunReader(tmp_path))
+    told = ["probe_failed", "over", "probe_failed", "probe_back", "probe_failed"]
+    assert [row.name for row in rows] == told
+    assert [row.stands for row in rows] == [False, False, False, False, True]
+    assert rows[2].text == "cannot sample: OSError: two"
+
+
 # --- no flood
 
 
@@ -188,6 +211,31 @@ def test_a_flapping_finding_is_no_flood_and_the_last_word_is_right() -> None:
     now[0] += 600
     assert told.due()[-1].text == "the end"
     assert told.due() == []
+
+
+# --- a monitor that takes nothing
+
+
+def test_samples_that_nobody_takes_are_counted_and_findings_are_kept(piped: Piped) -> None:
+    sample = Look({f"disk:{number}": SAMPLE for number in range(100)})
+    # Well beyond what a pipe and the backlog hold.
+    for _ in range(300):
+        piped.sender.look("disk", sample)
+    piped.sender.found(LOST)
+    warning = "WARN the monitor takes no samples: they are left out until it does"
+    assert piped.log.lines == [warning, f"WARN gpu1: {LOST.text}"]
+    lines = []
+    while more := piped.take():
+        lines += more
+        piped.sender.tell()
+    assert [line["finding"] for line in lines if "finding" in line] == ["gpu_lost"]
+    taken = len(lines) - 1
+    assert 0 < taken < 300
+    told = f"WARN the monitor took no samples: {300 - taken:,} were left out"
+    assert piped.log.lines[2:] == [told]
+    piped.sender.look("disk", sample)
+    assert len(piped.take()) == 1
+    assert piped.log.lines[3:] == []
 
 
 # --- a poller after another one
@@ -226,6 +274,25 @@ def test_a_gpu_that_is_not_even_listed_any_more_stays_lost(piped: Piped) -> None
 def test_what_nobody_watches_any_more_is_over(piped: Piped) -> None:
     piped.sender.inherit([LOST], lambda source: source != "gpu1")
     assert piped.found() == [("gpu1", "over", "gpu1 is not watched any more")]
+
+
+@pytest.mark.parametrize(
+    ("source", "gpus", "watched"),
+    [
+        ("gpu1", None, True),
+        ("gpu1", [0, 1], True),
+        ("gpu1/mig0", [0], False),
+        ("gpu10", [1], False),
+        ("gpus", [0], True),
+        ("gpus", [], False),
+        ("gpu", [], False),
+        ("host", [], True),
+    ],
+)
+def test_gpus_that_were_not_named_are_not_watched(
+    source: str, gpus: list[int] | None, watched: bool
+) -> None:
+    assert is_watched(source, gpus) == watched
 
 
 def test_findings_of_an_earlier_poller_that_come_late_change_nothing(piped: Piped) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from training_monitor.system.cgroup import Cgroup
 from training_monitor.system.pace import Pace
+from training_monitor.system.pids import PidView
 from training_monitor.system.samples import CgroupSample, DiskSample, GpuSample, numbers_of
 
 
@@ -133,6 +136,34 @@ def test_limits_of_v1(tmp_path: Path) -> None:
 def test_no_limit_is_no_sample(membership: str, tmp_path: Path) -> None:
     group(tmp_path / "mount", cgroup__controllers="cpu memory")
     assert cgroup(tmp_path, membership).sample() is None
+
+
+@pytest.mark.parametrize(
+    ("namespace", "pids", "known"),
+    [
+        ("pid:[4026531836]", {7, 99}, True),  # the machine itself: 99 has just ended
+        ("pid:[4026532999]", {7, 0}, True),  # translated by the driver
+        ("pid:[4026532999]", {7, 99}, False),
+        ("pid:[4026532999]", set(), True),
+        ("", {99}, False),
+    ],
+)
+def test_process_ids_from_outside_a_container_are_told_apart(
+    namespace: str, pids: set[int], known: bool, tmp_path: Path
+) -> None:
+    link = tmp_path / "pid"
+    if namespace:
+        link.symlink_to(namespace)
+    assert PidView(str(link), exists=lambda pid: pid == 7).has_all(pids) == known
+
+
+def test_a_process_exists_until_it_was_waited_for(tmp_path: Path) -> None:
+    view = PidView(str(tmp_path / "nothing"))
+    process = subprocess.Popen(["true"])
+    assert view.has_all({os.getpid(), 1, process.pid})
+    process.wait()
+    assert not view.has_all({process.pid})
+    assert not view.has_all({2**70})
 
 
 def looks(pace: Pace, cpu_secs: float, secs: float) -> int:

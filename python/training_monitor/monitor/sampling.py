@@ -34,7 +34,7 @@ if TYPE_CHECKING:
             """Take one sample."""
 
 
-__all__ = ["Loop", "Sampling", "configured"]
+__all__ = ["Loop", "Sampling", "configured", "is_watched"]
 
 # Together less than the half of a percent of a core that the poller may take.
 _SHARES = {"host": 0.0012, "trainers": 0.0016, "gpu": 0.0018, "disk": 0.0001}
@@ -58,6 +58,14 @@ def configured() -> tuple[float | None, list[int] | None, list[str]]:
             return TABLE[name].default
 
     return value_of("system_interval_secs"), value_of("gpus"), wrong
+
+
+def is_watched(source: str, gpus: list[int] | None) -> bool:
+    """Return whether a probe looks at a source, which may be a GPU or all of them."""
+    if gpus is None or not source.startswith("gpu"):
+        return True
+    number = source.removeprefix("gpu").partition("/")[0]
+    return int(number) in gpus if number.isdigit() else bool(gpus)
 
 
 class Sampling:
@@ -114,7 +122,7 @@ class Sampling:
         return min(_WATCH_SECS, self._hangs_after_secs)
 
     def watch(self) -> None:
-        """Tell of each probe that hangs, and of each that came back."""
+        """Tell of each probe that hangs, and what had to wait before."""
         for loop in self._loops:
             loop.watch(self._hangs_after_secs)
         self._sender.tell()
@@ -127,16 +135,9 @@ class Sampling:
         for _ in range(_READ_TRIES):
             earlier = _earlier_findings(self._run_dir)
             if earlier is not None:
-                self._sender.inherit(earlier, self._is_watched)
+                self._sender.inherit(earlier, lambda source: is_watched(source, self._gpus))
                 return
             time.sleep(1.0)
-
-    def _is_watched(self, source: str) -> bool:
-        """Return whether a probe of ours looks at a source that an earlier one found."""
-        if self._gpus is None or not source.startswith("gpu"):
-            return True
-        number = source.removeprefix("gpu").partition("/")[0]
-        return int(number) in self._gpus if number.isdigit() else bool(self._gpus)
 
     def _host(self) -> Probe:
         from training_monitor.system.host import HostProbe

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sender"]
 
-# The monitor may be stopped for a while; what does not fit is dropped.
+# The monitor may be stopped for a while; what does not fit is left out and counted.
 _BACKLOG_BYTES = 2**20
 
 
@@ -35,6 +35,7 @@ class Sender:
         self._host = os.uname().nodename
         self._lock = threading.Lock()
         self._waiting = b""
+        self._left_out = 0
         self._told = Told()
         self._throttled: set[tuple[str, str]] = set()
 
@@ -72,9 +73,10 @@ class Sender:
             self._tell()
 
     def tell(self) -> None:
-        """Send what had to wait, so that a flapping finding would not be a flood."""
+        """Send what had to wait: for the monitor, or lest a flapping finding be a flood."""
         with self._lock:
             self._tell()
+            self._flush()
 
     def _tell(self) -> None:
         for finding in self._told.due():
@@ -100,13 +102,24 @@ class Sender:
         # Whole milliseconds: they compress better, and nobody can tell.
         line |= {"host": self._host, "time_ns": time.time_ns() // 1_000_000 * 1_000_000}
         text = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        if len(self._waiting) + len(text) <= _BACKLOG_BYTES:
+        # Findings are few, and what was told is not told again: they always fit.
+        if "finding" in line or len(self._waiting) + len(text) <= _BACKLOG_BYTES:
             self._waiting += text
+        else:
+            if not self._left_out:
+                self._journal.warn("the monitor takes no samples: they are left out until it does")
+            self._left_out += 1
+        self._flush()
+
+    def _flush(self) -> None:
         # A monitor that is gone or stopped takes nothing; whether it is gone, the watch sees.
         with contextlib.suppress(OSError):
             while self._waiting:
                 written = os.write(self._pipe, self._waiting)
                 self._waiting = self._waiting[written:]
+        if self._left_out and not self._waiting:
+            self._journal.warn(f"the monitor took no samples: {self._left_out:,} were left out")
+            self._left_out = 0
 
 
 def _facts(facts: object) -> dict[str, object]:

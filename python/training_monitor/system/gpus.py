@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from training_monitor.system.nvml import Nvml, NvmlError
+from training_monitor.system.driver import NvmlError
+from training_monitor.system.nvml import Nvml
 from training_monitor.system.samples import Finding, Look
 
 TYPE_CHECKING = False

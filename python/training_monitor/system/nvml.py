@@ -1,14 +1,11 @@
-"""GPUs by NVML: the only module that imports pynvml, which nvidia-ml-py brings.
-
-A call may never return when a driver hangs, so all of this belongs into a thread of its own. Which
-functions and constants pynvml has depends on its version, so they are named by strings.
-"""
+"""GPUs by NVML: what each of them tells, over time."""
 
 from __future__ import annotations
 
-import ctypes
 import time
 
+from training_monitor.system.driver import Driver, Handle, LostError, NoAnswerError
+from training_monitor.system.pids import PidView
 from training_monitor.system.samples import Finding, GpuFacts, GpuSample, Look
 
 TYPE_CHECKING = False
@@ -16,12 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["Nvml", "NvmlError"]
+__all__ = ["Nvml"]
 
 # Limits and error counters change rarely: every so many looks.
 _RARELY = 10
 # A GPU that was lost is looked for again.
 _AGAIN = 60
+# So many answers in a row with processes that are not here, and they are not ours to know.
+_FOREIGN_LOOKS = 6
 _ALL_LINKS = 2**32 - 1
 _MIG_ENABLED = 1
 _THROTTLE_WORDS = {
@@ -34,23 +33,6 @@ _THROTTLE_WORDS = {
     0x080: "hw_power_brake",
     0x100: "display_clocks",
 }
-
-
-# A GPU that answers so is lost; a call that is answered so is not made again.
-_LOST = (
-    "NVML_ERROR_GPU_IS_LOST",
-    "NVML_ERROR_RESET_REQUIRED",
-    "NVML_ERROR_GPU_NOT_FOUND",
-    "NVML_ERROR_NOT_FOUND",
-    "NVML_ERROR_DRIVER_NOT_LOADED",
-    "NVML_ERROR_UNINITIALIZED",
-)
-_UNSUPPORTED = (
-    "NVML_ERROR_NOT_SUPPORTED",
-    "NVML_ERROR_FUNCTION_NOT_FOUND",
-    "NVML_ERROR_NO_PERMISSION",
-    "NVML_ERROR_INVALID_ARGUMENT",
-)
 # Counters that only grow: the constant, which links of NVLink, and how many bytes one of it is.
 _COUNTERS = {
     "pcie_sent_bytes_per_sec": ("NVML_FI_DEV_PCIE_COUNT_TX_BYTES", 0, 1),
@@ -60,48 +42,24 @@ _COUNTERS = {
 }
 
 
-class NvmlError(Exception):
-    """NVML cannot be used here; the message says why."""
-
-
 class Nvml:
     """All GPUs that are to be watched.
 
     Args:
         gpus: Their numbers, as nvidia-smi counts; None means all.
 
-    Attributes:
-        asking: The call that is under way, for whoever wonders why nothing comes.
-
     Raises:
         NvmlError: There is no driver, or it does not answer as it should.
     """
 
-    __slots__ = ("_driver", "_error", "_found", "_gpus", "_lost_codes", "_pynvml",
-                 "_unsupported_codes", "asking")  # fmt: skip
+    __slots__ = ("_foreign_looks", "_found", "_gpus", "_pids", "driver")
 
     def __init__(self, gpus: list[int] | None) -> None:
-        self.asking = "loading NVML"
-        try:
-            # Most machines without a GPU have no such library: 25 ms and 3 MB are saved there.
-            ctypes.CDLL("libnvidia-ml.so.1")
-        except OSError as error:
-            raise NvmlError(f"NVML does not load: {error}") from error
+        self.driver = Driver()
+        self._pids = PidView()
+        self._foreign_looks = 0
         self._found: list[Finding] = []
-        try:
-            import pynvml
-
-            self._pynvml: Any = pynvml
-            self.asking = "nvmlInit"
-            pynvml.nvmlInit()
-            self._driver = str(pynvml.nvmlSystemGetDriverVersion())
-            count = int(pynvml.nvmlDeviceGetCount())
-            self._lost_codes = {self.constant(name) for name in _LOST} - {None}
-            self._unsupported_codes = {self.constant(name) for name in _UNSUPPORTED} - {None}
-            self._error = pynvml.NVMLError
-        except Exception as error:  # whatever fails: nvidia-smi is left
-            text = f"NVML does not start: {type(error).__name__}: {error}"
-            raise NvmlError(text) from error
+        count = self.driver.count
         numbers = range(count) if gpus is None else [n for n in gpus if n < count]
         for number in [] if gpus is None else [n for n in gpus if n >= count]:
             text = f"there is no GPU {number}: this machine has {count}"
@@ -110,6 +68,11 @@ class Nvml:
 
     def __len__(self) -> int:
         return len(self._gpus)
+
+    @property
+    def asking(self) -> str:
+        """The call that is under way."""
+        return self.driver.asking
 
     def look(self, rank_of: Mapping[int, int]) -> Look:
         """Take one sample of each GPU.
@@ -124,102 +87,35 @@ class Nvml:
             if gpu.facts is not None:
                 facts[gpu.source], gpu.facts = gpu.facts, None
         found, self._found = tuple(self._found), []
-        self.asking = ""
+        self.driver.asking = ""
         return Look(samples, facts, found)
 
-    def ask(self, what: str, call: str, *arguments: object) -> Any:
-        """Make one call, having said so.
-
-        Args:
-            what: The GPU, for people.
-            call: The function.
-            arguments: What it takes; a string is the name of a constant.
-
-        Raises:
-            _UnsupportedError: It is not known to the library, the driver or this GPU.
-            _LostError: The GPU is gone.
-            _NoAnswerError: It failed in another way.
-        """
-        self.asking = f"{call} of {what}"
-        function = getattr(self._pynvml, call, None)
-        values = [self.constant(it) if isinstance(it, str) else it for it in arguments]
-        if function is None or None in values:
-            raise _UnsupportedError(call)
-        try:
-            return function(*values)
-        except self._error as error:
-            code = getattr(error, "value", None)
-            if code in self._lost_codes:
-                raise _LostError(str(error)) from error
-            if code in self._unsupported_codes:
-                raise _UnsupportedError(str(error)) from error
-            raise _NoAnswerError(str(error)) from error
-
-    def constant(self, name: str) -> int | None:
-        """Return what a name stands for; None: this version of the library has no such."""
-        value = getattr(self._pynvml, name, None)
-        return None if value is None else int(value)
-
-    @property
-    def driver(self) -> str:
-        """The version of the driver."""
-        return self._driver
-
-
-class _NoAnswerError(Exception):
-    """There is no answer this time."""
-
-
-class _UnsupportedError(_NoAnswerError):
-    """There never will be one."""
-
-
-class _LostError(_NoAnswerError):
-    """The GPU does not answer any more."""
-
-
-class _Handle:
-    """A GPU or a slice of one: calls that it does not support are not made again."""
-
-    __slots__ = ("_nvml", "_unsupported", "handle", "source")
-
-    def __init__(self, nvml: Nvml, source: str, handle: object) -> None:
-        self._nvml = nvml
-        self._unsupported: set[tuple[str, ...]] = set()
-        self.source = source
-        self.handle = handle
-
-    def ask(self, call: str, *arguments: object) -> Any:
-        """Return the answer; None when there is none this time, or never will be."""
-        asked = (call, *(it for it in arguments if isinstance(it, str)))
-        if asked in self._unsupported:
-            return None
-        try:
-            return self._nvml.ask(self.source, call, self.handle, *arguments)
-        except _LostError:
-            raise
-        except _UnsupportedError:
-            self._unsupported.add(asked)
-        except _NoAnswerError:
-            pass
-        return None
-
-    def memory_bytes(self) -> tuple[int | None, int | None]:
-        """Return what is used and what there is."""
-        memory = self.ask("nvmlDeviceGetMemoryInfo")
-        return (None, None) if memory is None else (int(memory.used), int(memory.total))
-
-    def by_rank(self, rank_of: Mapping[int, int]) -> dict[int, int]:
-        """Return the memory that each rank holds."""
-        processes = self.ask("nvmlDeviceGetComputeRunningProcesses_v3")
-        if processes is None:
-            processes = self.ask("nvmlDeviceGetComputeRunningProcesses_v2")
+    def by_rank(self, part: Handle, rank_of: Mapping[int, int]) -> dict[int, int]:
+        """Return the memory that each rank holds; none where it cannot be told whose it is."""
+        processes = part.processes()
         held: dict[int, int] = {}
-        for process in processes or ():
+        if not self._knows({int(process.pid) for process in processes}):
+            return held
+        for process in processes:
             rank = rank_of.get(int(process.pid))
             if rank is not None and process.usedGpuMemory is not None:
                 held[rank] = held.get(rank, 0) + int(process.usedGpuMemory)
         return held
+
+    def _knows(self, pids: set[int]) -> bool:
+        """Return whether these are processes that we see; say once that they seem not to be."""
+        if not pids:
+            return True  # an idle GPU tells nothing about the others
+        if self._pids.has_all(pids):
+            self._foreign_looks = 0
+            return True
+        # A process that has just ended is no foreigner.
+        self._foreign_looks += 1
+        if self._foreign_looks == _FOREIGN_LOOKS:
+            text = "the driver reports process ids from outside this container: which rank holds "
+            text += "how much memory of a GPU is left out"
+            self._found.append(Finding("ranks_unknown", "gpus", text))
+        return False
 
 
 class _Gpu:
@@ -230,8 +126,8 @@ class _Gpu:
 
     def __init__(self, nvml: Nvml, number: int) -> None:
         self._nvml = nvml
-        self._device: _Handle | None = None
-        self._slices: list[_Handle] = []
+        self._device: Handle | None = None
+        self._slices: list[Handle] = []
         self._looks = 0
         self._lost = False
         self._rare: dict[str, Any] = {}
@@ -252,8 +148,8 @@ class _Gpu:
             assert device is not None  # noqa: S101 -- _open sets it or raises
             samples = {self.source: self._sample(device, rank_of)}
             for part in self._slices:
-                samples[part.source] = _slice_sample(part, rank_of)
-        except _LostError as error:
+                samples[part.source] = self._slice_sample(part, rank_of)
+        except LostError as error:
             if not self._lost:
                 text = f"GPU {self.number} does not answer any more: {error}"
                 found.append(Finding("gpu_lost", self.source, text))
@@ -266,15 +162,15 @@ class _Gpu:
 
     def _open(self) -> None:
         try:
-            handle = self._nvml.ask(self.source, "nvmlDeviceGetHandleByIndex", self.number)
-        except _NoAnswerError as error:
-            raise _LostError(str(error)) from error
-        self._device = device = _Handle(self._nvml, self.source, handle)
+            handle = self._nvml.driver.ask(self.source, "nvmlDeviceGetHandleByIndex", self.number)
+        except NoAnswerError as error:
+            raise LostError(str(error)) from error
+        self._device = device = Handle(self._nvml.driver, self.source, handle)
         self._looks, self._traffic = 0, {}
         name, uuid = device.ask("nvmlDeviceGetName"), device.ask("nvmlDeviceGetUUID")
-        self.facts = GpuFacts(str(name or "GPU"), str(uuid or ""), self._nvml.driver)
+        self.facts = GpuFacts(str(name or "GPU"), str(uuid or ""), self._nvml.driver.version)
 
-    def _sample(self, device: _Handle, rank_of: Mapping[int, int]) -> GpuSample:
+    def _sample(self, device: Handle, rank_of: Mapping[int, int]) -> GpuSample:
         if self._looks % _RARELY == 0:
             self._rare = self._rarely(device)
             self._slices = self._find_slices(device)
@@ -296,12 +192,23 @@ class _Gpu:
             sm_clock_mhz=device.ask("nvmlDeviceGetClockInfo", "NVML_CLOCK_SM"),
             memory_clock_mhz=device.ask("nvmlDeviceGetClockInfo", "NVML_CLOCK_MEM"),
             throttle_reasons=None if reasons is None else _words(int(reasons)),
-            trainer_memory_used_bytes=device.by_rank(rank_of),
+            trainer_memory_used_bytes=self._nvml.by_rank(device, rank_of),
             **self._rare,
             **self._rates(device),
         )
 
-    def _rarely(self, device: _Handle) -> dict[str, Any]:
+    def _slice_sample(self, part: Handle, rank_of: Mapping[int, int]) -> GpuSample:
+        """Sample what a part of a GPU can tell: a part that was taken away tells nothing."""
+        try:
+            used, total = part.memory_bytes()
+            held = self._nvml.by_rank(part, rank_of)
+        except LostError:
+            return GpuSample()
+        return GpuSample(
+            memory_used_bytes=used, memory_total_bytes=total, trainer_memory_used_bytes=held
+        )
+
+    def _rarely(self, device: Handle) -> dict[str, Any]:
         limit = device.ask("nvmlDeviceGetEnforcedPowerLimit")
         if limit is None:
             limit = device.ask("nvmlDeviceGetPowerManagementLimit")
@@ -315,12 +222,12 @@ class _Gpu:
             "ecc_uncorrected_count": errors("NVML_MEMORY_ERROR_TYPE_UNCORRECTED"),
         }
 
-    def _rates(self, device: _Handle) -> dict[str, Any]:
+    def _rates(self, device: Handle) -> dict[str, Any]:
         """Return the traffic since the look before, from counters that only grow."""
         counters = {
             name: ((field, scope), unit)
             for name, (constant, scope, unit) in _COUNTERS.items()
-            if (field := self._nvml.constant(constant)) is not None
+            if (field := self._nvml.driver.constant(constant)) is not None
         }
         wanted = [field for field, _ in counters.values()]
         values = device.ask("nvmlDeviceGetFieldValues", wanted) if wanted else None
@@ -340,7 +247,7 @@ class _Gpu:
             return None
         return float(round((count - before[1]) / (now - before[0])))
 
-    def _measured_pcie(self, device: _Handle) -> dict[str, Any]:
+    def _measured_pcie(self, device: Handle) -> dict[str, Any]:
         """Ask an older driver: it counts for 20 ms while we wait, so rarely."""
         if self._looks % _RARELY:
             return {}
@@ -353,7 +260,7 @@ class _Gpu:
             rates[name] = None if kilobytes is None else float(kilobytes) * 1000
         return rates
 
-    def _find_slices(self, device: _Handle) -> list[_Handle]:
+    def _find_slices(self, device: Handle) -> list[Handle]:
         """Return the parts of a partitioned GPU (MIG); those that are there stay as they are."""
         mode = device.ask("nvmlDeviceGetMigMode")
         if mode is None or mode[0] != _MIG_ENABLED:
@@ -362,28 +269,16 @@ class _Gpu:
         slices = []
         for number in range(int(device.ask("nvmlDeviceGetMaxMigDeviceCount") or 0)):
             try:
-                handle = self._nvml.ask(
+                handle = self._nvml.driver.ask(
                     self.source, "nvmlDeviceGetMigDeviceHandleByIndex", device.handle, number
                 )
-            except _NoAnswerError:
+            except NoAnswerError:
                 continue  # fewer parts than there could be
             source = f"{self.source}/mig{number}"
-            part = known.get(source) or _Handle(self._nvml, source, handle)
+            part = known.get(source) or Handle(self._nvml.driver, source, handle)
             part.handle = handle
             slices.append(part)
         return slices
-
-
-def _slice_sample(part: _Handle, rank_of: Mapping[int, int]) -> GpuSample:
-    """Sample what a part of a GPU can tell: a part that was taken away tells nothing."""
-    try:
-        used, total = part.memory_bytes()
-        held = part.by_rank(rank_of)
-    except _LostError:
-        return GpuSample()
-    return GpuSample(
-        memory_used_bytes=used, memory_total_bytes=total, trainer_memory_used_bytes=held
-    )
 
 
 def _watts(milliwatts: int | None) -> float | None:
