@@ -181,7 +181,7 @@ fn by_rank(points: &Points, origins: &Origins) -> BTreeMap<u32, Vec<Timed>> {
             Some(_) => mark.number(),
         };
         ranks.entry(origins.rank(*origin)).or_default().push(Timed {
-            time_ns: origins.wall_ns(*origin, mark.boottime_ns),
+            order_ns: origins.order_ns(*origin, mark.boottime_ns),
             step: mark.step,
             attempt: origins.list.get(*origin as usize).map_or(0, |o| o.attempt),
             value,

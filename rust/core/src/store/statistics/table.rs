@@ -96,7 +96,7 @@ fn statistics_of(row: &Row<'_>) -> Option<Statistics> {
         Some(Stamp {
             attempt: row.get(at).ok()?,
             step: row.get(at + 1).ok()?,
-            time_ns: row.get(at + 2).ok()?,
+            order_ns: row.get(at + 2).ok()?,
             value: number(at + 3)?.unwrap_or(f64::NAN),
         })
     };
@@ -150,11 +150,11 @@ pub(super) fn save(
         statistics.non_finite as i64,
         first.attempt,
         first.step,
-        first.time_ns,
+        first.order_ns,
         first.value,
         last.attempt,
         last.step,
-        last.time_ns,
+        last.order_ns,
         last.value,
         moments.min(),
         moments.max(),
