@@ -21,7 +21,9 @@ use crate::tail::Tail;
 use crate::types::{LaneId, Lsn};
 
 pub(crate) const READER_LOCK: &str = "reader";
-const LIFE_AGE: Duration = Duration::from_millis(50);
+/// A death is looked up in files; that a producer was closed stands in the mapping and is seen at once.
+const LIFE_AGE: Duration = Duration::from_millis(200);
+const TRUNCATED_AGE: Duration = Duration::from_millis(5);
 const WHOLE_AGE: Duration = Duration::from_millis(200);
 
 /// Why a lane could not be read.
@@ -113,9 +115,10 @@ impl ProducerReader {
         &self.path
     }
 
-    /// Whether it still logs; looked up at most every 50 ms. Once ended it stays ended.
+    /// Whether it still logs; a death is looked up at most every 200 ms. Once ended it stays ended.
     pub fn life(&mut self) -> Life {
-        if self.life.1 != Life::Dead && self.life.0.elapsed() > LIFE_AGE {
+        let closed = self.life.1 == Life::Alive && self.meta.is_closed();
+        if self.life.1 != Life::Dead && (closed || self.life.0.elapsed() > LIFE_AGE) {
             self.life = (
                 Instant::now(),
                 stats::life(&self.dir, &self.path, &self.info, &self.meta),
@@ -163,8 +166,9 @@ impl ProducerReader {
     /// # Errors
     /// There is no such lane, or its files cannot be opened now; then it has to be tried again.
     pub fn set_mark(&mut self, lane: LaneId, mark: Lsn) -> Result<Option<GapRange>, ReadError> {
-        let missing = self.no_lane(lane);
-        let tail = self.tails.get_mut(&lane).ok_or(missing)?;
+        let Some(tail) = self.tails.get_mut(&lane) else {
+            return Err(self.no_lane(lane));
+        };
         let placed = tail.place(&self.dir, &self.path, mark);
         placed.map_err(|source| ReadError::Io {
             path: self.path.display().to_string(),
@@ -180,9 +184,10 @@ impl ProducerReader {
         let life = self.life();
         self.check_whole();
         let rebooted = self.info.boot_id != clock::boot_id();
-        let missing = self.no_lane(lane);
-        let tail = self.tails.get_mut(&lane).ok_or(missing)?;
-        if tail.is_truncated() {
+        let Some(tail) = self.tails.get_mut(&lane) else {
+            return Err(self.no_lane(lane));
+        };
+        if tail.was_truncated(TRUNCATED_AGE) {
             self.lost = true;
             self.meta.control().set_lost();
             return Ok(tail.give_up());
@@ -223,8 +228,9 @@ impl ProducerReader {
     /// # Errors
     /// There is no such lane.
     pub fn acknowledge(&mut self, lane: LaneId, upto: Lsn) -> Result<(), ReadError> {
-        let missing = self.no_lane(lane);
-        let tail = self.tails.get_mut(&lane).ok_or(missing)?;
+        let Some(tail) = self.tails.get_mut(&lane) else {
+            return Err(self.no_lane(lane));
+        };
         tail.acknowledge(&self.dir, upto);
         Ok(())
     }

@@ -41,6 +41,8 @@ pub(crate) struct Tail {
     pub(crate) placed: bool,
     /// When a file could not be opened that a mark leads to. `None`: that did not happen.
     blocked: Option<Instant>,
+    /// When the file was last seen to be whole. `None`: never, or it is not.
+    whole_at: Option<Instant>,
 }
 
 impl Tail {
@@ -91,6 +93,7 @@ impl Tail {
             spare_checked: Instant::now(),
             placed: false,
             blocked: None,
+            whole_at: None,
         })
     }
 
@@ -330,8 +333,17 @@ impl Tail {
             .is_ok_and(|m| m.nlink() > 0 && m.len() >= want)
     }
 
-    /// Whether loads from the mapping would be a SIGBUS.
-    pub(crate) fn is_truncated(&self) -> bool {
+    /// Whether loads from the mapping would be a SIGBUS; looked up when the last look is older than this.
+    pub(crate) fn was_truncated(&mut self, age: Duration) -> bool {
+        if self.whole_at.is_some_and(|at| at.elapsed() < age) {
+            return false;
+        }
+        let truncated = self.is_truncated();
+        self.whole_at = (!truncated).then(Instant::now);
+        truncated
+    }
+
+    fn is_truncated(&self) -> bool {
         if matches!(self.cursor.ring.medium, Medium::File(_)) {
             return false;
         }

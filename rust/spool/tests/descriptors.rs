@@ -14,7 +14,7 @@ use tm_spool::{
 };
 
 /// Longer than a look at the life of a producer is believed.
-const LIFE_AGE: Duration = Duration::from_millis(60);
+const LIFE_AGE: Duration = Duration::from_millis(250);
 const STEPS: i64 = 10_000;
 
 /// The limit is that of the process: one test at a time.

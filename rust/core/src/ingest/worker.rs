@@ -37,7 +37,8 @@ const TEND_EVERY: Duration = Duration::from_millis(250);
 const PLACE_EVERY: Duration = Duration::from_secs(1);
 /// Less than this read in one turn: nap, so that a slow loop is not read frame by frame.
 const NAP_BELOW_BYTES: usize = 256 << 10;
-const NAP: Duration = Duration::from_millis(10);
+/// A ring of 8 MiB takes 18 ms to fill at the fastest.
+const NAP: Duration = Duration::from_millis(15);
 const SHORT_NAP: Duration = Duration::from_millis(1);
 /// Frames came within this time: nap; else sleep until woken.
 const BUSY_FOR: Duration = Duration::from_secs(1);
