@@ -10,11 +10,13 @@ use std::time::Instant;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Store;
-use super::columns::{Column, PACKED_LEVEL, decode_ints, encode_ints};
+use super::checked::damaged;
+use super::columns::{Column, ColumnError, PACKED_LEVEL, decode_ints, encode_ints};
 use super::error::StoreError;
 use super::groups::{NewColumn, insert_column, range};
 use super::registry::load_dictionary;
 use super::rollup::{BUCKET_FRAMES, Bucket, Chain, Rows, chain_of, parts_of};
+use super::rows::insert_damaged;
 
 /// Points of a new group at most, over all its keys: what is held in memory meanwhile.
 const MOST_POINTS: u64 = 1 << 20;
@@ -74,7 +76,13 @@ impl Store {
                 return Ok(false);
             };
             match job.keys.pop() {
-                Some(key) => job.make(&self.conn, key)?,
+                Some(key) => match job.make(&self.conn, key) {
+                    Err(StoreError::Column(error)) => {
+                        let groups = self.job.take().map(|job| job.groups).unwrap_or_default();
+                        self.leave(&groups, &error)?;
+                    }
+                    made => made?,
+                },
                 None => self.swap()?,
             }
         }
@@ -97,7 +105,10 @@ impl Store {
                 done.execute([first.id])?;
                 continue;
             }
-            return Ok(Some(Job::open(&self.conn, groups)?));
+            match Job::open(&self.conn, groups.clone()) {
+                Err(StoreError::Column(error)) => self.leave(&groups, &error)?,
+                job => return job.map(Some),
+            }
         }
     }
 
@@ -198,6 +209,20 @@ impl Store {
             .is_some_and(|from| group < from)
     }
 
+    /// One of the groups is damaged: all of them stay as they are, and what is lost is written down.
+    fn leave(&mut self, groups: &[Loose], error: &ColumnError) -> Result<(), StoreError> {
+        let Some(first) = groups.first() else {
+            return Ok(());
+        };
+        let tx = self.conn.transaction()?;
+        for group in groups {
+            tx.prepare_cached("UPDATE groups SET compacted = 1 WHERE id = ?1")?
+                .execute([group.id])?;
+        }
+        insert_damaged(&tx, first.chain.0, &error.to_string())?;
+        Ok(tx.commit()?)
+    }
+
     /// Keys of the layout of a group.
     fn width(&self, group: &Loose) -> Result<u64, StoreError> {
         let mut select = self.conn.prepare_cached(
@@ -290,7 +315,8 @@ impl Job {
                 .query_row(params![key, group.id], |row| row.get(0))
                 .optional()?;
             if let Some(data) = data {
-                let column = Column::decode(&data, group.n as usize)?;
+                let column = Column::decode(&data, group.n as usize)
+                    .map_err(|error| damaged(conn, key, group.id, &error))?;
                 whole.append(column, before);
             }
             before += group.n as usize;

@@ -106,6 +106,20 @@ pub(crate) fn insert_undefined(
     Ok(())
 }
 
+/// Stored frames of which something cannot be read any more.
+pub(crate) fn insert_damaged(
+    conn: &Connection,
+    producer: i64,
+    what: &str,
+) -> Result<(), StoreError> {
+    conn.execute(
+        "INSERT INTO gaps(producer, reason, noticed_ns, detail)
+         VALUES(?1, 'damaged_column', ?2, ?3)",
+        params![producer, clock::wall_ns(), what],
+    )?;
+    Ok(())
+}
+
 pub(crate) fn count(conn: &Connection, producer: i64, scan: &Scan<'_>) -> Result<(), StoreError> {
     if scan.frames > 0 {
         let mut update = conn.prepare_cached(

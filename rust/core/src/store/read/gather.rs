@@ -5,6 +5,7 @@ use tm_spool::Value;
 
 use super::points::{Points, Wanted};
 use super::{Origins, RunReader, place};
+use crate::store::checked::damaged;
 use crate::store::columns::{Column, decode_ints};
 use crate::store::error::StoreError;
 use crate::store::rollup::Chain;
@@ -86,12 +87,12 @@ fn sealed(
     }
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id
+             groups.time_min, groups.time_max, cols.id, groups.id
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND groups.step_max >= ?2 AND groups.step_min <= ?3 ORDER BY cols.grp",
     )?;
     let rows = select.query(params![wanted.key, wanted.since, wanted.until])?;
-    push_rows(origins, wanted, rows, points)
+    push_rows(conn, origins, wanted, rows, points)
 }
 
 /// The points of groups that no row of the rollup has yet.
@@ -103,12 +104,12 @@ pub(super) fn open_groups(
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id
+             groups.time_min, groups.time_max, cols.id, groups.id
          FROM groups CROSS JOIN cols ON cols.key = ?1 AND cols.grp = groups.id
          WHERE groups.rollup_grp = 0 AND groups.step_max >= ?2 ORDER BY groups.id",
     )?;
     let rows = select.query(params![wanted.key, wanted.since])?;
-    push_rows(origins, wanted, rows, points)
+    push_rows(conn, origins, wanted, rows, points)
 }
 
 /// The points of the groups of one layout between these two, both included.
@@ -121,16 +122,17 @@ pub(super) fn groups_between(
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id
+             groups.time_min, groups.time_max, cols.id, groups.id
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND cols.grp BETWEEN ?2 AND ?3 AND groups.producer = ?4
              AND coalesce(groups.layout, -1) = ?5 ORDER BY cols.grp",
     )?;
     let rows = select.query(params![wanted.key, groups.0, groups.1, chain.0, chain.1])?;
-    push_rows(origins, wanted, rows, points)
+    push_rows(conn, origins, wanted, rows, points)
 }
 
 fn push_rows(
+    conn: &Connection,
     origins: &Origins,
     wanted: Wanted,
     mut rows: Rows<'_>,
@@ -150,8 +152,11 @@ fn push_rows(
                 .and_then(|v| v.as_blob().map_err(Into::into))
         };
         let n = row.get::<_, u32>(1)? as usize;
-        let (steps, times) = (decode_ints(blob(2)?, n)?, decode_ints(blob(3)?, n)?);
-        let column = Column::decode(blob(4)?, n)?;
+        let group = row.get(8)?;
+        let named = |error| damaged(conn, wanted.key, group, &error);
+        let steps = decode_ints(blob(2)?, n).map_err(named)?;
+        let times = decode_ints(blob(3)?, n).map_err(named)?;
+        let column = Column::decode(blob(4)?, n).map_err(named)?;
         points.push_group(origin, (&steps, &times), (row.get(7)?, column))?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 
+use super::checked::BUCKET;
 use super::columns::Column;
 use super::error::StoreError;
 
@@ -85,7 +86,7 @@ impl Parts {
 
 /// The buckets in a blob of `rollup`.
 pub(crate) fn decoded(bytes: &[u8]) -> Result<Vec<Bucket>, StoreError> {
-    Bucket::decode_all(bytes)
+    Bucket::decode_all(BUCKET.open(bytes)?)
         .ok_or_else(|| StoreError::Unexpected("a bucket of the rollup cannot be read".into()))
 }
 
@@ -245,9 +246,11 @@ fn lift_key(
     while let Some(row) = rows.next()? {
         let first = groups.map_or(row.get(0)?, |(first, _)| first);
         groups = Some((first, row.get(1)?));
-        for bucket in decoded(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)? {
-            whole.append(&bucket);
-        }
+        let Ok(buckets) = decoded(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?) else {
+            // Damaged: the rows stay those of their level, and readers take the points of that one.
+            return Ok(());
+        };
+        buckets.iter().for_each(|bucket| whole.append(bucket));
     }
     drop(rows);
     let Some(groups) = groups else {
@@ -276,6 +279,12 @@ fn insert(
     let number = |mark: Option<Mark>| mark.map(|mark| mark.number());
     let mut bytes = Vec::new();
     bucket.encode(&mut bytes);
+    BUCKET.close(&mut bytes);
+    let parts = parts.map(|parts| {
+        let mut parts = parts.to_vec();
+        BUCKET.close(&mut parts);
+        parts
+    });
     let mut insert = conn.prepare_cached(
         "INSERT INTO rollup(key, covered, level, producer, layout, last_grp, first_grp, n, n_nan,
              min, max, sum, first, last, step_min, step_max, bucket, parts)
