@@ -66,3 +66,7 @@ pub(super) fn damaged(conn: &Connection, key: u32, group: i64, error: &ColumnErr
     let ColumnError(what) = error;
     StoreError::Column(ColumnError(format!("{name:?} in group {group}: {what}")))
 }
+
+#[cfg(test)]
+#[path = "checked_tests.rs"]
+mod tests;
