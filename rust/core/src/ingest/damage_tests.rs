@@ -89,7 +89,7 @@ fn a_column_that_cannot_be_decoded_stops_nothing_else() {
         .into_iter()
         .map(|g| g.reason)
         .collect();
-    assert_eq!(gaps, ["damaged"]);
+    assert_eq!(gaps, ["damaged_column"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use pco::standalone::{simple_compress, simple_decompress_into};
 use tm_spool::ValueType;
 
 use super::bytes::{ByteReader, ByteWriter};
+use super::checked::COLUMN;
 
 const RAW_F64: u8 = 0;
 const CONST_F64: u8 = 1;
@@ -169,6 +170,7 @@ impl Column {
         if let Some(first) = out.first_mut() {
             *first = tag;
         }
+        COLUMN.close(out);
         Ok(())
     }
 
@@ -197,7 +199,7 @@ impl Column {
         out.put_block(&block);
         for kind in [I64, BOOL] {
             let ints: Vec<i64> = of(kind).map(|s| s as i64).collect();
-            out.put_block(&encode_ints(&ints)?);
+            out.put_block(&pack_ints(&ints)?);
         }
         for slot in of(BIG_INT) {
             let digits = usize::try_from(slot).ok().and_then(|i| self.bigs.get(i));
@@ -209,8 +211,9 @@ impl Column {
     /// Decode what [`Column::encode`] wrote; `rows_in_group` is the number of rows of the group.
     pub(super) fn decode(data: &[u8], rows_in_group: usize) -> Result<Self, ColumnError> {
         check_rows(rows_in_group)?;
-        let mut input = ByteReader::new(data);
+        let mut input = ByteReader::new(COLUMN.open(data)?);
         let tag = input.take_u8().ok_or_else(|| ColumnError::new("no tag"))?;
+        let tag = COLUMN.plain(tag);
         let rows = if tag & SPARSE == 0 {
             None
         } else {
@@ -245,7 +248,7 @@ impl Column {
         let block = input.take_block().ok_or_else(short)?;
         let (tag, body) = block.split_first().ok_or_else(short)?;
         let mut floats = decode_floats(*tag, body, count(F64))?.into_iter();
-        let mut of = |kind| decode_ints(input.take_block().ok_or_else(short)?, count(kind));
+        let mut of = |kind| unpack_ints(input.take_block().ok_or_else(short)?, count(kind));
         let (mut ints, mut bools) = (of(I64)?.into_iter(), of(BOOL)?.into_iter());
         for _ in 0..count(BIG_INT) {
             self.bigs.push(input.take_block().ok_or_else(short)?.into());
@@ -374,8 +377,15 @@ fn decode_floats(tag: u8, body: &[u8], n: usize) -> Result<Vec<u64>, ColumnError
     }
 }
 
-/// Encode integers (steps, times, integer values): a straight line is 21 bytes, whatever its length.
+/// Encode integers (steps, times): a straight line is 25 bytes, whatever its length.
 pub(crate) fn encode_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
+    let mut out = pack_ints(values)?;
+    COLUMN.close(&mut out);
+    Ok(out)
+}
+
+/// Integers inside of a column, without a checksum of their own.
+fn pack_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
     let mut out = Vec::new();
     let (Some(first), count) = (values.first(), values.len()) else {
         return Ok(out);
@@ -400,9 +410,13 @@ pub(crate) fn encode_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
 
 /// Decode the `n` integers that [`encode_ints`] wrote.
 pub(crate) fn decode_ints(data: &[u8], n: usize) -> Result<Vec<i64>, ColumnError> {
+    unpack_ints(COLUMN.open(data)?, n)
+}
+
+fn unpack_ints(data: &[u8], n: usize) -> Result<Vec<i64>, ColumnError> {
     let values = match data.split_first() {
         None => Vec::new(),
-        Some((&LINEAR_I64, body)) => decode_line(body, n)?,
+        Some((tag, body)) if COLUMN.plain(*tag) == LINEAR_I64 => decode_line(body, n)?,
         Some((_, body)) => decompress(body, n)?,
     };
     if values.len() != n {

@@ -78,14 +78,14 @@ fn every_bit_pattern_of_a_float_survives() {
 }
 
 #[test]
-fn a_constant_costs_nine_bytes_and_a_line_of_steps_twenty_one() {
+fn a_constant_costs_thirteen_bytes_and_a_line_of_steps_twenty_five() {
     assert_eq!(
         round_trip(&floats(vec![0.5f64.to_bits(); 2000]), 2000).len(),
-        9
+        13
     );
     let steps: Vec<i64> = (0..2000).map(|i| 17 + 3 * i).collect();
     let packed = encode_ints(&steps).unwrap();
-    assert_eq!(packed.len(), 21);
+    assert_eq!(packed.len(), 25);
     assert_eq!(decode_ints(&packed, 2000).unwrap(), steps);
     assert!(decode_ints(&packed, 1999).is_err());
     let extremes = vec![i64::MIN, i64::MAX, -1, 0, i64::MAX, i64::MIN, 5, 6, 7];
@@ -153,8 +153,8 @@ fn cut_or_foreign_bytes_are_an_error() {
     assert!(Column::decode(&out[..out.len() / 2], 100).is_err());
     assert!(Column::decode(&[], 1).is_err());
     assert_eq!(
-        Column::decode(&[77], 1).unwrap_err().to_string(),
-        "a stored column cannot be decoded: unknown encoding 77"
+        Column::decode(&[7], 1).unwrap_err().to_string(),
+        "a stored column cannot be decoded: unknown encoding 7"
     );
 }
 
@@ -225,5 +225,39 @@ fn columns_speed() {
             n / start.elapsed().as_secs_f64() / 1e6,
             bytes as f64 / n
         );
+    }
+}
+
+#[test]
+fn no_flipped_bit_makes_another_value() {
+    let mut random = noise(11);
+    let typed = Column {
+        rows: Some(vec![0, 3, 4, 9]),
+        slots: vec![1.5f64.to_bits(), 0, 7, 1],
+        types: Some(vec![F64, NONE, I64, BOOL]),
+        bigs: Vec::new(),
+    };
+    let smooth = (0..300).map(|i| f64::from(i as f32).to_bits()).collect();
+    let columns = [
+        (floats(vec![0.5f64.to_bits(); 20]), 20),
+        (floats((0..5).map(|_| random()).collect()), 5),
+        (floats(smooth), 300),
+        (typed, 10),
+    ];
+    for (column, rows) in columns {
+        let whole = round_trip(&column, rows);
+        for bit in 0..whole.len() * 8 {
+            let mut harmed = whole.clone();
+            harmed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Column::decode(&harmed, rows).is_err(), "bit {bit}");
+        }
+    }
+    for ints in [vec![3, 5, 7, 9], vec![3, 5, 8, 13, 21, 34, 55, 89]] {
+        let whole = encode_ints(&ints).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut harmed = whole.clone();
+            harmed[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_ints(&harmed, ints.len()).is_err(), "bit {bit}");
+        }
     }
 }

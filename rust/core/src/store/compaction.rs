@@ -10,11 +10,13 @@ use std::time::Instant;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Store;
-use super::columns::{Column, PACKED_LEVEL, decode_ints, encode_ints};
+use super::checked::damaged;
+use super::columns::{Column, ColumnError, PACKED_LEVEL, decode_ints, encode_ints};
 use super::error::StoreError;
 use super::groups::{NewColumn, insert_column, range};
 use super::registry::load_dictionary;
 use super::rollup::{BUCKET_FRAMES, Bucket, Chain, Rows, chain_of, parts_of};
+use super::rows::insert_damaged;
 
 /// Points of a new group at most, over all its keys: what is held in memory meanwhile.
 const MOST_POINTS: u64 = 1 << 20;
@@ -78,9 +80,9 @@ impl Store {
                 continue;
             };
             match job.make(&self.conn, key) {
-                Err(StoreError::Column(_)) => {
+                Err(StoreError::Column(error)) => {
                     let groups = self.job.take().map(|job| job.groups);
-                    self.leave_alone(&groups.unwrap_or_default())?;
+                    self.leave_damaged(&groups.unwrap_or_default(), &error)?;
                 }
                 made => made?,
             }
@@ -88,8 +90,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Something in these groups cannot be decoded: they stay as they are, and are not looked at again.
-    fn leave_alone(&self, groups: &[Loose]) -> Result<(), StoreError> {
+    /// These groups stay as they are, and are not looked at again.
+    fn leave(&self, groups: &[Loose]) -> Result<(), StoreError> {
         let mut done = self
             .conn
             .prepare_cached("UPDATE groups SET compacted = 1 WHERE id = ?1")?;
@@ -97,6 +99,14 @@ impl Store {
             done.execute([group.id])?;
         }
         Ok(())
+    }
+
+    /// Something in these groups cannot be decoded: what is lost is written down.
+    fn leave_damaged(&self, groups: &[Loose], error: &ColumnError) -> Result<(), StoreError> {
+        if let Some(first) = groups.first() {
+            insert_damaged(&self.conn, first.chain.0, &error.to_string())?;
+        }
+        self.leave(groups)
     }
 
     fn next_job(&mut self) -> Result<Option<Job>, StoreError> {
@@ -109,11 +119,11 @@ impl Store {
                 return Ok(None);
             };
             if groups.len() == 1 && first.rollup_grp != 0 {
-                self.leave_alone(&groups)?;
+                self.leave(&groups)?;
                 continue;
             }
             match Job::open(&self.conn, groups.clone()) {
-                Err(StoreError::Column(_)) => self.leave_alone(&groups)?,
+                Err(StoreError::Column(error)) => self.leave_damaged(&groups, &error)?,
                 job => return job.map(Some),
             }
         }
@@ -308,7 +318,8 @@ impl Job {
                 .query_row(params![key, group.id], |row| row.get(0))
                 .optional()?;
             if let Some(data) = data {
-                let column = Column::decode(&data, group.n as usize)?;
+                let column = Column::decode(&data, group.n as usize)
+                    .map_err(|error| damaged(conn, key, group.id, &error))?;
                 whole.append(column, before);
             }
             before += group.n as usize;

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod cell;
+mod checked;
 mod columns;
 mod compaction;
 mod error;

@@ -13,7 +13,7 @@ use super::source::Source;
 use super::write::{ClockSample, CommitOptions};
 use crate::stats::Alphas;
 
-fn producer(run: &Path) -> Producer {
+pub(crate) fn producer(run: &Path) -> Producer {
     Producer::create(ProducerOptions {
         lane_bytes: 64 << 10,
         ..ProducerOptions::alone(run, "store")

@@ -107,8 +107,8 @@ impl Store {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self.board.is_none() {
             let board = Board::load(&tx, self.alphas)?;
-            for (key, group) in board.unreadable() {
-                rows::insert_damaged(&tx, *key, *group)?;
+            for (producer, what) in board.unreadable() {
+                rows::insert_damaged(&tx, *producer, what)?;
             }
             self.board = Some(board);
         }

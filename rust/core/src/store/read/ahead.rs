@@ -3,8 +3,11 @@
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, available_parallelism};
 
+use rusqlite::Connection;
+
 use super::points::Points;
-use crate::store::columns::{Column, decode_ints};
+use crate::store::checked::damaged;
+use crate::store::columns::{Column, ColumnError, decode_ints};
 use crate::store::error::StoreError;
 
 /// Fewer groups are not worth a thread.
@@ -17,13 +20,15 @@ pub(super) struct Packed {
     /// The number of its row among the columns.
     pub id: i64,
     pub origin: u32,
+    pub key: u32,
+    pub group: i64,
     pub n: usize,
     pub steps: Vec<u8>,
     pub times: Vec<u8>,
     pub data: Vec<u8>,
 }
 
-pub(super) struct Unpacked {
+struct Unpacked {
     id: i64,
     origin: u32,
     steps: Vec<i64>,
@@ -31,8 +36,15 @@ pub(super) struct Unpacked {
     column: Column,
 }
 
+/// A group, or why there is none: the key and the group that are damaged.
+pub(super) struct Decoded(Result<Unpacked, (u32, i64, ColumnError)>);
+
 impl Packed {
-    pub(super) fn unpack(&self) -> Result<Unpacked, StoreError> {
+    pub(super) fn unpack(&self) -> Decoded {
+        Decoded(self.decode().map_err(|error| (self.key, self.group, error)))
+    }
+
+    fn decode(&self) -> Result<Unpacked, ColumnError> {
         Ok(Unpacked {
             id: self.id,
             origin: self.origin,
@@ -43,13 +55,13 @@ impl Packed {
     }
 }
 
-impl Unpacked {
-    pub(super) fn push_to(self, points: &mut Points) -> Result<(), StoreError> {
-        points.push_group(
-            self.origin,
-            (&self.steps, &self.times),
-            (self.id, self.column),
-        )
+impl Decoded {
+    pub(super) fn push_to(self, conn: &Connection, points: &mut Points) -> Result<(), StoreError> {
+        let group = self
+            .0
+            .map_err(|(key, group, error)| damaged(conn, key, group, &error))?;
+        let rows = (group.steps.as_slice(), group.times.as_slice());
+        points.push_group(group.origin, rows, (group.id, group.column))
     }
 }
 
@@ -73,13 +85,13 @@ impl Ahead {
     }
 
     /// Wait for what is on the way.
-    pub(super) fn finish(self, points: &mut Points) -> Result<(), StoreError> {
+    pub(super) fn finish(self, conn: &Connection, points: &mut Points) -> Result<(), StoreError> {
         let Some(worker) = self.worker else {
             return Ok(());
         };
         drop(worker.packed);
         for unpacked in worker.unpacked {
-            unpacked?.push_to(points)?;
+            unpacked.push_to(conn, points)?;
         }
         Ok(())
     }
@@ -88,7 +100,7 @@ impl Ahead {
 /// A thread that decodes groups in the order in which it gets them.
 pub(super) struct Worker {
     packed: SyncSender<Packed>,
-    unpacked: Receiver<Result<Unpacked, StoreError>>,
+    unpacked: Receiver<Decoded>,
 }
 
 impl Worker {
@@ -109,12 +121,17 @@ impl Worker {
     }
 
     /// Hand over a group, and take what is decoded by now.
-    pub(super) fn give(&mut self, packed: Packed, points: &mut Points) -> Result<(), StoreError> {
+    pub(super) fn give(
+        &mut self,
+        conn: &Connection,
+        packed: Packed,
+        points: &mut Points,
+    ) -> Result<(), StoreError> {
         if self.packed.send(packed).is_err() {
             return Err(StoreError::Unexpected("decoding has ended".into()));
         }
         for unpacked in self.unpacked.try_iter() {
-            unpacked?.push_to(points)?;
+            unpacked.push_to(conn, points)?;
         }
         Ok(())
     }

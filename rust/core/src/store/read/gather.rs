@@ -86,12 +86,12 @@ fn sealed(
     }
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id
+             groups.time_min, groups.time_max, cols.id, groups.id
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND groups.step_max >= ?2 AND groups.step_min <= ?3 ORDER BY cols.grp",
     )?;
     let rows = select.query(params![wanted.key, wanted.since, wanted.until])?;
-    push_rows(origins, wanted, rows, points)
+    push_rows(conn, origins, wanted, rows, points)
 }
 
 /// The points of groups that no row of the rollup has yet.
@@ -103,12 +103,12 @@ pub(super) fn open_groups(
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id
+             groups.time_min, groups.time_max, cols.id, groups.id
          FROM groups CROSS JOIN cols ON cols.key = ?1 AND cols.grp = groups.id
          WHERE groups.rollup_grp = 0 AND groups.step_max >= ?2 ORDER BY groups.id",
     )?;
     let rows = select.query(params![wanted.key, wanted.since])?;
-    push_rows(origins, wanted, rows, points)
+    push_rows(conn, origins, wanted, rows, points)
 }
 
 /// The points of the groups of one layout between these two, both included.
@@ -121,16 +121,17 @@ pub(super) fn groups_between(
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id
+             groups.time_min, groups.time_max, cols.id, groups.id
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND cols.grp BETWEEN ?2 AND ?3 AND groups.producer = ?4
              AND coalesce(groups.layout, -1) = ?5 ORDER BY cols.grp",
     )?;
     let rows = select.query(params![wanted.key, groups.0, groups.1, chain.0, chain.1])?;
-    push_rows(origins, wanted, rows, points)
+    push_rows(conn, origins, wanted, rows, points)
 }
 
 fn push_rows(
+    conn: &Connection,
     origins: &Origins,
     wanted: Wanted,
     mut rows: Rows<'_>,
@@ -144,11 +145,11 @@ fn push_rows(
                 continue;
             };
             match ahead.worker(scope) {
-                Some(worker) => worker.give(packed, points)?,
-                None => packed.unpack()?.push_to(points)?,
+                Some(worker) => worker.give(conn, packed, points)?,
+                None => packed.unpack().push_to(conn, points)?,
             }
         }
-        ahead.finish(points)
+        ahead.finish(conn, points)
     })
 }
 
@@ -169,6 +170,8 @@ fn packed(origins: &Origins, wanted: Wanted, row: &Row<'_>) -> Result<Option<Pac
         times: row.get(3)?,
         data: row.get(4)?,
         id: row.get(7)?,
+        key: wanted.key,
+        group: row.get(8)?,
     }))
 }
 

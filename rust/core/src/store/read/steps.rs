@@ -9,6 +9,7 @@ use super::{Origins, RunReader};
 use crate::merge::is_hidden;
 use crate::store::bytes::unpack_u32s;
 use crate::store::cell::Cell;
+use crate::store::checked::damaged;
 use crate::store::columns::{Column, decode_ints};
 use crate::store::error::StoreError;
 use crate::store::keys::raw_name;
@@ -243,7 +244,9 @@ impl Group {
             let mut columns = select.query(params![key, self.id])?;
             while let Some(row) = columns.next()? {
                 let data = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                self.offer(&Column::decode(data, self.rows)?, *key, floor, board);
+                let column = Column::decode(data, self.rows);
+                let column = column.map_err(|error| damaged(conn, *key, self.id, &error))?;
+                self.offer(&column, *key, floor, board);
             }
         }
         Ok(())

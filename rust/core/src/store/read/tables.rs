@@ -74,7 +74,7 @@ pub struct GapRow {
     pub lsn: Option<(u64, u64)>,
     /// How many calls are missing. `None`: not known.
     pub frames_lost: Option<u64>,
-    /// damaged, database_behind, file_lost, undefined, rejected.
+    /// damaged, damaged_column, database_behind, file_lost, undefined, rejected.
     pub reason: String,
     /// Wall clock when it was noticed, seconds since 1970.
     pub noticed: f64,

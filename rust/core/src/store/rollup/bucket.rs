@@ -222,6 +222,17 @@ impl Bucket {
         }
     }
 
+    /// Of points of which only the range of their steps is known.
+    pub(crate) fn unknown(step_min: i64, step_max: i64) -> Self {
+        Self {
+            step_min,
+            step_max,
+            ordered: false,
+            plain: false,
+            ..Self::default()
+        }
+    }
+
     /// All buckets that [`Bucket::encode`] appended. `None`: the bytes are none.
     pub(crate) fn decode_all(bytes: &[u8]) -> Option<Vec<Self>> {
         let mut input = ByteReader::new(bytes);

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 
+use super::checked::BUCKET;
 use super::columns::Column;
 use super::error::StoreError;
 
@@ -85,7 +86,7 @@ impl Parts {
 
 /// The buckets in a blob of `rollup`.
 pub(crate) fn decoded(bytes: &[u8]) -> Result<Vec<Bucket>, StoreError> {
-    Bucket::decode_all(bytes)
+    Bucket::decode_all(BUCKET.open(bytes)?)
         .ok_or_else(|| StoreError::Unexpected("a bucket of the rollup cannot be read".into()))
 }
 
@@ -279,6 +280,12 @@ fn insert(
     let number = |mark: Option<Mark>| mark.map(|mark| mark.number());
     let mut bytes = Vec::new();
     bucket.encode(&mut bytes);
+    BUCKET.close(&mut bytes);
+    let parts = parts.map(|parts| {
+        let mut parts = parts.to_vec();
+        BUCKET.close(&mut parts);
+        parts
+    });
     let mut insert = conn.prepare_cached(
         "INSERT INTO rollup(key, covered, level, producer, layout, last_grp, first_grp, n, n_nan,
              min, max, sum, first, last, step_min, step_max, bucket, parts)

@@ -43,8 +43,8 @@ pub(crate) struct Board {
     last_grp: i64,
     /// The groups up to here are in the snapshot.
     saved_grp: i64,
-    /// Columns that could not be decoded, by key and group: they are left out.
-    unreadable: Vec<(u32, i64)>,
+    /// Columns that are left out because they cannot be decoded: of which producer, and what is wrong.
+    unreadable: Vec<(i64, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -123,8 +123,8 @@ impl Board {
         Ok(board)
     }
 
-    /// Columns that were left out because they cannot be decoded, by key and group.
-    pub(crate) fn unreadable(&self) -> &[(u32, i64)] {
+    /// Columns that were left out because they cannot be decoded: of which producer, and what is wrong.
+    pub(crate) fn unreadable(&self) -> &[(i64, String)] {
         &self.unreadable
     }
 

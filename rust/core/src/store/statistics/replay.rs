@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::{Board, Timed, timed};
 use crate::store::bytes::unpack_u32s;
+use crate::store::checked::damaged;
 use crate::store::columns::{Column, decode_ints};
 use crate::store::error::StoreError;
 use crate::store::registry::producer_rows;
@@ -161,8 +162,9 @@ impl Replay<'_> {
         for piece in pieces {
             let column = match self.column(piece) {
                 // One bad column must not keep everything else from being stored.
-                Err(StoreError::Column(_)) => {
-                    board.unreadable.push((key, piece.group));
+                Err(StoreError::Column(error)) => {
+                    let what = damaged(self.conn, key, piece.group, &error).to_string();
+                    board.unreadable.push((piece.producer, what));
                     continue;
                 }
                 column => column?,

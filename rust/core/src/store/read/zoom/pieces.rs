@@ -175,7 +175,8 @@ fn load(
     let rows = |covered: i64, from: i64| (covered, from, level);
     for (covered, from, to) in [rows(1, level), rows(0, 1)] {
         let mut select = conn.prepare_cached(
-            "SELECT producer, layout, first_grp, last_grp, bucket, iif(?6, parts, NULL) FROM rollup
+            "SELECT producer, layout, first_grp, last_grp, bucket, iif(?6, parts, NULL), step_min, step_max
+             FROM rollup
              WHERE key = ?1 AND covered = ?2 AND level BETWEEN ?3 AND ?4 AND step_max >= ?5",
         )?;
         let mut rows = select.query(params![key, covered, from, to, since, with_parts])?;
@@ -188,15 +189,20 @@ fn load(
                 continue;
             }
             let blob = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
-            let whole = decoded(blob)?.into_iter().next().unwrap_or_default();
-            let parts = match row
+            let whole = decoded(blob)
+                .ok()
+                .and_then(|found| found.into_iter().next());
+            // Damaged: it is in no order, so that its points are read.
+            let whole = match whole {
+                Some(whole) => whole,
+                None => Bucket::unknown(row.get(6)?, row.get(7)?),
+            };
+            let parts = row
                 .get_ref(5)?
                 .as_blob_or_null()
-                .map_err(rusqlite::Error::from)?
-            {
-                Some(parts) => decoded(parts)?,
-                None => vec![whole.clone()],
-            };
+                .map_err(rusqlite::Error::from)?;
+            let parts = parts.and_then(|parts| decoded(parts).ok());
+            let parts = parts.unwrap_or_else(|| vec![whole.clone()]);
             pieces.push(Piece {
                 origin,
                 parts,
