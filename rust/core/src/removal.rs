@@ -157,7 +157,10 @@ pub fn sweep(root: &Path) -> Result<usize, RemovalError> {
     let mut swept = 0;
     for entry in fs::read_dir(root).map_err(failed(root))?.flatten() {
         let name = entry.file_name();
-        let id = name.to_string_lossy().strip_prefix(PREFIX).map(str::to_owned);
+        let id = name
+            .to_string_lossy()
+            .strip_prefix(PREFIX)
+            .map(str::to_owned);
         let is_left = id.is_some_and(|id| id.parse::<ProducerId>().is_ok());
         if is_left && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_tree(&entry.path())?;
