@@ -151,9 +151,12 @@ def test_what_a_killed_removal_left_is_swept(tmp_path: Path, root: Path) -> None
     left = root / f".removed-{'0' * 32}"
     left.mkdir()
     (left / "training_monitor.db").write_text("x")
+    somebodys = root / ".removed-by-me"
+    somebodys.mkdir()
     assert names(root) == ["one"]
     assert _core.sweep_removed(root) == 1
     assert not left.exists()
+    assert somebodys.exists()
 
 
 def test_limits_choose_the_oldest_finished_runs(tmp_path: Path, root: Path) -> None:
