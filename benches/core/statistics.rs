@@ -112,7 +112,7 @@ fn ours(data: &[Vec<f64>]) -> f64 {
     let place = |step: usize| Place {
         step: step as i64,
         attempt: 1,
-        time_ns: step as i64,
+        order_ns: step as i64,
     };
     timed(|| {
         for from in (0..data[0].len()).step_by(SEALED) {

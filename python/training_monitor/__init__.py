@@ -15,6 +15,7 @@ from training_monitor._core import __version__, log, should_stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from training_monitor.answers import Series
     from training_monitor.errors import (
         MissingLibraryError,
         QueryError,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         UnknownSettingError,
     )
     from training_monitor.launch import init
-    from training_monitor.query import RunView, Series, open_run
+    from training_monitor.query import RunView, open_run
     from training_monitor.run import Run, alert, close, finish
     from training_monitor.tables import Table
     from training_monitor.vitals import Health, health
@@ -63,8 +64,9 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "answers": ("Series",),
     "launch": ("init",),
-    "query": ("RunView", "Series", "open_run"),
+    "query": ("RunView", "open_run"),
     "run": ("Run", "alert", "close", "finish"),
     "tables": ("Table",),
     "vitals": ("Health", "health"),

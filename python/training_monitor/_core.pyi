@@ -5,6 +5,7 @@ from os import PathLike
 from typing import Any, TypeAlias, final
 
 __all__ = [
+    "Column",
     "Ingest",
     "PointStream",
     "QueryError",
@@ -17,11 +18,13 @@ __all__ = [
     "__version__",
     "append_alert",
     "backup_database",
+    "belongings",
     "build_profile",
     "claim_run",
     "close_producer",
     "disable",
     "health",
+    "is_run",
     "log",
     "open_producer",
     "producers",
@@ -87,7 +90,9 @@ def spawn_detached(
 # Run directories.
 def claim_run(root: str | PathLike[str], name: str, job_key: str) -> tuple[str, str, bool]: ...
 def producers(run_dir: str | PathLike[str]) -> list[dict[str, object]]: ...
-def remove_run(root: str | PathLike[str], name: str) -> None: ...
+def is_run(run_dir: str | PathLike[str]) -> bool: ...
+def belongings(run_dir: str | PathLike[str]) -> tuple[list[str], list[str]]: ...
+def remove_run(root: str | PathLike[str], name: str, *, force: bool = False) -> list[str]: ...
 def sweep_removed(root: str | PathLike[str]) -> int: ...
 
 # Reading a database at large: columns, rows, whether there were more.
@@ -123,7 +128,14 @@ class Ingest:
     def set_stop(self, reason: str) -> None: ...
     def finish(self, timeout_s: float) -> dict[str, Any]: ...
 
-# Columns: step i64, time f64, values (bytes of f64 when all are floats), rank u32, attempt u32.
+# Numbers of one type that numpy.asarray takes over without copying them.
+@final
+class Column:
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+    def __len__(self) -> int: ...
+
+# Columns as bytes: step i64, time f64, values (f64 when all are floats), rank u32, attempt u32.
 _Columns: TypeAlias = tuple[bytes, bytes, bytes | list[Any], bytes, bytes]
 
 @final
@@ -155,7 +167,7 @@ class RunReader:
         last: int | None = None,
         max_points: int | None = None,
         raw: bool = False,
-    ) -> _Columns: ...
+    ) -> tuple[Column, Column, Column | list[Any], Column, Column]: ...
     def summary(self) -> list[dict[str, Any]]: ...
     def statistics(self, key: str) -> dict[str, Any]: ...
     def zoom(

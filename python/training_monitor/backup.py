@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import shutil
 import stat
+import time
 
 from training_monitor import _core
 from training_monitor.catalog import DATABASE_NAME
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["backup_run"]
 
+_PARTIAL = re.compile(r"\..+\.partial-\d+")
+_YOUNG_SECS = 60.0
 # The spool and the locks belong to living processes; the database is copied by SQLite.
 _LEFT_OUT = frozenset(
     {DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", ".spool", ".monitor.lock"}
@@ -43,12 +48,17 @@ def backup_run(
     run_dir = os.path.dirname(path) if path.endswith(".db") else path
     target = os.path.abspath(target)
     _check(run_dir, target)
-    partial = f"{target}.partial-{os.getpid()}"
+    parent, name = os.path.split(target)
+    # No run's name starts with a dot: what a kill leaves of us is none.
+    partial = os.path.join(parent, f".{name}.partial-{os.getpid()}")
     try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.makedirs(parent, exist_ok=True)
+        _sweep(parent)
         os.mkdir(partial, 0o700)
+        lock = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise RunDirError(f"cannot make {partial!r}: {error.strerror}") from error
+        raise RunDirError(f"cannot make {target!r}: {error.strerror}") from error
+    _is_locked(lock)
     try:
         copy = os.path.join(partial, DATABASE_NAME)
         source = path if path.endswith(".db") else os.path.join(run_dir, DATABASE_NAME)
@@ -62,7 +72,35 @@ def backup_run(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        os.close(lock)
     return size
+
+
+def _sweep(parent: str) -> None:
+    """Delete what copies that were killed left in a directory; one at work holds its lock."""
+    for entry in os.scandir(parent):
+        if not _PARTIAL.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
+            continue
+        # Another one may be about to lock what it has just made.
+        with contextlib.suppress(OSError):
+            names = os.listdir(entry.path)
+            is_old = time.time() - os.lstat(entry.path).st_mtime > _YOUNG_SECS
+            file = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if is_old and (not names or DATABASE_NAME in names) and _is_locked(file):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+            finally:
+                os.close(file)
+
+
+def _is_locked(directory: int) -> bool:
+    """Lock a directory that is being made or deleted; return whether that worked."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _check(run_dir: str, target: str) -> None:
@@ -73,8 +111,8 @@ def _check(run_dir: str, target: str) -> None:
 
 
 def _copy_files(source: str, target: str) -> None:
-    """Copy files and directories; links and sockets stay behind."""
-    for entry in os.scandir(source):
+    """Copy files and directories; links, sockets and what goes meanwhile stay behind."""
+    for entry in _entries(source):
         if entry.name in _LEFT_OUT or entry.name.startswith(f"{DATABASE_NAME}.damaged-"):
             continue
         place = os.path.join(target, entry.name)
@@ -85,6 +123,13 @@ def _copy_files(source: str, target: str) -> None:
             # A file may go while we copy, a log be set aside for the next one.
             with contextlib.suppress(FileNotFoundError):
                 _copy_file(entry.path, place)
+
+
+def _entries(directory: str) -> list[os.DirEntry[str]]:
+    """List a directory; one that a training deletes meanwhile, as an old checkpoint, is empty."""
+    with contextlib.suppress(FileNotFoundError):
+        return list(os.scandir(directory))
+    return []
 
 
 def _copy_file(source: str, target: str) -> None:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
+from training_monitor import _core
 from training_monitor.errors import RunNotFoundError, closest, shown
+from training_monitor.settings import TABLE
 
 __all__ = [
     "DATABASE_NAME",
-    "default_root",
     "find_run",
     "is_run_dir",
     "last_used",
     "list_runs",
     "newest_run",
+    "root_of",
 ]
 
 DATABASE_NAME = "training_monitor.db"
-_MARKS = (DATABASE_NAME, ".spool", "config.json", "training_monitor.log")
 
 
-def default_root() -> str:
-    """Return the root directory that the environment or the default names."""
-    return os.environ.get("TM_ROOT_DIR") or "ai_logger"
+def root_of(given: str | os.PathLike[str] | None = None) -> str:
+    """Return the root directory as init() reads it: as given, else of the environment, else usual.
+
+    Raises:
+        SettingError: It is no path.
+    """
+    row = TABLE["root_dir"]
+    root: str = row.from_environment() if given is None else row.take(given)
+    return root
 
 
 def is_run_dir(path: str) -> bool:
-    """Return whether a run was, or is, recorded in the directory `path`."""
-    return any(os.path.exists(os.path.join(path, mark)) for mark in _MARKS)
+    """Return whether a run was, or is, recorded in the directory `path`.
+
+    What has the name of our database counts here whatever it holds, so that a damaged one can be
+    told of. Only `_core.is_run`, which looks inside, says what may be removed.
+    """
+    return os.path.lexists(os.path.join(path, DATABASE_NAME)) or _core.is_run(path)
 
 
 def list_runs(root: str) -> list[str]:
@@ -55,7 +65,7 @@ def newest_run(root: str) -> str:
     return runs[0]
 
 
-def find_run(run: str | os.PathLike[str], root: str | None = None) -> str:
+def find_run(run: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> str:
     """Return the absolute directory of `run`.
 
     Args:
@@ -66,7 +76,7 @@ def find_run(run: str | os.PathLike[str], root: str | None = None) -> str:
         RunNotFoundError: Nothing there was ever recorded; the message names the nearest run.
     """
     text = os.path.expanduser(os.fspath(run))
-    root = default_root() if root is None else root
+    root = root_of(root)
     if text.strip():
         for path in (os.path.join(root, text), text):
             if path.endswith(".db") and os.path.isfile(path):
@@ -90,9 +100,17 @@ def _root_hint(root: str, names: list[str] | None = None) -> str:
 
 
 def last_used(run_dir: str) -> float:
-    """Return when the run was written last, by the newest of its files."""
-    times = [0.0]
-    for name in (DATABASE_NAME, f"{DATABASE_NAME}-wal", ".spool", "config.json"):
-        with contextlib.suppress(OSError):
-            times.append(os.stat(os.path.join(run_dir, name)).st_mtime)
-    return max(times)
+    """Return when the run was written last, by the newest of its files; else of its directory."""
+    database = os.path.join(run_dir, DATABASE_NAME)
+    # A log without content is what a reader makes.
+    log_time = _written(f"{database}-wal", least_bytes=1)
+    times = [log_time, _written(database), _written(os.path.join(run_dir, ".spool"))]
+    return max(times) or _written(run_dir)
+
+
+def _written(path: str, *, least_bytes: int = 0) -> float:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return 0.0
+    return facts.st_mtime if facts.st_size >= least_bytes else 0.0

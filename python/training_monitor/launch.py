@@ -9,7 +9,7 @@ import time
 
 from training_monitor import _core
 from training_monitor.claim import claim
-from training_monitor.errors import told, warned
+from training_monitor.errors import RunDirError, SpoolError, told, warned
 from training_monitor.foreign import check_keywords
 from training_monitor.job import find_job
 from training_monitor.run import Run, activate, close
@@ -32,8 +32,8 @@ def init(
     experiment_name: str = unset.experiment_name,
     config: object = unset.config,
     training_command: str | list[str] | None = unset.training_command,
-    *,
     openai_model: str = unset.openai_model,
+    *,
     openai_base_url: str | None = unset.openai_base_url,
     reasoning_effort: str | None = unset.reasoning_effort,
     analysis_interval_min: float = unset.analysis_interval_min,
@@ -150,24 +150,35 @@ def _open(settings: Settings) -> Run:
     else:
         # The command of an earlier run of this process must not outlive it.
         _core.set_monitor_command([], {}, "", "")
-    _core.open_producer(
-        run_dir=run_dir,
-        job_key=job.key,
-        rank=job.rank,
-        local_rank=job.local_rank,
-        world=job.world,
-        local_world=job.local_world,
-        strict=settings.strict,
-        device_tensors=settings.device_tensors,
-        node_limit_bytes=settings.node_limit,
-        config_json=_core.to_json(_launch_facts(settings, name, job)),
-    )
+    _open_producer(settings, run_dir, name, job)
     run = activate(Run(name, run_dir, strict=settings.strict))
     if starts:
         _start_monitor(run_dir)
     if job.rank == 0:
         _tell(settings, run, suffixed=claimed.suffixed)
     return run
+
+
+def _open_producer(settings: Settings, run_dir: str, name: str, job: Job) -> None:
+    """Make the lanes of this process."""
+    try:
+        _core.open_producer(
+            run_dir=run_dir,
+            job_key=job.key,
+            rank=job.rank,
+            local_rank=job.local_rank,
+            world=job.world,
+            local_world=job.local_world,
+            strict=settings.strict,
+            device_tensors=settings.device_tensors,
+            node_limit_bytes=settings.node_limit,
+            config_json=_core.to_json(_launch_facts(settings, name, job)),
+        )
+    except SpoolError as error:
+        raise RunDirError(
+            f"cannot record into {run_dir!r}: {error}; choose a place with room for it, and the "
+            "right to write there, with root_dir= or TM_ROOT_DIR"
+        ) from error
 
 
 def _start_monitor(run_dir: str) -> None:

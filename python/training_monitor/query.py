@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from typing import overload
 
 from training_monitor import _core
+from training_monitor.answers import (
+    Alert,
+    Attempt,
+    Gap,
+    Metric,
+    Series,
+    Step,
+    boxed,
+    numbers,
+)
+from training_monitor.bounds import COUNT, RANK, SECONDS, STEP, bounded
 from training_monitor.catalog import DATABASE_NAME, find_run
-from training_monitor.errors import RunNotFoundError, StoreError
+from training_monitor.errors import RunNotFoundError, SettingError, StoreError
 from training_monitor.statistics import Statistics, Zoom, made_statistics, made_zoom
 from training_monitor.texts import quoted
 
@@ -18,9 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from training_monitor.machine import Finding, SystemSeries
     from training_monitor.tables import Table
 
@@ -28,116 +35,8 @@ __all__ = ["Alert", "Attempt", "Gap", "Metric", "RunView", "Series", "Step", "op
 
 
 _SHOWN_METRICS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric, in a few numbers.
-
-    Attributes:
-        name: The name under which it was logged.
-        kind: What its values are: float, int, bool, text, none.
-        count: How many points there are.
-        first_step: The lowest step.
-        last_step: The step of the last value.
-        last_value: The last value.
-        min: The least finite value stored; None when there is none.
-        max: The greatest finite value stored; None when there is none.
-    """
-
-    name: str
-    kind: str
-    count: int
-    first_step: int | None
-    last_step: int | None
-    last_value: object
-    min: float | None
-    max: float | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """The points of one metric, as arrays of one length.
-
-    Attributes:
-        step: Steps, ascending; with raw=True in the order of arrival.
-        value: Values: float64, or objects when some are int, bool, None or text.
-        time: Wall clock, in seconds since 1970.
-        rank: Which rank logged the point.
-        attempt: In which attempt.
-    """
-
-    step: NDArray[np.int64]
-    value: NDArray[Any]
-    time: NDArray[np.float64]
-    rank: NDArray[np.uint32]
-    attempt: NDArray[np.uint32]
-
-    def __len__(self) -> int:
-        return len(self.step)
-
-    def to_pandas(self) -> Any:
-        """Return a pandas.DataFrame with a row per point; pandas must be installed."""
-        from training_monitor.frames import to_pandas
-
-        return to_pandas({name: getattr(self, name) for name in self.__dataclass_fields__})
-
-    def to_polars(self) -> Any:
-        """Return a polars.DataFrame with a row per point; polars must be installed."""
-        from training_monitor.frames import to_polars
-
-        return to_polars({name: getattr(self, name) for name in self.__dataclass_fields__})
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """All metrics that one rank logged at one step, merged."""
-
-    step: int
-    rank: int
-    attempt: int
-    time: float
-    metrics: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """The run as one job saw it; `ended` is None as long as it records."""
-
-    number: int
-    job_key: str
-    started: float
-    ended: float | None
-    producers: int
-    points: int
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """A finding that was told."""
-
-    time: float
-    step: int | None
-    rank: int
-    attempt: int
-    level: str
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """What is missing, and why; `frames_lost` is None when nobody can know."""
-
-    producer: str | None
-    lane: int | None
-    first_lsn: int | None
-    last_lsn: int | None
-    frames_lost: int | None
-    reason: str
-    noticed: float
-    detail: str | None
+# So many curves can be told apart.
+_DRAWN_METRICS = 8
 
 
 class RunView:
@@ -227,14 +126,19 @@ class RunView:
         import numpy as np
 
         step, time, value, ranks, attempts = self._reader.series(
-            key, since=since, rank=rank, last=last, max_points=max_points, raw=raw
+            key,
+            since=bounded("since", since, STEP),
+            rank=bounded("rank", rank, RANK),
+            last=bounded("last", last, COUNT),
+            max_points=bounded("max_points", max_points, COUNT),
+            raw=raw,
         )
         return Series(
-            step=np.frombuffer(step, np.int64),
-            value=np.frombuffer(value, np.float64) if isinstance(value, bytes) else _boxed(value),
-            time=np.frombuffer(time, np.float64),
-            rank=np.frombuffer(ranks, np.uint32),
-            attempt=np.frombuffer(attempts, np.uint32),
+            step=np.asarray(step),
+            value=boxed(value) if isinstance(value, list) else np.asarray(value),
+            time=np.asarray(time),
+            rank=np.asarray(ranks),
+            attempt=np.asarray(attempts),
         )
 
     def sql(self, query: str, *, limit: int | None = 10_000, timeout_secs: float = 30.0) -> Table:
@@ -255,35 +159,51 @@ class RunView:
         """
         from training_monitor.tables import run_query
 
-        return run_query(self.database, query, limit=limit, timeout_secs=timeout_secs)
+        return run_query(
+            self.database,
+            query,
+            limit=bounded("limit", limit, COUNT),
+            timeout_secs=SECONDS.take("timeout_secs", timeout_secs),
+        )
 
     def plot(self, *keys: str, max_points: int = 4000, axes: Any = None) -> Any:
         """Draw metrics over the steps with matplotlib, a curve per rank; return the axes.
 
         Args:
-            keys: The names of the metrics.
+            keys: The names of the metrics; none means all, where there are no more than eight.
             max_points: At most about so many points per metric; spikes stay.
             axes: Draw here; None makes new ones.
 
         Raises:
             KeyError: There is no metric of that name.
+            SettingError: There is no metric to draw, or too many to draw unasked.
             MissingLibraryError: matplotlib is not installed.
         """
         from training_monitor.plotting import plot_series
 
         curves = {}
-        for key in keys:
+        for key in keys or self._drawable():
             series = self.series(key, max_points=max_points)
             ranks = sorted(set(series.rank.tolist()))
             for rank in ranks:
                 chosen = series.rank == rank
                 label = key if len(ranks) == 1 else f"{key}, rank {rank}"
-                curves[label] = (series.step[chosen], _numbers(series.value[chosen]))
+                curves[label] = (series.step[chosen], numbers(series.value[chosen]))
         return plot_series(curves, title=self.name, axes=axes)
+
+    def _drawable(self) -> list[str]:
+        """Return the metrics that plot() draws unasked."""
+        names = [metric.name for metric in self.metrics() if metric.kind not in ("text", "none")]
+        if not 1 <= len(names) <= _DRAWN_METRICS:
+            raise SettingError(
+                f"plot() draws up to {_DRAWN_METRICS} metrics unasked, and run {self.name!r} has "
+                f"{len(names)}: name those to draw, as in r.plot({(names or ['loss'])[0]!r})"
+            )
+        return names
 
     def steps(self, last: int = 20) -> list[Step]:
         """Return the last steps, the oldest first."""
-        return [_made(Step, row) for row in self._reader.steps(last)]
+        return [_made(Step, row) for row in self._reader.steps(COUNT.take("last", last))]
 
     def alerts(self) -> list[Alert]:
         """Return all alerts, the oldest first."""
@@ -329,6 +249,7 @@ class RunView:
         """
         from training_monitor.machine import read_all, read_one
 
+        max_points = bounded("max_points", max_points, COUNT)
         if metric is None:
             return read_all(self._reader, since=since, max_points=max_points)
         return read_one(self._reader, metric, since=since, max_points=max_points)
@@ -374,7 +295,22 @@ class RunView:
             KeyError: There is no metric of that name, or that rank has not logged it.
         """
         row = self._reader.statistics(key)
-        return made_statistics(row if rank is None else row["ranks"][rank])
+        if rank is not None:
+            row = row["ranks"].get(RANK.take("rank", rank), {"count": 0})
+        return made_statistics(row if row["count"] else self._text_statistics(key, rank))
+
+    def _text_statistics(self, key: str, rank: int | None) -> dict[str, Any]:
+        """Return what can be said of a metric without numbers: how many values, and where."""
+        points = self.series(key, rank=rank, raw=True)
+        if not len(points):
+            raise KeyError(f"rank {rank} has not logged {key!r}")
+        oldest, newest = points.time.argmin(), points.time.argmax()
+        return {
+            "count": len(points),
+            "first_step": int(points.step[oldest]),
+            "last_step": int(points.step[newest]),
+            "last": points.value[newest],
+        }
 
     def quantiles(
         self,
@@ -397,7 +333,7 @@ class RunView:
         """
         import numpy as np
 
-        values = _numbers(self.series(key, last=last, rank=rank).value)
+        values = numbers(self.series(key, last=last, rank=rank).value)
         finite = values[np.isfinite(values)]
         return [float(np.quantile(finite, share)) if len(finite) else float("nan") for share in q]
 
@@ -415,7 +351,13 @@ class RunView:
         Raises:
             KeyError: There is no metric of that name.
         """
-        return made_zoom(self._reader.zoom(key, buckets, since=since, rank=rank))
+        stretches = self._reader.zoom(
+            key,
+            COUNT.take("buckets", buckets),
+            since=bounded("since", since, STEP),
+            rank=bounded("rank", rank, RANK),
+        )
+        return made_zoom(stretches)
 
     @property
     def gaps(self) -> list[Gap]:
@@ -423,7 +365,9 @@ class RunView:
         return [_made(Gap, row) for row in self._reader.gaps()]
 
 
-def open_run(run: str | os.PathLike[str], *, root_dir: str | None = None) -> RunView:
+def open_run(
+    run: str | os.PathLike[str], *, root_dir: str | os.PathLike[str] | None = None
+) -> RunView:
     """Open a recorded run for reading.
 
     Args:
@@ -432,6 +376,7 @@ def open_run(run: str | os.PathLike[str], *, root_dir: str | None = None) -> Run
 
     Raises:
         RunNotFoundError: Nothing was recorded there; the message names the nearest run.
+        SettingError: The root directory is no path.
         StoreError: The database cannot be read.
     """
     return RunView(find_run(run, root_dir))
@@ -440,31 +385,6 @@ def open_run(run: str | os.PathLike[str], *, root_dir: str | None = None) -> Run
 def _made(kind: Any, row: dict[str, object]) -> Any:
     """Make a dataclass of the fields that it has, from a row that may have more."""
     return kind(**{name: row[name] for name in kind.__dataclass_fields__})
-
-
-def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return values as numbers for a curve; what is none becomes a hole."""
-    import numpy as np
-
-    if values.dtype != object:
-        return values
-    return np.fromiter(map(_number, values), np.float64, len(values))
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value) if isinstance(value, (int, float)) else float("nan")
-    except OverflowError:
-        return float("inf") if isinstance(value, int) and value > 0 else float("-inf")
-
-
-def _boxed(values: list[object]) -> NDArray[Any]:
-    """Return an array that holds the objects as they are."""
-    import numpy as np
-
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
 
 
 def _hyperparameters(launch_json: str | None) -> dict[str, Any]:

@@ -7,18 +7,26 @@ import os
 import time
 
 from training_monitor import _core
-from training_monitor.errors import SettingError, shown, told
+from training_monitor.errors import RejectedError, SettingError, shown, told, warned
 from training_monitor.texts import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
-    from typing import Any
+    from typing import Any, Protocol
 
     from typing_extensions import Self
 
     from training_monitor.vitals import Health
+
+    class Log(Protocol):
+        """The signature of `training_monitor.log`."""
+
+        def __call__(
+            self, metrics: Mapping[str, Any], step: Any = None, *, force_analysis: bool = False
+        ) -> None: ...
+
 
 __all__ = ["Run", "activate", "active_run", "alert", "close", "finish"]
 
@@ -31,6 +39,8 @@ _WAIT_SECS = 60.0
 _LONGEST_WAIT_SECS = 1e9
 
 _active: Run | None = None
+# The run that the counters of the core are about: the last one that was active.
+_latest: Run | None = None
 _told_of_wait_duration = False
 
 
@@ -40,18 +50,23 @@ class Run:
     Attributes:
         name: The name, which is also that of the directory.
         dir: The absolute path of the run directory; empty with mode="disabled".
-        log: The same function as `training_monitor.log`.
+        log: The same function as `training_monitor.log` as long as the run is active; then one
+            that records nothing, counts, and warns once.
     """
 
-    __slots__ = ("_alerted_at", "_strict", "dir", "name")
+    __slots__ = ("_alerted_at", "_last_facts", "_refused", "_strict", "dir", "log", "name")
 
-    log = staticmethod(_core.log)
+    log: Log
 
     def __init__(self, name: str, run_dir: str, *, strict: bool = False) -> None:
         self.name = name
         self.dir = run_dir
         self._strict = strict
         self._alerted_at: dict[str, float] = {}
+        # What the core told at the end of this run; None before it, and without one.
+        self._last_facts: dict[str, Any] | None = None
+        self._refused = 0
+        self.log = self._refuse
 
     @property
     def closed(self) -> bool:
@@ -68,10 +83,28 @@ class Run:
         return not self.closed and _core.should_stop()
 
     def health(self) -> Health:
-        """Tell what was accepted, rejected and made durable."""
-        from training_monitor.vitals import health
+        """Tell what was accepted, rejected and made durable; of a closed run, at its end."""
+        from training_monitor.vitals import made_health
 
-        return health()
+        facts = _core.health() if self is _latest else self._last_facts
+        return made_health(facts, refused_after=self._refused)
+
+    def _refuse(
+        self,
+        metrics: object,  # noqa: ARG002 -- the signature is that of log()
+        step: object = None,  # noqa: ARG002
+        *,
+        force_analysis: bool = False,  # noqa: ARG002
+    ) -> None:
+        """Stand in for log() where this run does not record: another one may, and is not meant."""
+        if not self.dir:
+            return
+        self._refused += 1
+        text = f"log(): run {self.name!r} is closed; nothing is recorded"
+        if self._strict:
+            raise RejectedError(text)
+        if self._refused == 1:
+            warned(f"{text} (told once; counted in its health())", stacklevel=2)
 
     def alert(
         self, title: str, text: str = "", level: str = "WARN", wait_duration: float = 60
@@ -111,11 +144,14 @@ class Run:
         if self.closed:
             return
         _active = None
+        self.log = self._refuse
         if not self.dir:
             return
         try:
             outcome = _core.close_producer(_CLOSE_SECS)
+            self._last_facts = _core.health()
         except KeyboardInterrupt:
+            self._last_facts = _core.health()
             told(
                 "close() was interrupted; the monitor, if there is one, brings home what is left, "
                 f"or: {self._recovery()}",
@@ -227,9 +263,10 @@ def _member(level: object) -> object:
 
 
 def activate(run: Run) -> Run:
-    """Make `run` the one that the functions of this module act on."""
-    global _active
-    _active = run
+    """Make `run` the one that log() and the functions of this module act on."""
+    global _active, _latest
+    _active = _latest = run
+    run.log = _core.log
     return run
 
 

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from training_monitor import _core
 
-__all__ = ["Health", "health"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Health", "health", "made_health"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +50,24 @@ class Health:
 
 def health() -> Health:
     """Tell what was accepted, rejected and made durable, and how long log() takes."""
-    facts = _core.health()
-    return Health(**{name: facts[name] for name in Health.__dataclass_fields__})  # type: ignore[arg-type]
+    return made_health(_core.health())
+
+
+def made_health(facts: dict[str, Any] | None, *, refused_after: int = 0) -> Health:
+    """Return the facts of the core as Health.
+
+    Args:
+        facts: What the core told; None for a run that never recorded in this process.
+        refused_after: Calls of the log() of a run that was closed.
+    """
+    if facts is None:
+        numbers = ("accepted", "accepted_frames", "rejected", "durable", "backlog_bytes")
+        facts = dict.fromkeys(Health.__dataclass_fields__) | dict.fromkeys(numbers, 0)
+        facts |= {"rejected_by": {}, "monitor_alive": False, "device_syncs": 0}
+        facts |= {"sampled": "1/64", "mode": "closed"}
+    values = {name: facts[name] for name in Health.__dataclass_fields__}
+    if refused_after:
+        by = dict(values["rejected_by"])
+        by["closed"] = by.get("closed", 0) + refused_after
+        values |= {"rejected_by": by, "rejected": values["rejected"] + refused_after}
+    return Health(**values)

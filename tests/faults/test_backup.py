@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,6 +15,10 @@ import pytest
 
 import training_monitor as tm
 from harness import processes, reading
+from harness.recorder import Recorder
+from training_monitor import _core
+from training_monitor.backup import backup_run
+from training_monitor.catalog import list_runs
 
 LOAD = """
     tm.init("busy", root_dir=sys.argv[1], quiet=True, config={"lr": 0.1})
@@ -74,7 +79,7 @@ def test_copies_under_load_are_sound_prefixes(tmp_path: Path, root: Path) -> Non
 
 
 def has_begun(directory: Path, backup: subprocess.Popen[bytes]) -> bool:
-    return any(directory.glob("copy.partial-*")) or backup.poll() is not None
+    return any(directory.glob(".copy.partial-*")) or backup.poll() is not None
 
 
 @pytest.mark.timeout(120)
@@ -88,7 +93,7 @@ def test_a_killed_backup_leaves_nothing_under_its_name(tmp_path: Path, root: Pat
         processes.until(partial(has_begun, tmp_path, backup), "the copy to begin")
         backup.send_signal(signal.SIGKILL)
         backup.wait()
-        for left in tmp_path.glob("copy.partial-*"):
+        for left in tmp_path.glob(".copy.partial-*"):
             begun += 1
             subprocess.run(["rm", "-r", left], check=True)
         if target.exists():
@@ -97,6 +102,66 @@ def test_a_killed_backup_leaves_nothing_under_its_name(tmp_path: Path, root: Pat
     assert begun
     (tmp_path / "stop").touch()
     processes.finish(process)
+
+
+def test_a_killed_backup_is_no_run_and_the_next_one_sweeps_it(tmp_path: Path, root: Path) -> None:
+    recorder = Recorder(root / "one")
+    _core.log({"a": 1.0}, 0)
+    recorder.stored()
+    program = (
+        "import os, signal, sys\n"
+        "from training_monitor.backup import backup_run\n"
+        "os.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "backup_run(sys.argv[1], sys.argv[2])\n"
+    )
+    command = [sys.executable, "-c", program, str(root / "one"), str(root / "copy")]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    (left,) = root.glob(".copy.partial-*")
+    assert list_runs(str(root)) == [str(root / "one")]
+    (left / "checkpoint").mkdir()
+    at_work = root / ".other.partial-1"
+    somebodys = root / ".notes.partial-2"
+    for directory, name in ((at_work, "training_monitor.db"), (somebodys, "text")):
+        directory.mkdir()
+        (directory / name).write_text("x")
+    for directory in (left, at_work, somebodys):
+        os.utime(directory, (0, 0))
+    lock = os.open(at_work, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    backup_run(str(root / "one"), str(root / "second"))
+    os.close(lock)
+    assert not left.exists()
+    assert at_work.exists()
+    assert somebodys.exists()
+
+
+def test_directories_that_go_while_they_are_copied_are_left_out(tmp_path: Path, root: Path) -> None:
+    """A training deletes its old checkpoints meanwhile."""
+    recorder = Recorder(root / "one")
+    _core.log({"a": 1.0}, 0)
+    recorder.stored()
+    program = """
+        import shutil
+        from pathlib import Path
+        from training_monitor.backup import backup_run
+
+        run, target = Path(sys.argv[1]), Path(sys.argv[2])
+        for number in range(3):
+            (run / f"checkpoint-{number}").mkdir()
+            (run / f"checkpoint-{number}" / "model").write_text("weights")
+        scandir = os.scandir
+
+        def racing(path):
+            # Each checkpoint goes after the run was listed, before it is listed itself.
+            if "checkpoint" in str(path) and "partial" not in str(path):
+                shutil.rmtree(path)
+            return scandir(path)
+
+        os.scandir = racing
+        backup_run(str(run), str(target))
+        """
+    processes.run_script(tmp_path, program, root / "one", tmp_path / "copy")
+    assert len(tm.open_run(tmp_path / "copy").series("a")) == 1
 
 
 def test_ctrl_c_removes_the_half_copy(tmp_path: Path, root: Path) -> None:

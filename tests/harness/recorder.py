@@ -56,4 +56,4 @@ class Recorder:
 def column(reader: _core.RunReader, key: str) -> list[Any]:
     """Return every stored value of a key, in the order of arrival."""
     value = reader.series(key, raw=True)[2]
-    return np.frombuffer(value).tolist() if isinstance(value, bytes) else value
+    return value if isinstance(value, list) else np.asarray(value).tolist()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(300)
         pytest.param(
             "bench_overhead",
             "--rounds 1 --secs 0.2 --idle-secs 0.5",
-            "idle services over 0.5 s",
+            "idle monitor over 0.5 s",
             marks=pytest.mark.slow,
         ),
         ("bench_scale", "--points 100000 --keys 100 --width 10", "points accepted | 100,000 |"),

@@ -394,3 +394,25 @@ def test_secret_on_the_command_line_is_not_seen_in_ps(root: Path) -> None:
     by_hand.send_signal(15)
     _, err = by_hand.communicate(timeout=10)
     assert token not in err + (root / "x" / "training_monitor.log").read_text()
+
+
+def test_a_root_below_home_means_the_same_to_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+        with tm.init("one", quiet=True):
+            tm.log({"loss": 1.0}, 0)
+        """
+    monkeypatch.setenv("TM_ROOT_DIR", "~/runs")
+    processes.run_script(tmp_path, script)
+    home = tmp_path / "home"
+    reading.settled(home / "runs" / "one")
+    assert tm.open_run("one").dir == str(home / "runs" / "one")
+    assert "1 points" in processes.training_monitor("rm", "one").stdout
+    monkeypatch.delenv("TM_ROOT_DIR")
+    assert tm.open_run("one", root_dir=Path("~/runs")).dir == str(home / "runs" / "one")
+    assert "one" in processes.training_monitor("runs", "--root-dir=~/runs").stdout
+    assert "one" in processes.training_monitor("status", "--root-dir=~/runs").stdout
+    done = processes.training_monitor("runs", "--root-dir", "")
+    assert done.returncode == 2
+    assert "expected a path" in done.stderr

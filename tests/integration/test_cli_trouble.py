@@ -14,6 +14,8 @@ import pytest
 
 import training_monitor as tm
 from harness import processes, reading
+from harness.recorder import Recorder
+from training_monitor import _core
 from training_monitor.cli.main import main
 
 COMMANDS = ["status", "show", "recover", "query", "export", "backup"]
@@ -192,3 +194,35 @@ def test_json_names_absolute_directories(root: Path) -> None:
         found = json.loads(done.stdout)
         facts = found[0] if isinstance(found, list) else found
         assert facts["dir"] == str(root / "run"), words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "one", "-", "--since", "99999999999999999999"),
+        ("export", "one", "-", "--since", "soon"),
+        ("query", "one", "SELECT 1", "--limit", "99999999999999999999"),
+        ("query", "one", "SELECT 1", "--limit", "-1"),
+        ("query", "one", "SELECT 1", "--timeout", "nan"),
+        ("recover", "one", "--timeout", "inf"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_beyond_bounds_is_an_error_of_usage(root: Path, words: tuple[str, ...]) -> None:
+    done = processes.training_monitor(*words, "--root-dir", root)
+    assert done.returncode == 2
+    assert "is not valid: expected" in done.stderr
+    assert words[-1] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(root: Path, closed: str) -> None:
+    recorder = Recorder(root / "one")
+    _core.log({"a": 1.0}, 0)
+    recorder.stored()
+    command = f"{sys.executable} -m training_monitor runs --root-dir {root} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert ("one" in done.stdout) == (closed == "2>&-")
+    assert done.stderr == ""

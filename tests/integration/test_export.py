@@ -170,6 +170,48 @@ def test_a_file_is_not_replaced_unasked(run_dir: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
+def test_what_is_no_file_is_written_to_as_it_is(run_dir: Path, tmp_path: Path) -> None:
+    whole = processes.training_monitor("export", run_dir, "-", "--format", "csv").stdout
+    fifo = tmp_path / "x.csv"
+    os.mkfifo(fifo)
+    command = [sys.executable, "-m", "training_monitor", "export", str(run_dir), str(fifo)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    assert fifo.read_text() == whole
+    assert process.wait(30) == 0
+    assert fifo.is_fifo()
+    link = tmp_path / "null"
+    os.symlink("/dev/null", link)
+    for words in ([], ["--force"]):
+        done = processes.training_monitor("export", run_dir, link, *words)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.rstrip().endswith(f"points in {link}")
+    assert os.readlink(link) == "/dev/null"
+    assert Path("/dev/null").is_char_device()
+
+
+def test_behind_a_link_its_file_is_replaced(run_dir: Path, tmp_path: Path) -> None:
+    real = tmp_path / "disk" / "real.csv"
+    real.parent.mkdir()
+    link = tmp_path / "link.csv"
+    os.symlink(real, link)
+    assert processes.training_monitor("export", run_dir, link).returncode == 1
+    done = processes.training_monitor("export", run_dir, link, "--force")
+    assert done.returncode == 0, done.stderr
+    assert link.is_symlink()
+    assert real.read_text().startswith("key,step")
+
+
+def test_an_error_names_the_file_that_was_asked_for(run_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "missing" / "x.csv"
+    done = processes.training_monitor("export", run_dir, target)
+    assert done.returncode == 1
+    assert str(target) in done.stderr
+    assert "partial" not in done.stderr
+    done = processes.training_monitor("export", run_dir, "/dev/full", "--format", "jsonl")
+    assert done.returncode == 1
+    assert "No space left on device: '/dev/full'" in done.stderr
+
+
 def test_a_terminal_shows_a_bar(run_dir: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "training_monitor", "export", str(run_dir)]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import processes, reading
+from harness.disk import run_with_small_disk
 from training_monitor import spawn
 from training_monitor.monitor.lock import RunLock, holder
 
@@ -107,12 +108,30 @@ def test_monitor_drains_and_leaves_on_sigterm(tmp_path: Path, root: Path) -> Non
 
 
 def test_second_monitor_of_a_run_leaves_quietly(tmp_path: Path, root: Path) -> None:
-    process = start_idle(tmp_path, root, 1)
-    done = subprocess.run(
-        spawn.monitor_argv(str(root / "run")), capture_output=True, text=True, timeout=10
+    process = processes.start_script(
+        tmp_path,
+        """
+        tm.init("run", root_dir=sys.argv[1], quiet=True)
+        tm.log({"loss": 1.0}, 0)
+        print("ready", flush=True)
+        while not os.path.exists(sys.argv[2]):
+            time.sleep(0.01)
+        """,
+        root,
+        tmp_path / "stop",
     )
+    processes.until(lambda: processes.monitor_pid(root / "run"), "a monitor")
+    processes.until(lambda: "recording 1 of 1" in log_of(root / "run"), "the monitor at work")
+    done = subprocess.run(
+        spawn.monitor_argv(str(root / "run")), capture_output=True, text=True, timeout=60
+    )
+    assert process.poll() is None, "the training has not ended: its monitor is still needed"
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (tmp_path / "stop").touch()
     processes.finish(process)
+    reading.settled(root / "run")
+    began = [line for line in log_of(root / "run").splitlines() if " monitor " in line]
+    assert len([line for line in began if f" of {root / 'run'}:" in line]) == 1, began
 
 
 def test_lock_tells_its_holder_and_bears_being_looked_at(tmp_path: Path) -> None:
@@ -123,6 +142,56 @@ def test_lock_tells_its_holder_and_bears_being_looked_at(tmp_path: Path) -> None
     assert RunLock.take(str(tmp_path)) is None
     lock.release()
     assert holder(str(tmp_path)) is None
+
+
+def test_lock_is_taken_on_a_full_disk_and_its_holder_is_then_unknown(
+    tmp_path: Path, root: Path
+) -> None:
+    run_with_small_disk(
+        tmp_path,
+        root,
+        """
+        from training_monitor.monitor.lock import RunLock, holder, monitor_text
+
+        mount(root, "64k")
+        with open(root / "fill", "wb", buffering=0) as file:
+            while True:
+                try:
+                    file.write(bytes(4096))
+                except OSError:
+                    break
+        lock = RunLock.take(str(root))
+        assert lock is not None
+        assert RunLock.take(str(root)) is None
+        assert holder(str(root)) == 0
+        assert monitor_text(holder(str(root))) == "a monitor whose pid is not known"
+        lock.release()
+        assert holder(str(root)) is None
+        """,
+    )
+
+
+def test_recover_never_says_to_kill_a_monitor_that_it_does_not_know(
+    tmp_path: Path, root: Path
+) -> None:
+    script = """
+        tm.init("run", root_dir=sys.argv[1], quiet=True, start_monitor=False)
+        tm.log({"loss": 1.0}, 0)
+        os._exit(0)
+        """
+    processes.run_script(tmp_path, script, root)
+    lock = RunLock.take(str(root / "run"))
+    assert lock is not None
+    os.truncate(root / "run" / ".monitor.lock", 0)
+    done = processes.training_monitor("recover", root / "run", "--timeout", 0.2)
+    assert done.returncode == 1
+    assert "a monitor whose pid is not known holds the run" in done.stdout
+    assert "kill 0" not in done.stdout
+    assert (
+        "a monitor whose pid is not known"
+        in processes.training_monitor("status", root / "run").stdout
+    )
+    lock.release()
 
 
 def test_config_json_tells_what_was_started(tmp_path: Path, root: Path) -> None:
@@ -226,6 +295,25 @@ def test_log_is_bounded(tmp_path: Path) -> None:
     assert "line 999?[31m?\n" in text
     assert text.endswith("stdout too\n")
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_two_that_write_one_log_lose_no_line_when_it_is_set_aside(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom training_monitor.monitor import journal\n"
+        "journal._LIMIT_BYTES = 20_000\n"
+        "first, second = (journal.Journal(sys.argv[1], echo=True) for _ in range(2))\n"
+        "for number in range(300):\n"
+        "    first.info(f'first {number};')\n"
+        "    second.info(f'second {number};')\n"
+    )
+    path = tmp_path / "a.log"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    older = (tmp_path / "a.log.1").read_text()
+    text = older + path.read_text()
+    wanted = [f"{who} {number};" for who in ("first", "second") for number in range(300)]
+    assert [line for line in wanted if line not in text] == []
+    assert len(older) < 20_200
 
 
 SHORT_TRAINER = """

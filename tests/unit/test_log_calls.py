@@ -179,7 +179,7 @@ def test_keywords_are_found_whatever_their_spelling_in_memory(run: Recorder) -> 
     step = bytes([115, 116, 101, 112]).decode()  # not the interned string of a call site
     _core.log({"x": 2.0}, **{step: 6, "force_analysis": True})
     reader = run.stored()
-    assert np.frombuffer(reader.series("x")[0], "i8").tolist() == [5, 6]
+    assert np.asarray(reader.series("x")[0]).tolist() == [5, 6]
 
 
 # --- steps
@@ -205,7 +205,7 @@ def test_keywords_are_found_whatever_their_spelling_in_memory(run: Recorder) -> 
 )
 def test_steps_that_are_whole_numbers(run: Recorder, step: Any, expected: int) -> None:
     _core.log({"x": 1.0}, step)
-    assert np.frombuffer(run.stored().series("x")[0], "i8").tolist() == [expected]
+    assert np.asarray(run.stored().series("x")[0]).tolist() == [expected]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_steps_that_are_not_are_refused(run: Recorder, step: Any, quiet: None) -
 def test_without_a_step_it_is_one_after_the_last(run: Recorder) -> None:
     for step in (None, None, 10, None, 3, None):
         _core.log({"x": 1.0}, step)
-    assert np.frombuffer(run.stored().series("x", raw=True)[0], "i8").tolist() == [
+    assert np.asarray(run.stored().series("x", raw=True)[0]).tolist() == [
         0, 1, 10, 11, 3, 4,
     ]  # fmt: skip
 

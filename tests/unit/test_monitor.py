@@ -15,6 +15,7 @@ from training_monitor.cli import main
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock
 from training_monitor.monitor.manifest import write_last_manifest, write_manifest
+from training_monitor.monitor.poller import Child
 from training_monitor.monitor.process import Monitor
 from training_monitor.spawn import monitor_log
 
@@ -31,36 +32,37 @@ class Still:
         self.stopping = self.waits <= 0
 
 
-def monitored(run_dir: Path, *, waits: int = 1) -> int:
-    """Let a monitor work on a run in this process."""
-    lock = RunLock.take(str(run_dir))
-    assert lock is not None
-    journal = Journal(monitor_log(str(run_dir)), echo=True)
-    try:
-        wakeup: Any = Still(waits)
-        return Monitor(str(run_dir), lock, journal, wakeup, foreground=True).run()
-    finally:
-        lock.release()
+class Stores:
+    """Opens the store as the monitor does, and keeps with which limits."""
 
+    def __init__(self) -> None:
+        self.limits: list[int] = []
 
-@pytest.fixture
-def limits(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The limits that monitors have opened the store with."""
-    seen: list[object] = []
-    ingest = _core.Ingest
-
-    def opened(run_dir: str, *, node_limit_bytes: int, **others: float) -> _core.Ingest:
-        seen.append(node_limit_bytes)
-        return ingest(run_dir, node_limit_bytes=node_limit_bytes, **others)
-
-    monkeypatch.setattr(_core, "Ingest", opened)
-    monkeypatch.setattr("training_monitor.monitor.poller._spawn", failing)
-    monkeypatch.setattr("training_monitor.monitor.process.volunteer", lambda: None)
-    return seen
+    def open(self, run_dir: str, *, node_limit_bytes: int, **others: float) -> _core.Ingest:
+        self.limits.append(node_limit_bytes)
+        return _core.Ingest(run_dir, node_limit_bytes=node_limit_bytes, **others)
 
 
 def failing(_argv: list[str]) -> int:
     raise OSError(11, "Resource temporarily unavailable")
+
+
+def monitored(run_dir: Path, *, waits: int = 1) -> list[int]:
+    """Let a monitor without a poller work on a run in this process; return its node limits."""
+    lock = RunLock.take(str(run_dir))
+    assert lock is not None
+    journal = Journal(monitor_log(str(run_dir)), echo=True)
+    wakeup: Any = Still(waits)
+    poller = Child(str(run_dir), spawn=failing)
+    stores = Stores()
+    try:
+        monitor = Monitor(
+            str(run_dir), lock, journal, wakeup, poller, foreground=True, open_store=stores.open
+        )
+        assert monitor.run() == 0
+    finally:
+        lock.release()
+    return stores.limits
 
 
 @pytest.mark.parametrize(
@@ -71,12 +73,10 @@ def test_the_monitor_keeps_to_the_node_limit(
     text: str,
     expected: int,
     tmp_path: Path,
-    limits: list[object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TM_NODE_LIMIT", text)
-    assert monitored(tmp_path) == 0
-    assert limits == [expected]
+    assert monitored(tmp_path) == [expected]
 
 
 def test_a_node_limit_given_as_an_argument_reaches_the_monitor(
@@ -106,11 +106,9 @@ def test_the_node_limit_of_a_monitor_started_by_hand(
     assert seen == [str(64 * 2**20)]
 
 
-def test_a_poller_that_cannot_start_does_not_end_the_monitor(
-    tmp_path: Path, limits: list[object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_poller_that_cannot_start_does_not_end_the_monitor(tmp_path: Path) -> None:
     files = len(os.listdir("/proc/self/fd"))
-    assert monitored(tmp_path, waits=3) == 0
+    assert len(monitored(tmp_path, waits=3)) == 1
     log = Path(monitor_log(str(tmp_path))).read_text()
     assert log.count("cannot start the poller: [Errno 11]") == 1
     assert "0 points durable" in log
@@ -126,7 +124,6 @@ def config_json(run_dir: Path) -> dict[str, Any]:
 def test_what_is_brought_home_at_the_end_has_its_config(
     by_hand: bool,
     root: Path,
-    limits: list[object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("training_monitor.run._CLOSE_SECS", 0.1)
@@ -137,13 +134,12 @@ def test_what_is_brought_home_at_the_end_has_its_config(
     if by_hand:
         assert main.main(["recover", "late", "--root-dir", str(root)]) == 0
     else:
-        assert monitored(root / "late") == 0
+        assert monitored(root / "late")
     config = config_json(root / "late")
     assert (config["attempt"], config["config"]) == (1, {"lr": 1})
     assert config["settings"]["notify"] == ["slack://[redacted]", "https://[redacted]"]
     stored = _core.RunReader(str(root / "late")).attempts()[0]["config"]
     assert "Token" not in stored
-    assert limits
     assert write_last_manifest(str(root / "late")) is None
 
 

@@ -101,3 +101,18 @@ def test_plot_draws_a_curve_per_metric(view: tm.RunView, monkeypatch: pytest.Mon
     with pytest.raises(KeyError):
         view.plot("none")
     pyplot.close("all")
+
+
+def test_plot_without_names_draws_what_there_is(view: tm.RunView, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib").use("agg")
+    axes = view.plot()
+    assert [line.get_label() for line in axes.get_lines()] == [EVIL, "loss", "mixed"]
+    recorder = Recorder(tmp_path / "many")
+    _core.log({f"loss/{number}": 1.0 for number in range(9)}, 0)
+    recorder.stored()
+    many = tm.open_run(recorder.run_dir)
+    with pytest.raises(
+        tm.SettingError, match=r"has 9: name those to draw, as in r.plot\('loss/0'\)"
+    ):
+        many.plot()
+    assert len(many.plot("loss/3").get_lines()) == 1

@@ -38,6 +38,9 @@ def through_json(value: Any) -> Any:
         ("WANDBAPIKEY", "hunter2"),
         ("APITOKEN", "a1b2c3d4e5"),
         ("password_file_content", "hunter2"),
+        ("wandb_key", "0123456789abcdef0123456789abcdef01234567"),
+        ("neptuneKey", "eyJhcGlfYWRkcmVzcyI6Imh0dHBzOi8"),
+        ("comet-key", b"0123456789abcdef0123456789abcdef01234567"),
     ],
 )
 def test_values_under_secret_names_are_left_out(name: str, value: object) -> None:
@@ -82,6 +85,12 @@ def test_values_under_secret_names_are_left_out(name: str, value: object) -> Non
         ("secrets_count", 3),
         ("auth_enabled", "yes"),
         ("api_key_ttl_secs", 3600),
+        # A key to look something up by.
+        ("sort_key", "total_amount_by_customer_id_2"),
+        ("image_key", "observation.images.cam_high_0"),
+        ("primary_key", 12345678901234567890),
+        ("batch_key", "0123456789012345678901"),
+        ("wandb_key", None),
     ],
 )
 def test_values_under_harmless_names_stay(name: str, value: object) -> None:
@@ -134,6 +143,10 @@ def test_known_formats_are_left_out_of_text(secret: str, around: str) -> None:
         ("https://h/?x-goog-signature=abcdef", "https://h/?x-goog-signature=[redacted]"),
         ("https://h/?token=hunter22hunter&a=b", "https://h/?token=[redacted]&a=b"),
         ("https://h/?key=hunter22hunter&a=b", "https://h/?key=[redacted]&a=b"),
+        (f"--wandb_key={'0a1b' * 10} --lr 3", "--wandb_key=[redacted] --lr 3"),
+        (f"--wandb-key {'0a1b' * 10}", "--wandb-key [redacted]"),
+        (f"WANDB_KEY='{'0a1b' * 10}' python", "WANDB_KEY='[redacted]' python"),
+        ("--sort_key=total_amount_by_customer_id", "--sort_key=total_amount_by_customer_id"),
     ],
 )
 def test_assignments_to_secret_names_are_left_out_of_text(text: str, expected: str) -> None:

@@ -1,6 +1,7 @@
 """init(), Run and the functions of the package, in this process, with the real extension."""
 
 import copy
+import inspect
 import os
 import pickle
 import subprocess
@@ -75,6 +76,77 @@ def test_second_init_closes_the_first(
     assert active_run() is second
     run.close()
     assert not second.closed, "a closed run must not close its successor"
+
+
+@pytest.fixture
+def two(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[tm.Run, tm.Run]:
+    """Return a run that was closed by the next init(), and that next one."""
+    monkeypatch.setattr("training_monitor.run._CLOSE_SECS", 0.1)
+    first = tm.init("a", root_dir=root, quiet=True, start_monitor=False)
+    first.log({"loss": 1.0, "lr": 2.0}, 0)
+    return first, tm.init("b", root_dir=root, quiet=True, start_monitor=False)
+
+
+def test_log_of_a_closed_run_does_not_land_in_the_next_one(two: tuple[tm.Run, tm.Run]) -> None:
+    first, second = two
+    with pytest.warns(tm.TrainingMonitorWarning, match="run 'a' is closed") as caught:
+        first.log({"loss": 2.0}, 1)
+    # Told once: warnings are errors here.
+    first.log({"loss": 3.0}, step=2, force_analysis=True)
+    assert caught[0].filename == __file__
+    assert second.health().accepted == 0
+    assert first.health().rejected_by == {"closed": 2}
+    assert first.health().rejected == 2
+    second.log({"loss": 4.0}, 0)
+    assert second.health().accepted == tm.health().accepted == 1
+    assert second.log is _core.log
+
+
+def test_health_of_a_closed_run_is_about_that_run(two: tuple[tm.Run, tm.Run]) -> None:
+    first, second = two
+    assert (first.health().accepted, first.health().mode) == (2, "closed")
+    assert first.health().dir is None
+    assert (second.health().accepted, second.health().mode) == (0, "mmap")
+
+
+def test_log_of_a_closed_strict_run_raises(run: tm.Run) -> None:
+    run.close()
+    with pytest.raises(tm.RejectedError, match="run 'unit' is closed; nothing is recorded"):
+        run.log({"loss": 1.0})
+
+
+def test_log_of_a_closed_disabled_run_stays_silent_and_writes_nowhere(root: Path) -> None:
+    first = tm.init("a", mode="disabled")
+    second = tm.init("b", root_dir=root, quiet=True, start_monitor=False)
+    first.log({"loss": 1.0})
+    assert second.health().accepted == 0
+
+
+def test_run_of_another_process_has_no_counters_here(run: tm.Run) -> None:
+    other = pickle.loads(pickle.dumps(run))  # noqa: S301
+    assert other.health().accepted == 0
+    assert other.health().mode == "closed"
+    with pytest.warns(tm.TrainingMonitorWarning, match="run 'unit' is closed"):
+        other.log({"loss": 1.0})
+    assert run.health().accepted == 0
+
+
+def test_model_may_be_the_fourth_argument(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TM_ROOT_DIR", str(root))
+    run = tm.init("fourth", {"lr": 0.1}, "python train.py", "gpt-5", quiet=True, mode="disabled")
+    assert run.name == "fourth"
+    parameters = list(inspect.signature(tm.init).parameters.values())
+    kinds = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    assert kinds == ["experiment_name", "config", "training_command", "openai_model"]
+
+
+def test_lanes_that_cannot_be_made_are_an_error_of_the_run_directory(root: Path) -> None:
+    (root / "blocked").mkdir(parents=True)
+    (root / "blocked" / ".spool").write_text("a file")
+    with pytest.raises(tm.RunDirError, match=r"cannot record into .*blocked.*root_dir=") as caught:
+        tm.init("blocked", root_dir=root, quiet=True, start_monitor=False)
+    assert isinstance(caught.value.__cause__, tm.SpoolError)
+    assert active_run() is None
 
 
 def test_same_name_again_is_another_attempt(root: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +134,40 @@ def test_the_settings_of_the_averages_reach_the_monitor() -> None:
     settings = resolve({"experiment_name": "x", "ema_alpha_short": 0.2}, {})
     assert handed_on(settings)["TM_EMA_ALPHA_SHORT"] == "0.2"
     assert handed_on(settings)["TM_EMA_ALPHA_LONG"] == "0.01"
+
+
+def test_statistics_of_text_count_it_as_a_summary_does(view: tm.RunView) -> None:
+    assert view.stats("note") == view.stats("note", rank=0) == view.summary["note"]
+    assert (view.stats("note").count, view.stats("note").last) == (1, "done")
+    with pytest.raises(KeyError, match="rank 7 has not logged 'note'"):
+        view.stats("note", rank=7)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: r.series("loss", last=-1), "last=-1 is not valid: expected a whole number"),
+        (lambda r: r.series("loss", last=2**64), "last=18446744073709551616 is not valid"),
+        (lambda r: r.series("loss", since=2**63), "since=9223372036854775808 is not valid"),
+        (lambda r: r.series("loss", rank=-1), "rank=-1 is not valid: expected a rank"),
+        (lambda r: r.series("loss", max_points=-1), "max_points=-1 is not valid"),
+        (lambda r: r.series("loss", last=1.5), "last=1.5 is not valid"),
+        (lambda r: r.steps(-1), "last=-1 is not valid"),
+        (lambda r: r.zoom("loss", buckets=-1), "buckets=-1 is not valid"),
+        (lambda r: r.stats("loss", rank=-1), "rank=-1 is not valid"),
+        (lambda r: r.system(max_points=-1), "max_points=-1 is not valid"),
+        (lambda r: r.sql("SELECT 1", limit=-1), "limit=-1 is not valid"),
+        (lambda r: r.sql("SELECT 1", timeout_secs=-1), "timeout_secs=-1 is not valid"),
+        (lambda r: r.sql("SELECT 1", timeout_secs=float("nan")), "timeout_secs=nan is not valid"),
+    ],
+)
+def test_a_number_that_is_not_allowed_is_named(
+    view: tm.RunView, call: Callable[[tm.RunView], object], message: str
+) -> None:
+    with pytest.raises(tm.SettingError, match=re.escape(message)):
+        call(view)
+
+
+def test_numbers_of_numpy_are_taken(view: tm.RunView) -> None:
+    assert len(view.series("loss", last=np.int32(3), since=np.int64(0))) == 3
+    assert len(view.steps(np.int8(2))) == 2

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from training_monitor.bounds import STEP
 from training_monitor.catalog import find_run
 from training_monitor.cli import render
-from training_monitor.cli.options import add_root_dir, add_run
+from training_monitor.cli.options import add_root_dir, add_run, number_of
 from training_monitor.cli.progress import Bar
 from training_monitor.export import FORMATS, ExportOptions, export_run
 from training_monitor.query import RunView
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", action="append", default=[], metavar="KEY",
         help="only this metric, or those of a pattern (loss/*); may be given again",
     )  # fmt: skip
-    parser.add_argument("--since", type=int, metavar="STEP", help="only steps from here on")
+    parser.add_argument(
+        "--since", type=number_of(STEP), metavar="STEP", help="only steps from here on"
+    )
     parser.add_argument(
         "--raw", action="store_true", help="also what a later value or attempt has replaced"
     )
@@ -56,6 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     if target == "-":
         sys.stdout.flush()
     else:
-        size = render.in_bytes(os.stat(target).st_size)
-        print(f"{render.whole(points)} points in {render.safe(target)} ({size})")
+        size = f" ({render.in_bytes(os.stat(target).st_size)})" if os.path.isfile(target) else ""
+        print(f"{render.whole(points)} points in {render.safe(target)}{size}")
     return 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from training_monitor.settings import Setting
 
-__all__ = ["add_setting", "add_settings", "hide_secrets", "to_settings"]
+__all__ = ["add_setting", "add_settings", "hide_secrets", "reader_of", "to_settings"]
 
 _ALIASES: dict[str, tuple[str, ...]] = {"experiment_name": ("--experiment", "--experiment-name")}
 _SECRET_FLAGS: dict[str, tuple[str, ...]] = {
@@ -52,7 +52,7 @@ def add_setting(
     if isinstance(row.kind, Flag):
         parser.add_argument(*names, action=argparse.BooleanOptionalAction, **common)
     else:
-        parser.add_argument(*names, type=_reader(row), metavar=_metavar(row), **common)
+        parser.add_argument(*names, type=reader_of(row), metavar=_metavar(row), **common)
 
 
 def to_settings(arguments: argparse.Namespace) -> Settings:
@@ -92,7 +92,9 @@ def _split_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
     return kept, found
 
 
-def _reader(row: Setting[Any]) -> Callable[[str], Any]:
+def reader_of(row: Setting[Any]) -> Callable[[str], Any]:
+    """Return what reads the flag of a setting, with the errors of argparse."""
+
     def read(text: str) -> Any:
         try:
             return row.kind.read(text)

@@ -60,6 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: The words after the program's name; None means those of this process.
     """
+    for name in ("stdout", "stderr"):
+        # Closed by the shell (`>&-`): what is said goes nowhere.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A metric may be called anything, and a terminal may speak ASCII only.
         reconfigure = getattr(stream, "reconfigure", None)

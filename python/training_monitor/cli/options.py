@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
-from training_monitor.catalog import default_root
+from training_monitor.catalog import root_of
+from training_monitor.cli.flags import reader_of
+from training_monitor.errors import SettingError
+from training_monitor.settings import TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Callable
+    from typing import TypeVar
 
-__all__ = ["add_json", "add_root_dir", "add_run", "add_yes", "is_agreed"]
+    from training_monitor.bounds import Bound
+
+    T = TypeVar("T")
+
+__all__ = ["add_json", "add_root_dir", "add_run", "add_yes", "is_agreed", "number_of"]
 
 
 def add_run(parser: argparse.ArgumentParser, *, optional: bool) -> None:
@@ -29,7 +38,8 @@ def add_root_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root-dir",
         metavar="DIR",
-        default=default_root(),
+        type=reader_of(TABLE["root_dir"]),
+        default=root_of(),
         help="directory that holds the runs (default: $TM_ROOT_DIR or ai_logger)",
     )
 
@@ -42,6 +52,18 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_yes(parser: argparse.ArgumentParser) -> None:
     """Add the switch that answers the question."""
     parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def number_of(bound: Bound[T]) -> Callable[[str], T]:
+    """Return what reads a number on the command line, with the errors of argparse."""
+
+    def read(text: str) -> T:
+        try:
+            return bound.read(text)
+        except SettingError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
 def is_agreed(arguments: argparse.Namespace, question: str) -> bool:

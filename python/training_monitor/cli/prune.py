@@ -10,7 +10,7 @@ from training_monitor.cli import render
 from training_monitor.cli.flags import add_setting
 from training_monitor.cli.options import add_root_dir, add_yes, is_agreed
 from training_monitor.errors import SettingError
-from training_monitor.monitor.retention import Limits, doomed_runs, remove
+from training_monitor.monitor.retention import Limits, doomed_runs, foreign_text, remove
 from training_monitor.settings import TABLE
 
 TYPE_CHECKING = False
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HELP = """\
 Remove finished runs that are too many, too old or too large, the oldest
 first. Runs that are recorded, or hold what is not brought home, stay.
+Only files of training_monitor are weighed and removed: whatever else is in
+the directory of a run, as checkpoints, stays there.
 The settings of the same names do this at the start of each run.
 """
 
@@ -57,6 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
             for item in doomed
         ],
     )
+    for item in doomed:
+        if item.foreign:
+            print(render.safe(foreign_text(item.dir, item.foreign)))
     if arguments.dry_run:
         return 0
     if not is_agreed(arguments, f"remove {len(doomed)} runs for good?"):

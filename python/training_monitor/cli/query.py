@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 
+from training_monitor.bounds import COUNT, SECONDS
 from training_monitor.catalog import find_run
 from training_monitor.cli import render
-from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.options import add_json, add_root_dir, add_run, number_of
 from training_monitor.export.csv import guarded
 from training_monitor.query import RunView
 from training_monitor.tables import DEFAULT_LIMIT, DEFAULT_TIMEOUT_SECS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+
     from training_monitor.tables import Table
 
 HELP = """\
@@ -35,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, optional=False)
     parser.add_argument("sql", metavar="SQL", help="one statement that reads")
     parser.add_argument(
-        "--limit", type=_count, default=DEFAULT_LIMIT, metavar="ROWS",
+        "--limit", type=number_of(COUNT), default=DEFAULT_LIMIT, metavar="ROWS",
         help=f"rows at most, 0 for all (default: {DEFAULT_LIMIT})",
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", type=_secs, default=DEFAULT_TIMEOUT_SECS, metavar="SECS",
+        "--timeout", type=number_of(SECONDS), default=DEFAULT_TIMEOUT_SECS, metavar="SECS",
         help=f"stop after (default: {DEFAULT_TIMEOUT_SECS:g})",
     )  # fmt: skip
     add_root_dir(parser)
@@ -101,17 +103,3 @@ def _shown(cell: object) -> str:
 
 def _readable(cell: object) -> object:
     return f"x'{cell.hex()}'" if isinstance(cell, bytes) else cell
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("expected 0 or more")
-    return number
-
-
-def _secs(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("expected a number of seconds above 0")
-    return number

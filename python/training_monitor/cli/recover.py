@@ -7,12 +7,19 @@ import time
 from dataclasses import dataclass, field
 
 from training_monitor import _core
+from training_monitor.bounds import SECONDS
 from training_monitor.catalog import find_run
 from training_monitor.cli import render
-from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.options import add_json, add_root_dir, add_run, number_of
 from training_monitor.cli.snapshot import take_snapshot
 from training_monitor.errors import StoreError
-from training_monitor.monitor.lock import RunLock, holder
+from training_monitor.monitor.lock import (
+    UNKNOWN_PID,
+    RunLock,
+    holder,
+    lock_path,
+    monitor_text,
+)
 from training_monitor.monitor.manifest import write_last_manifest
 from training_monitor.settings import TABLE
 from training_monitor.spawn import monitor_log
@@ -46,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the run, a time limit, the root directory and --json."""
     add_run(parser, optional=False)
     parser.add_argument(
-        "--timeout", type=float, default=600.0, metavar="SECS", help="give up after (default: 600)"
+        "--timeout",
+        type=number_of(SECONDS),
+        default=600.0,
+        metavar="SECS",
+        help="give up after (default: 600)",
     )
     add_root_dir(parser)
     add_json(parser)
@@ -80,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         "set_aside": drained.set_aside,
         "monitor": monitor,
         "moved_aside": drained.moved,
+        "out_of_reach": after.out_of_reach,
         "error": drained.error or after.error,
     }
     if arguments.json:
@@ -128,10 +140,12 @@ def _wait_for_the_monitor(run_dir: str, deadline: float) -> str | None:
         if least is None or backlog < least:
             least, moved_at = backlog, now
         if now > deadline or now - moved_at > _STUCK_SECS:
+            is_known = monitor != UNKNOWN_PID
+            how = f"kill {monitor}" if is_known else f"fuser {lock_path(run_dir)} tells its pid"
             return (
-                f"monitor {monitor} holds the run and has brought nothing home for "
+                f"{monitor_text(monitor)} holds the run and has brought nothing home for "
                 f"{now - moved_at:.0f} s; {monitor_log(run_dir)} may say why. End it "
-                f"(kill {monitor}), then recover again"
+                f"({how}), then recover again"
             )
         time.sleep(_POLL_SECS)
     return None
@@ -139,7 +153,8 @@ def _wait_for_the_monitor(run_dir: str, deadline: float) -> str | None:
 
 def _print(facts: dict[str, Any]) -> None:
     name, points = render.safe(facts["run"]), render.whole(facts["points"])
-    by = f" by monitor {facts['monitor']}, which is at work" if facts["monitor"] is not None else ""
+    monitor = facts["monitor"]
+    by = "" if monitor is None else f" by {monitor_text(monitor)}, which is at work"
     print(f"{name}: {render.whole(facts['recovered_points'])} points brought home{by}")
     print(f"{points} points are in {render.safe(facts['dir'])}")
     if facts["moved_aside"]:
@@ -151,5 +166,7 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"set aside, for its meta is missing or damaged: {render.safe(path)}")
     if facts["backlog_bytes"]:
         print(f"{render.in_bytes(facts['backlog_bytes'])} could not be brought home")
+    for trouble in facts["out_of_reach"]:
+        print(render.safe(f"out of reach: {trouble}; recover the run where its files are"))
     if facts["error"]:
         print(f"error: {render.safe(facts['error'])}")

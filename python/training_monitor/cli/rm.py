@@ -10,21 +10,27 @@ from training_monitor.cli import render
 from training_monitor.cli.options import add_root_dir, add_run, add_yes, is_agreed
 from training_monitor.cli.snapshot import take_snapshot
 from training_monitor.errors import RunNotFoundError
-from training_monitor.monitor.retention import disk_bytes
+from training_monitor.monitor.retention import disk_bytes, foreign_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
 HELP = """\
-Remove a run for good: its directory, its claims and its spools elsewhere.
-Refused while it is recorded or monitored. Links are removed, not followed.
+Remove a run for good: its files, its claims and its spools elsewhere. What
+else is in its directory, as checkpoints, is named and stays; an empty
+directory goes. Links are not followed. Refused while the run is recorded or
+monitored, and, without --force, when the spool of one of its processes is on
+another machine: nobody can tell from here whether it was brought home.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the run, the root directory and --yes."""
+    """Add the run, the root directory, --force and --yes."""
     add_run(parser, optional=False)
+    parser.add_argument(
+        "--force", action="store_true", help="also when a spool cannot be read from here"
+    )
     add_yes(parser)
     add_root_dir(parser)
 
@@ -41,8 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
         f"{render.safe(path)}: {render.whole(snapshot.points)} points, "
         f"{render.in_bytes(disk_bytes(path))}{left if snapshot.backlog_bytes else ''}"
     )
+    for trouble in snapshot.out_of_reach:
+        print(render.safe(f"out of reach: {trouble}"))
+    foreign = tuple(_core.belongings(path)[1])
+    if foreign:
+        print(render.safe(foreign_text(path, foreign)))
     if not is_agreed(arguments, f"remove run {render.safe(name)} for good?"):
         return 1
-    _core.remove_run(root, name)
-    print("removed")
+    stays = _core.remove_run(root, name, force=arguments.force)
+    print("removed" if not stays else f"removed; {len(stays)} other files or directories stay")
     return 0

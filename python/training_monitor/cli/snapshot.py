@@ -24,8 +24,9 @@ class Snapshot:
         name: Its name.
         dir: Its directory.
         state: recording; draining (all ended, a monitor is at work); ended; left behind (points
-            that only a monitor or `recover` brings home); damaged (the database cannot be read).
-        monitor: Process id of the monitor; None when there is none.
+            that only a monitor or `recover` brings home); damaged (the database cannot be read);
+            unknown (a process that logs, or has logged, cannot be looked at from here).
+        monitor: Process id of the monitor, 0 when it is not known; None when there is none.
         attempts: How often it was started.
         last_step: The highest step that was logged, durable or not.
         points: Points in the database.
@@ -37,6 +38,7 @@ class Snapshot:
         error: Why the database cannot be read; None when it can.
         rejected_by: Calls and values that were refused in processes that ended, by reason.
         rejected_at: Wall clock when calls were last found to have had no place; None when none had.
+        out_of_reach: Why producers cannot be looked at from here, as their files are elsewhere.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Snapshot:
     error: str | None = None
     rejected_by: dict[str, int] = field(default_factory=dict)
     rejected_at: float | None = None
+    out_of_reach: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts for JSON."""
@@ -65,14 +68,20 @@ def take_snapshot(path: str) -> Snapshot:
     run_dir = os.path.dirname(path) if path.endswith(".db") else path
     monitor = holder(run_dir)
     counts, error = _counts(path)
-    producers = _producers(run_dir)
+    producers, out_of_reach = _producers(run_dir)
     alive = [producer for producer in producers if producer["life"] == "alive"]
     backlog_bytes = sum(producer["backlog_bytes"] for producer in producers)
     steps = [producer["last_step"] for producer in producers] + [counts.get("last_step")]
     return Snapshot(
         name=os.path.basename(run_dir),
         dir=run_dir,
-        state=_state(alive=bool(alive), monitor=monitor, backlog=backlog_bytes, error=error),
+        state=_state(
+            alive=bool(alive),
+            monitor=monitor,
+            backlog=backlog_bytes,
+            error=error,
+            is_unknown=bool(out_of_reach),
+        ),
         monitor=monitor,
         attempts=counts.get("attempts", 0),
         last_step=max((step for step in steps if step is not None), default=None),
@@ -85,15 +94,20 @@ def take_snapshot(path: str) -> Snapshot:
         error=error,
         rejected_by=counts.get("rejected_by", {}),
         rejected_at=counts.get("rejected_at"),
+        out_of_reach=out_of_reach,
     )
 
 
-def _state(*, alive: bool, monitor: int | None, backlog: int, error: str | None) -> str:
+def _state(
+    *, alive: bool, monitor: int | None, backlog: int, error: str | None, is_unknown: bool
+) -> str:
     if alive:
         return "recording"
     if backlog:
         return "left behind" if monitor is None else "draining"
-    return "damaged" if error else "ended"
+    if error:
+        return "damaged"
+    return "unknown" if is_unknown else "ended"
 
 
 def _counts(path: str) -> tuple[dict[str, Any], str | None]:
@@ -114,8 +128,12 @@ def _read_counts(reader: _core.RunReader) -> dict[str, Any]:
     return counts
 
 
-def _producers(run_dir: str) -> list[dict[str, Any]]:
+def _producers(run_dir: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the producers that can be looked at, and why others cannot."""
     try:
-        return _core.producers(run_dir)
-    except (SpoolError, OSError):
-        return []
+        rows: list[dict[str, Any]] = _core.producers(run_dir)
+    except (SpoolError, OSError) as error:
+        return [], [f"cannot look for producers: {error}"]
+    known = [row for row in rows if row["life"] != "unknown"]
+    troubles = [f"producer {row['id']}: {row['trouble']}" for row in rows if row not in known]
+    return known, troubles

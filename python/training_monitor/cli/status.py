@@ -9,6 +9,7 @@ from training_monitor.catalog import find_run, newest_run
 from training_monitor.cli import machine, render
 from training_monitor.cli.options import add_json, add_root_dir, add_run
 from training_monitor.cli.snapshot import Snapshot, take_snapshot
+from training_monitor.monitor.lock import monitor_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def print_status(
     machine_lines: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print the status for people."""
-    monitor = f"monitor {snapshot.monitor}" if snapshot.monitor is not None else "no monitor"
+    monitor = "no monitor" if snapshot.monitor is None else monitor_text(snapshot.monitor)
     lines = [
         ("state", f"{snapshot.state}, {monitor}"),
         ("directory", snapshot.dir),
@@ -85,6 +86,7 @@ def print_status(
         lines.append(("gaps", f"{render.whole(snapshot.gaps)} recorded"))
     if snapshot.rejected_by:
         lines.append(("rejected", rejections(snapshot)))
+    lines += [("out of reach", trouble) for trouble in snapshot.out_of_reach]
     if snapshot.error:
         lines.append(("error", snapshot.error))
     print(render.heading(render.safe(snapshot.name)))

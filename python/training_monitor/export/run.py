@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -63,7 +64,8 @@ def export_run(
 ) -> int:
     """Write the points of a run into a file, live or finished; return how many there were.
 
-    Memory is that of a chunk. The file appears under its name when it is whole.
+    Memory is that of a chunk. The file appears under its name when it is whole; what is no regular
+    file, as a FIFO or a device, is written to as it is. A link stands for the file that it names.
 
     Args:
         database: The database of the run.
@@ -74,6 +76,7 @@ def export_run(
 
     Raises:
         FileExistsError: The file is there.
+        OSError: The file cannot be written.
         RunNotFoundError: No metric has a name that was asked for.
         MissingLibraryError: The format needs a library that is not installed.
     """
@@ -81,20 +84,43 @@ def export_run(
     chosen = _chosen(database, options.keys)
     if target == "-":
         return _write(database, chosen, options, make(sys.stdout.buffer), progress)
+    if _is_special(target):
+        try:
+            with open(target, "wb") as file:
+                return _write(database, chosen, options, make(file), progress)
+        except OSError as error:
+            raise _about(target, error) from error
     if not overwrite and os.path.lexists(target):
         raise FileExistsError(17, "the file exists; pass --force to replace it", target)
-    partial = f"{target}.partial-{os.getpid()}"
+    real = os.path.realpath(target)
+    partial = f"{real}.partial-{os.getpid()}"
     try:
         with open(partial, "xb", opener=_private) as file:
             points = _write(database, chosen, options, make(file), progress)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, target)
-    except BaseException:
+        os.replace(partial, real)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(partial)
+        if isinstance(error, OSError) and error.filename in (None, partial):
+            raise _about(target, error) from error
         raise
     return points
+
+
+def _about(target: str, error: OSError) -> OSError:
+    """Return the error with the name by which the user knows the file."""
+    return OSError(error.errno, error.strerror, target) if error.errno else error
+
+
+def _is_special(target: str) -> bool:
+    """Return whether there is something that is neither a file nor a directory."""
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _write(

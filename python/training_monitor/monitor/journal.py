@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ _LIMIT_BYTES = 4 * 2**20
 
 
 class Journal:
-    """Appends lines to a file; at 4 MiB the file is set aside as `.1`.
+    """Appends lines to a file, as others may; at 4 MiB the file is set aside as `.1`.
 
     Args:
         path: The file.
@@ -50,11 +51,27 @@ class Journal:
         with contextlib.suppress(OSError):
             os.write(self._file, line.encode("utf-8", "replace"))
             if os.fstat(self._file).st_size > _LIMIT_BYTES:
-                os.replace(self._path, f"{self._path}.1")
-                self._open()
+                self._rotate()
         if self._echo:
             with contextlib.suppress(OSError, ValueError):
                 print(f"{time.strftime('%H:%M:%S')} {body}", file=sys.stderr, flush=True)
+
+    def _rotate(self) -> None:
+        """Set the file aside, unless another process that writes here has done so."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # Without locks the look at the name alone has to do.
+        # What has the name now may be the file that another one began.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._file), os.stat(self._path)):
+                os.replace(self._path, f"{self._path}.1")
+        # Standard streams of children may keep the file open, and the lock with it.
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._open()
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

@@ -20,6 +20,8 @@ from training_monitor.spawn import monitor_argv, monitor_env, monitor_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from training_monitor.monitor.sampling import Sampling
 
 __all__ = ["Child", "watch"]
@@ -34,16 +36,28 @@ _WATCH_SECS = 60.0
 class Child:
     """The poller, as the monitor sees it.
 
+    Args:
+        run_dir: The run directory.
+        respawned: How many monitors of this run died young before this one.
+        spawn: Starts a command and returns its process id; None means in a session of its own.
+
     Attributes:
         trouble: Why the last start failed; None when it did not.
     """
 
-    __slots__ = ("_half", "_pid", "_pipe", "_respawned", "_run_dir", "_samples", "_started",
-                 "trouble")  # fmt: skip
+    __slots__ = ("_half", "_pid", "_pipe", "_respawned", "_run_dir", "_samples", "_spawn_command",
+                 "_started", "trouble")  # fmt: skip
 
-    def __init__(self, run_dir: str, *, respawned: int) -> None:
+    def __init__(
+        self,
+        run_dir: str,
+        *,
+        respawned: int = 0,
+        spawn: Callable[[list[str]], int] | None = None,
+    ) -> None:
         self._run_dir = run_dir
         self._respawned = respawned
+        self._spawn_command = _spawn if spawn is None else spawn
         self._pid = 0
         self._pipe = -1
         self._samples = -1
@@ -86,7 +100,7 @@ class Child:
                 os.set_inheritable(end, True)
             argv = [*monitor_argv(self._run_dir), "--pipe", str(read_end)]
             argv += ["--samples", str(samples_end), "--respawned", str(self._respawned)]
-            return _spawn(argv), write_end, samples
+            return self._spawn_command(argv), write_end, samples
         except OSError:
             os.close(write_end)
             os.close(samples)

@@ -9,7 +9,7 @@ import traceback
 from training_monitor import _core
 from training_monitor.errors import SettingError, StoreError
 from training_monitor.monitor.journal import Journal
-from training_monitor.monitor.lock import RunLock, holder
+from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
 from training_monitor.monitor.wakeup import Wakeup
@@ -18,6 +18,7 @@ from training_monitor.spawn import monitor_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["Monitor", "serve"]
@@ -46,17 +47,23 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
     Returns:
         The exit status.
     """
+    volunteer()
     journal = Journal(monitor_log(run_dir), echo=foreground)
     wakeup = Wakeup(interruptible=foreground)
     while True:
-        lock = RunLock.take(run_dir)
+        try:
+            lock = RunLock.take(run_dir)
+        except OSError as error:
+            journal.error(f"cannot lock the run: {error}")
+            return 1
         if lock is None:
-            if foreground:
-                journal.info(f"monitor {holder(run_dir)} is already at work on {run_dir}")
+            if foreground and (pid := holder(run_dir)) is not None:
+                journal.info(f"{monitor_text(pid)} is already at work on {run_dir}")
             return 0
         try:
-            monitor = Monitor(run_dir, lock, journal, wakeup, foreground=foreground)
-            status = monitor.run(respawned)
+            poller = Child(run_dir, respawned=respawned)
+            monitor = Monitor(run_dir, lock, journal, wakeup, poller, foreground=foreground)
+            status = monitor.run()
         finally:
             lock.release()
         if monitor.moved_to and not status and not wakeup.stopping:
@@ -94,15 +101,19 @@ class Monitor:
         lock: RunLock,
         journal: Journal,
         wakeup: Wakeup,
+        poller: Child,
         *,
         foreground: bool = False,
+        open_store: Callable[..., _core.Ingest] = _core.Ingest,
     ) -> None:
         self.moved_to: str | None = None
         self._run_dir = run_dir
         self._lock = lock
         self._journal = journal
         self._wakeup = wakeup
+        self._poller = poller
         self._foreground = foreground
+        self._open_store = open_store
         self._grace_secs = _grace_secs()
         self._state = ""
         self._trouble: object = None
@@ -110,20 +121,21 @@ class Monitor:
         self._quarantined = False
         self._set_aside = 0
         self._bad_line = False
-        self._left_behind = sum(p["life"] != "alive" for p in _core.producers(run_dir))
+        self._left_behind = sum(
+            producer["life"] in ("closed", "dead") for producer in _core.producers(run_dir)
+        )
         self._served = not foreground
         self._durable = -1
         self._started = self._moved_at = time.monotonic()
         self._idle_since: float | None = None
 
-    def run(self, respawned: int = 0) -> int:
+    def run(self) -> int:
         """Work until it is time to leave; return the exit status."""
-        volunteer()
         self._journal.info(
             f"monitor {os.getpid()} of {self._run_dir}: training_monitor {_core.__version__}, "
             f"SQLite {_core.sqlite_version}"
         )
-        poller = Child(self._run_dir, respawned=respawned)
+        poller = self._poller
         poller.start()
         self._report_poller(poller)
         try:
@@ -151,7 +163,7 @@ class Monitor:
         """Open the store; keep trying while it cannot be, and return None when told to stop."""
         while not self._wakeup.stopping:
             try:
-                return _core.Ingest(
+                return self._open_store(
                     self._run_dir,
                     node_limit_bytes=self._setting("node_limit"),
                     ema_alpha_short=self._setting("ema_alpha_short"),
@@ -183,6 +195,8 @@ class Monitor:
             self._write_configs(ingest)
             self._take_samples(ingest, poller)
             self._report(status)
+            if status["ended"]:
+                raise RuntimeError(f"the ingest thread has ended: {status['last_error']}")
             if self._is_moved():
                 return
             if self._is_replaced(status["producers_alive"]) or self._may_leave(status):

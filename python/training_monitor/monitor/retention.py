@@ -1,9 +1,14 @@
-"""Which finished runs have to go, by number, age and room; the oldest first."""
+"""Which finished runs have to go, by number, age and room; the oldest first.
+
+What counts and what goes is ours alone: files of a training in the directory of a run are neither
+weighed nor removed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from dataclasses import dataclass
 
@@ -22,6 +27,7 @@ __all__ = [
     "disk_bytes",
     "doomed_runs",
     "enforce_launched",
+    "foreign_text",
     "is_finished",
     "remove",
 ]
@@ -41,13 +47,23 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """A run that has to go, and why."""
+    """A run that has to go, and why.
+
+    Attributes:
+        name: Its name.
+        dir: Its directory.
+        bytes: The room that its removal gives back.
+        unused_days: For how long nobody wrote to it.
+        reason: Which limit it breaks.
+        foreign: Names in its directory that are not ours, and stay there.
+    """
 
     name: str
     dir: str
     bytes: int
     unused_days: float
     reason: str
+    foreign: tuple[str, ...] = ()
 
 
 def is_finished(run_dir: str) -> bool:
@@ -58,7 +74,9 @@ def is_finished(run_dir: str) -> bool:
         producers = _core.producers(run_dir)
     except (TrainingMonitorError, OSError):
         return False  # what cannot be read is not ours to judge
-    return not any(row["life"] == "alive" or row["backlog_bytes"] for row in producers)
+    # "unknown": its files are on another machine, say; it may be alive and hold unread points.
+    over = ("closed", "dead")
+    return all(row["life"] in over and not row["backlog_bytes"] for row in producers)
 
 
 def doomed_runs(root: str, limits: Limits, *, spared: str | None = None) -> list[Doomed]:
@@ -72,7 +90,8 @@ def doomed_runs(root: str, limits: Limits, *, spared: str | None = None) -> list
     if not limits:
         return []
     now = time.time()
-    runs = [path for path in list_runs(root) if not os.path.islink(path)]
+    candidates = [path for path in list_runs(root) if not os.path.islink(path)]
+    runs = [path for path in candidates if _core.is_run(path)]
     sizes = {path: disk_bytes(path) for path in runs}
     total, count = sum(sizes.values()), len(runs)
     doomed = []
@@ -88,7 +107,8 @@ def doomed_runs(root: str, limits: Limits, *, spared: str | None = None) -> list
             continue
         if (spared and os.path.samefile(path, spared)) or not is_finished(path):
             continue
-        doomed.append(Doomed(os.path.basename(path), path, sizes[path], days, reason))
+        foreign = tuple(_belongings(path)[1])
+        doomed.append(Doomed(os.path.basename(path), path, sizes[path], days, reason, foreign))
         total, count = total - sizes[path], count - 1
     return doomed
 
@@ -111,7 +131,8 @@ def enforce_launched(run_dir: str, launch_json: str, journal: Journal) -> None:
         if trouble:
             journal.error(f"cannot remove run {run.name}: {trouble}")
         else:
-            journal.info(f"removed run {run.name} ({run.bytes} bytes): {run.reason}")
+            left = f"; {foreign_text(run.dir, run.foreign)}" if run.foreign else ""
+            journal.info(f"removed run {run.name} ({run.bytes} bytes): {run.reason}{left}")
 
 
 def remove(run: Doomed) -> str | None:
@@ -123,20 +144,30 @@ def remove(run: Doomed) -> str | None:
     return None
 
 
-def disk_bytes(directory: str) -> int:
-    """Return the room that a directory takes on its disk; links are not followed."""
+def foreign_text(run_dir: str, foreign: tuple[str, ...]) -> str:
+    """Say what stays in the directory of a run that is removed."""
+    named = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else "")
+    return f"in {run_dir} stays what is not of training_monitor: {named}"
+
+
+def disk_bytes(run_dir: str) -> int:
+    """Return the room that what is ours in a run directory takes; links are not followed."""
     total = 0
-    pending = [directory]
+    pending = [os.path.join(run_dir, name) for name in _belongings(run_dir)[0]]
     while pending:
+        path = pending.pop()
         try:
-            entries = list(os.scandir(pending.pop()))
+            facts = os.lstat(path)
+            total += facts.st_blocks * 512
+            if stat.S_ISDIR(facts.st_mode):
+                pending += [entry.path for entry in os.scandir(path)]
         except OSError:
             continue
-        for entry in entries:
-            try:
-                total += entry.stat(follow_symlinks=False).st_blocks * 512
-            except OSError:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
     return total
+
+
+def _belongings(run_dir: str) -> tuple[list[str], list[str]]:
+    try:
+        return _core.belongings(run_dir)
+    except OSError:
+        return [], []

@@ -188,6 +188,11 @@ impl LockedClaims {
         is_held(run_dir, name, "", &self.records)
     }
 
+    /// Whether a job has claimed this name.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.records.iter().any(|record| record.name == name)
+    }
+
     /// Drop all claims to a name.
     pub(crate) fn forget(&self, name: &str) -> Result<(), ClaimError> {
         for record in self.records.iter().filter(|record| record.name == name) {
@@ -274,7 +279,10 @@ impl Record {
             boot_id: boot_id(),
             pid_namespace: clock::pid_namespace(),
             pid,
-            start_ticks: clock::process_start(pid).map_or(0, |(ticks, _)| ticks),
+            start_ticks: clock::process_start(pid)
+                .ok()
+                .flatten()
+                .map_or(0, |(ticks, _)| ticks),
         }
     }
 
@@ -333,8 +341,9 @@ impl Record {
         let visible = self.boot_id == boot_id() && self.pid_namespace == clock::pid_namespace();
         // On another host, or in another container, the grace alone decides.
         !visible
-            || clock::process_start(self.pid)
-                .is_some_and(|(ticks, zombie)| ticks == self.start_ticks && !zombie)
+            || clock::process_start(self.pid).map_or(true, |found| {
+                found.is_some_and(|(ticks, zombie)| ticks == self.start_ticks && !zombie)
+            })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ingest, store and read side of `training_monitor`: from the lanes to the database and back.
 
+pub mod belongings;
 pub mod claim;
 pub mod ingest;
 mod merge;

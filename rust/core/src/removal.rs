@@ -1,18 +1,18 @@
-//! Removing a run that is over: its directory, its claims, and spools that lie on another disk.
+//! Removing a run that is over: what is ours in its directory, its claims, and spools that lie on another disk.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use tm_spool::{ProducerId, producer_dirs};
+use tm_spool::{ProducerId, Sighting, survey};
 
+use crate::belongings::{MONITOR_LOCK, belongings, is_run};
 use crate::claim::{self, ClaimError};
 
 /// What a run is called between its end and the end of its files; no run's name starts with a dot.
 const PREFIX: &str = ".removed-";
-/// Held by the monitor of a run for its life.
-const MONITOR_LOCK: &str = ".monitor.lock";
 
 /// Why a run was not removed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,23 @@ pub enum RemovalError {
         /// What was named.
         path: PathBuf,
     },
+    /// Nothing in it says that it is a run.
+    #[error("{} is not a run: it holds neither a database nor a spool of training_monitor", path.display())]
+    NotARun {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// What one of its producers has, nobody can tell from here.
+    #[error(
+        "run {name:?} has a producer that may hold unread points: {trouble}; remove the run where its files \
+         are, or with --force"
+    )]
+    OutOfReach {
+        /// The run.
+        name: String,
+        /// Why its files cannot be read.
+        trouble: String,
+    },
     /// The claims of the root cannot be read or locked.
     #[error(transparent)]
     Claim(#[from] ClaimError),
@@ -48,36 +65,88 @@ pub enum RemovalError {
     },
 }
 
-/// Remove a run under its root directory, unless somebody records or monitors it.
+/// Remove a run under its root directory, unless somebody records or monitors it; return what stays.
 ///
-/// The directory is renamed first, so that the name is free at once and a kill leaves nothing half removed
-/// under it; [`sweep`] deletes what such a kill left. Links inside are deleted, never followed.
+/// Only what is ours goes. Other files, checkpoints say, stay where they are, and so does then the directory. Our
+/// files are first moved aside, so that the name is free at once; [`sweep`] deletes what a kill left of them.
+/// Links inside are not followed.
 ///
 /// # Errors
-/// [`RemovalError`]; the run is then as it was, or only some of its renamed files are gone.
-pub fn remove_run(root: &Path, name: &str) -> Result<(), RemovalError> {
+/// [`RemovalError`]; the run is then as it was, or what is left of it can be removed once more.
+///
+/// # Arguments
+/// `force`: also when the files of a producer cannot be read from here.
+pub fn remove_run(root: &Path, name: &str, force: bool) -> Result<Vec<OsString>, RemovalError> {
     let run_dir = root.join(name);
     let is_dir = fs::symlink_metadata(&run_dir).is_ok_and(|m| m.is_dir());
     if !is_dir {
         return Err(RemovalError::NotADirectory { path: run_dir });
     }
-    let (aside, spools) = claim::while_locked(root, |claims| {
+    let (aside, spools, stays) = claim::while_locked(root, |claims| {
         if claims.is_held(&run_dir, name) {
             return Err(RemovalError::Live { name: name.into() });
         }
+        if !is_run(&run_dir) && !claims.names(name) {
+            return Err(RemovalError::NotARun { path: run_dir });
+        }
         let _monitor = lock_out_monitors(&run_dir, name)?;
-        let mut spools = producer_dirs(&run_dir).unwrap_or_default();
-        spools.retain(|spool| !spool.starts_with(&run_dir) && is_ours(spool));
-        let id = ProducerId::random().map_err(failed(&run_dir))?;
-        let aside = root.join(format!("{PREFIX}{id}"));
-        fs::rename(&run_dir, &aside).map_err(failed(&run_dir))?;
+        let spools = spools(&run_dir, name, force)?;
+        let (aside, stays) = move_aside(root, &run_dir)?;
         claims.forget(name)?;
-        Ok((aside, spools))
+        Ok((aside, spools, stays))
     })?;
     for spool in &spools {
         remove_tree(spool)?;
     }
-    remove_tree(&aside)
+    remove_tree(&aside)?;
+    Ok(stays)
+}
+
+/// The spools of a run outside of its directory that are ours to delete.
+fn spools(run_dir: &Path, name: &str, force: bool) -> Result<Vec<PathBuf>, RemovalError> {
+    let found = match survey(run_dir) {
+        Ok(found) => found,
+        Err(_) if force => Vec::new(),
+        Err(error) => return Err(failed(run_dir)(error)),
+    };
+    let trouble = |sighting: &Sighting| sighting.seen.as_ref().err().cloned();
+    if let Some(trouble) = found.iter().find_map(trouble)
+        && !force
+    {
+        let name = name.into();
+        return Err(RemovalError::OutOfReach { name, trouble });
+    }
+    let dirs = found.into_iter().map(|sighting| sighting.dir);
+    Ok(dirs
+        .filter(|dir| !dir.starts_with(run_dir) && is_ours(dir))
+        .collect())
+}
+
+/// Move what is ours out of a run directory, and the directory with it when that was all; return where to, and
+/// the names of what stays.
+fn move_aside(root: &Path, run_dir: &Path) -> Result<(PathBuf, Vec<OsString>), RemovalError> {
+    let found = belongings(run_dir).map_err(failed(run_dir))?;
+    let id = ProducerId::random().map_err(failed(run_dir))?;
+    let aside = root.join(format!("{PREFIX}{id}"));
+    let made = fs::DirBuilder::new().mode(0o700).create(&aside);
+    made.map_err(failed(&aside))?;
+    for name in &found.ours {
+        let from = run_dir.join(name);
+        match fs::rename(&from, aside.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&from)(error));
+            }
+            _ => {}
+        }
+    }
+    match fs::remove_dir(run_dir) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            let left = belongings(run_dir).map_err(failed(run_dir))?;
+            Ok((aside, [left.foreign, left.ours].concat()))
+        }
+        Err(error) => Err(failed(run_dir)(error)),
+        Ok(()) => Ok((aside, Vec::new())),
+    }
 }
 
 /// Delete what an interrupted removal left under a root; return how many runs that were.
@@ -87,7 +156,9 @@ pub fn remove_run(root: &Path, name: &str) -> Result<(), RemovalError> {
 pub fn sweep(root: &Path) -> Result<usize, RemovalError> {
     let mut swept = 0;
     for entry in fs::read_dir(root).map_err(failed(root))?.flatten() {
-        let is_left = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let name = entry.file_name();
+        let id = name.to_string_lossy().strip_prefix(PREFIX).map(str::to_owned);
+        let is_left = id.is_some_and(|id| id.parse::<ProducerId>().is_ok());
         if is_left && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_tree(&entry.path())?;
             swept += 1;

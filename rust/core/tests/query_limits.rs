@@ -160,3 +160,60 @@ fn rows_end_at_the_limit_and_mistakes_are_explained() {
     });
     assert!(missing.is_err());
 }
+
+#[test]
+fn a_scan_that_finds_no_row_can_be_stopped() {
+    const KEYS: usize = 20_000;
+    let run = Run::new();
+    let producer = run.producer("job", 0);
+    let names: Vec<String> = (0..KEYS).map(|key| format!("k{key}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let layout = floats(&producer, &names);
+    let ingest = run.ingest();
+    producer
+        .append_points(Flags(0), Step(0), layout, &vec![0; KEYS])
+        .unwrap();
+    assert!(producer.close(Duration::from_secs(60)).durable);
+    ingest.finish(Duration::from_secs(60)).unwrap();
+    let reader = run.reader();
+    // One call of SQLite goes through all keys.
+    let sql = "SELECT count(*) FROM points WHERE step = 1000000000";
+    let options = QueryOptions {
+        time_limit: Duration::from_secs(600),
+        interrupted: Some(Box::new(|| true)),
+        ..QueryOptions::default()
+    };
+    let stopped = reader.query(sql, options);
+    assert!(
+        matches!(stopped, Err(QueryError::Interrupted)),
+        "{stopped:?}"
+    );
+    let options = QueryOptions {
+        time_limit: Duration::from_millis(20),
+        ..QueryOptions::default()
+    };
+    let late = reader.query(sql, options);
+    assert!(matches!(late, Err(QueryError::TooLong { .. })), "{late:?}");
+    assert_eq!(one(&reader, sql), Datum::Integer(0));
+}
+
+#[test]
+fn one_step_of_each_key_decodes_its_groups_alone() {
+    let run = long_run();
+    let reader = run.reader();
+    for (step, most) in [(150_000, 2 * 20_000), (1_000_000_000, 0)] {
+        // The scan comes first, then what never ends: the error tells how much was decoded.
+        let sql = format!(
+            "WITH RECURSIVE c(x) AS (SELECT count(*) FROM points WHERE step = {step}
+             UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+        );
+        let options = QueryOptions {
+            time_limit: Duration::from_secs(2),
+            ..QueryOptions::default()
+        };
+        match reader.query(&sql, options) {
+            Err(QueryError::TooLong { decoded, .. }) => assert!(decoded <= most, "{decoded}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -10,7 +10,7 @@ use tm_core::StoreError;
 use tm_core::claim::ClaimError;
 use tm_core::removal::RemovalError;
 use tm_core::store::QueryError;
-use tm_spool::{CreateError, OpenError};
+use tm_spool::CreateError;
 
 use crate::log::{Note, sentence};
 
@@ -154,16 +154,6 @@ pub fn create(py: Python<'_>, error: CreateError) -> PyErr {
     }
 }
 
-/// Why a producer's files could not be read.
-pub fn open(py: Python<'_>, error: OpenError) -> PyErr {
-    match error {
-        OpenError::Io { .. }
-        | OpenError::NotMeta { .. }
-        | OpenError::Version { .. }
-        | OpenError::Taken { .. } => spool(py, &error),
-    }
-}
-
 /// Why no run directory could be claimed.
 pub fn claim(py: Python<'_>, error: ClaimError) -> PyErr {
     match error {
@@ -183,6 +173,7 @@ pub fn store(py: Python<'_>, error: StoreError) -> PyErr {
         | StoreError::Io(_)
         | StoreError::Damaged(_)
         | StoreError::Busy
+        | StoreError::LogBusy
         | StoreError::Column(_)
         | StoreError::File { .. }
         | StoreError::Unexpected(_)
@@ -209,6 +200,8 @@ pub fn removal(py: Python<'_>, error: RemovalError) -> PyErr {
         RemovalError::File { ref source, .. } => system(&error, source),
         RemovalError::Live { .. }
         | RemovalError::Monitored { .. }
+        | RemovalError::NotARun { .. }
+        | RemovalError::OutOfReach { .. }
         | RemovalError::NotADirectory { .. } => raise(py, |tree| &tree.base, error.to_string()),
     }
 }

@@ -1,6 +1,7 @@
 //! The extension module `training_monitor._core`: the door between Python and the Rust rooms, and nothing else.
 
 mod cells;
+mod column;
 mod errors;
 mod ingest;
 mod json;
@@ -9,6 +10,7 @@ mod producer;
 mod query;
 mod reader;
 mod redact;
+mod removal;
 mod run_dir;
 mod statistics;
 
@@ -36,11 +38,14 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run_dir::producers, module)?)?;
     module.add_class::<ingest::Ingest>()?;
     module.add_class::<reader::RunReader>()?;
+    module.add_class::<column::Column>()?;
     module.add_class::<query::PointStream>()?;
     module.add_function(wrap_pyfunction!(query::query, module)?)?;
     module.add_function(wrap_pyfunction!(query::backup_database, module)?)?;
-    module.add_function(wrap_pyfunction!(query::remove_run, module)?)?;
-    module.add_function(wrap_pyfunction!(query::sweep_removed, module)?)?;
+    module.add_function(wrap_pyfunction!(removal::is_run, module)?)?;
+    module.add_function(wrap_pyfunction!(removal::belongings, module)?)?;
+    module.add_function(wrap_pyfunction!(removal::remove_run, module)?)?;
+    module.add_function(wrap_pyfunction!(removal::sweep_removed, module)?)?;
     module.add_function(wrap_pyfunction!(json::to_json, module)?)?;
     module.add_function(wrap_pyfunction!(json::redact, module)?)?;
     module.add_function(wrap_pyfunction!(json::redactions, module)?)?;

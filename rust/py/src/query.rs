@@ -135,17 +135,3 @@ pub fn backup_database(
         (None, copied) => copied.map_err(|error| errors::store(py, error)),
     }
 }
-
-/// Removes a run that is over, with its claims and its spools elsewhere.
-#[pyfunction]
-pub fn remove_run(py: Python<'_>, root: PathBuf, name: &str) -> PyResult<()> {
-    let removed = py.detach(|| tm_core::removal::remove_run(&root, name));
-    removed.map_err(|error| errors::removal(py, error))
-}
-
-/// Deletes what interrupted removals left under a root directory; returns how many.
-#[pyfunction]
-pub fn sweep_removed(py: Python<'_>, root: PathBuf) -> PyResult<usize> {
-    let swept = py.detach(|| tm_core::removal::sweep(&root));
-    swept.map_err(|error| errors::removal(py, error))
-}

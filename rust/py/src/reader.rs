@@ -11,11 +11,14 @@ use tm_core::store::{
     SystemLatest, SystemQuery, Values,
 };
 
+use crate::column::{Column, Numbers};
 use crate::log::utf8;
 use crate::{cells, errors, statistics};
 
 type Rows<'py> = PyResult<Vec<Bound<'py, PyDict>>>;
-/// Steps, times, values, ranks and attempts.
+/// Steps, times, values, ranks and attempts; the values are a list when not all of them are floats.
+type Arrays<'py> = (Column, Column, Bound<'py, PyAny>, Column, Column);
+/// The same as bytes.
 pub type Columns<'py> = (
     Bound<'py, PyBytes>,
     Bound<'py, PyBytes>,
@@ -75,7 +78,7 @@ impl RunReader {
         last: Option<usize>,
         max_points: Option<usize>,
         raw: bool,
-    ) -> PyResult<Columns<'py>> {
+    ) -> PyResult<Arrays<'py>> {
         let key = utf8(key)?;
         let options = SeriesOptions {
             since,
@@ -85,7 +88,7 @@ impl RunReader {
             raw,
         };
         let series = self.read(py, |reader| reader.series(&key, &options))?;
-        series_columns(py, &series)
+        series_arrays(py, series)
     }
 
     /// Lists the statistics of all metrics that have values other than text.
@@ -262,7 +265,21 @@ impl RunReader {
     }
 }
 
-/// The columns of a series; the values are bytes when all of them are floats.
+fn series_arrays(py: Python<'_>, series: Series) -> PyResult<Arrays<'_>> {
+    let value = match series.value {
+        Values::F64(floats) => Bound::new(py, Column::new(Numbers::F64(floats)))?.into_any(),
+        Values::Mixed(values) => cells::values(py, &values)?.into_any(),
+    };
+    Ok((
+        Column::new(Numbers::I64(series.step)),
+        Column::new(Numbers::F64(series.time)),
+        value,
+        Column::new(Numbers::U32(series.rank)),
+        Column::new(Numbers::U32(series.attempt)),
+    ))
+}
+
+/// The columns of a series as bytes; the values are bytes when all of them are floats.
 pub fn series_columns<'py>(py: Python<'py>, series: &Series) -> PyResult<Columns<'py>> {
     let value = match &series.value {
         Values::F64(floats) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tm_spool::{Life, Mode, OpenError, ProducerInfo, ProducerStats, clock, peek, producer_dirs};
+use tm_spool::{Life, Mode, ProducerInfo, ProducerStats, Sighting, clock, survey};
 
 use crate::errors;
 
@@ -23,24 +23,59 @@ pub fn claim_run(
 }
 
 /// Lists the processes that have lanes in a run directory, as they are now.
+///
+/// One whose files cannot be read from here has the life "unknown": it may be alive, and hold what nobody read.
 #[pyfunction]
 pub fn producers(py: Python<'_>, run_dir: PathBuf) -> PyResult<Vec<Bound<'_, PyDict>>> {
-    let found = py.detach(|| -> std::io::Result<Vec<_>> {
-        Ok(producer_dirs(&run_dir)?
-            .into_iter()
-            .map(|dir| (peek(&dir), dir))
-            .collect())
-    })?;
+    let found = py.detach(|| survey(&run_dir))?;
     let mut rows = Vec::new();
-    for (seen, dir) in found {
-        match seen {
-            Ok((info, stats, life)) => rows.push(row(py, &info, &stats, life, &dir)?),
-            // Deleted between the two looks, or half made: there is nothing to show.
-            Err(OpenError::Io { .. } | OpenError::NotMeta { .. } | OpenError::Taken { .. }) => {}
-            Err(error @ OpenError::Version { .. }) => return Err(errors::open(py, error)),
-        }
+    for sighting in found {
+        rows.push(match &sighting.seen {
+            Ok((info, stats, life)) => row(py, info, stats, *life, &sighting.dir)?,
+            Err(trouble) => unknown(py, &sighting, trouble)?,
+        });
     }
     Ok(rows)
+}
+
+/// The same fields as [`row`]; what nobody can know from here is `None`, or nothing counted.
+fn unknown<'py>(
+    py: Python<'py>,
+    sighting: &Sighting,
+    trouble: &str,
+) -> PyResult<Bound<'py, PyDict>> {
+    let facts = PyDict::new(py);
+    facts.set_item("id", sighting.id.to_string())?;
+    facts.set_item("life", "unknown")?;
+    facts.set_item("trouble", trouble)?;
+    facts.set_item("dir", sighting.dir.as_os_str())?;
+    for field in [
+        "parent",
+        "rank",
+        "local_rank",
+        "world",
+        "host",
+        "pid",
+        "job_key",
+        "mode",
+        "started",
+        "last_step",
+        "log_p50_ns",
+        "log_p99_ns",
+        "heartbeat_age_s",
+    ] {
+        facts.set_item(field, py.None())?;
+    }
+    for field in [
+        "accepted",
+        "accepted_frames",
+        "rejected",
+        "durable",
+        "backlog_bytes",
+    ] {
+        facts.set_item(field, 0)?;
+    }
+    Ok(facts)
 }
 
 fn row<'py>(
@@ -74,6 +109,7 @@ fn row<'py>(
             Mode::Pwrite => "pwrite",
         },
     )?;
+    facts.set_item("trouble", py.None())?;
     facts.set_item("dir", dir.as_os_str())?;
     facts.set_item("started", info.wall_ns as f64 / 1e9)?;
     facts.set_item("accepted", stats.accepted_points)?;

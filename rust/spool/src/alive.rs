@@ -36,18 +36,34 @@ impl Alive {
 }
 
 /// Whether the producer of this directory still lives.
-pub(crate) fn is_alive(dir: &Dir, path: &Path, info: &ProducerInfo) -> bool {
+///
+/// # Errors
+/// It cannot be told: no descriptor is left, for one, or a file system of another machine has no locks.
+pub(crate) fn is_alive(dir: &Dir, path: &Path, info: &ProducerInfo) -> io::Result<bool> {
     let same_boot = info.boot_id == clock::boot_id();
     let same_ns = same_boot && info.pid_ns == clock::pid_namespace();
+    let start = || clock::process_start(info.pid);
     if same_ns && info.pid == std::process::id() {
         // Opening and closing `alive` in the process that holds it would drop its lock.
-        return clock::process_start(info.pid).is_some_and(|(ticks, _)| ticks == info.start_ticks);
+        return Ok(start()?.is_some_and(|(ticks, _)| ticks == info.start_ticks));
     }
-    if locked(dir) {
-        return true;
+    let locked = locked(dir);
+    if !same_ns {
+        return locked;
+    }
+    // Without locks, pid and start time are all there is.
+    if locked.or_else(|e| if has_no_locks(&e) { Ok(false) } else { Err(e) })? {
+        return Ok(true);
     }
     let runs = |(ticks, zombie): (u64, bool)| ticks == info.start_ticks && !zombie;
-    same_ns && clock::process_start(info.pid).is_some_and(runs) && !is_superseded(path, info)
+    Ok(start()?.is_some_and(runs) && !is_superseded(path, info))
+}
+
+fn has_no_locks(error: &io::Error) -> bool {
+    let no_locks = [libc::ENOSYS, libc::EOPNOTSUPP, libc::EINVAL];
+    error
+        .raw_os_error()
+        .is_some_and(|code| no_locks.contains(&code))
 }
 
 /// Whether the process made a newer producer after its lock was gone: it went through exec.
@@ -80,12 +96,17 @@ fn subdirs(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn locked(dir: &Dir) -> bool {
-    let Ok(file) = dir.open_file(NAME) else {
-        return false;
+fn locked(dir: &Dir) -> io::Result<bool> {
+    let file = match dir.open_file(NAME) {
+        // Somebody deleted it: that proves nothing, and nobody can hold its lock any more.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
     };
     let mut lock = lock_of(libc::F_WRLCK);
     // SAFETY: the descriptor is open; F_GETLK only fills `lock`.
     let got = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut lock) };
-    got == 0 && i32::from(lock.l_type) != libc::F_UNLCK
+    if got != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }

@@ -1,5 +1,6 @@
 //! The chain files of a lane as the reader finds them: opened, walked, prepared ahead.
 
+use std::io;
 use std::path::Path;
 
 use crate::cursor::ChainOpener;
@@ -17,10 +18,13 @@ pub(crate) struct Opener<'a> {
 }
 
 impl ChainOpener for Opener<'_> {
-    fn open(&self, first: u64) -> Option<Segment> {
-        let segment =
-            lanefile::open(self.dir, &chain_name(self.lane, first), self.id, self.mode).ok()??;
-        (segment.place == Place::Chain && segment.first == first).then_some(segment)
+    fn open(&self, first: u64) -> io::Result<Option<Segment>> {
+        let name = chain_name(self.lane, first);
+        match lanefile::open(self.dir, &name, self.id, self.mode) {
+            Ok(segment) => Ok(segment.filter(|s| s.place == Place::Chain && s.first == first)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 }
 
@@ -54,25 +58,32 @@ pub(crate) fn end_of_walk(segment: &Segment, pos: u64) -> Walk {
 }
 
 /// The first LSNs of the chain files of a lane, in order.
-pub(crate) fn chain_files(path: &Path, lane: LaneId) -> Vec<u64> {
-    let all = all_chain_files(path).into_iter();
-    all.filter_map(|(of, first)| (of == lane).then_some(first))
-        .collect()
+pub(crate) fn chain_files(path: &Path, lane: LaneId) -> io::Result<Vec<u64>> {
+    let all = all_chain_files(path)?.into_iter();
+    Ok(all
+        .filter_map(|(of, first)| (of == lane).then_some(first))
+        .collect())
 }
 
 /// The chain files of all lanes by their first LSNs, in order.
-pub(crate) fn all_chain_files(path: &Path) -> Vec<(LaneId, u64)> {
-    let names = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut found: Vec<(LaneId, u64)> = names
-        .filter_map(|e| {
-            let name = e.file_name();
-            let (lane, first) = name.to_str()?.strip_prefix("lane")?.split_once('.')?;
-            let first = u64::from_str_radix(first, 16).ok()?;
-            Some((LaneId(lane.parse().ok()?), first))
-        })
-        .collect();
+pub(crate) fn all_chain_files(path: &Path) -> io::Result<Vec<(LaneId, u64)>> {
+    let names = match std::fs::read_dir(path) {
+        // Somebody deleted all of it.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut found = Vec::new();
+    for name in names {
+        found.extend(name?.file_name().to_str().and_then(chain_file));
+    }
     found.sort_unstable();
-    found
+    Ok(found)
+}
+
+fn chain_file(name: &str) -> Option<(LaneId, u64)> {
+    let (lane, first) = name.strip_prefix("lane")?.split_once('.')?;
+    let first = u64::from_str_radix(first, 16).ok()?;
+    Some((LaneId(lane.parse().ok()?), first))
 }
 
 pub(crate) fn make_spare(dir: &Dir, i: usize, bytes: usize) -> std::io::Result<()> {

@@ -1,7 +1,7 @@
 //! The clocks and the identity of the machine they belong to.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{fs, io};
 
 fn read(clock: libc::clockid_t) -> i64 {
     let mut now = libc::timespec {
@@ -80,10 +80,21 @@ pub fn time_namespace() -> u64 {
 
 /// The start time of a process in clock ticks since boot (field 22 of `/proc/PID/stat`), and whether
 /// it is a zombie. `None`: there is no such process.
-#[must_use]
-pub fn process_start(pid: u32) -> Option<(u64, bool)> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&stat);
+///
+/// # Errors
+/// The kernel does not say now: no descriptor is left, for one.
+pub fn process_start(pid: u32) -> io::Result<Option<(u64, bool)>> {
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok(start_of(&stat)),
+        // A process that ends while it is read is ESRCH.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn start_of(stat: &[u8]) -> Option<(u64, bool)> {
+    let text = String::from_utf8_lossy(stat);
     // The command name may hold spaces and brackets: count from the last ')'.
     let rest = &text[text.rfind(')')? + 1..];
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();

@@ -1,5 +1,7 @@
 //! Walks one lane, frame by frame: the reader's half of the lane protocol.
 
+use std::io;
+
 use crate::crc::Seed;
 use crate::frame::{Flags, HEAD_WORDS, Head, Kind, MARK_BIT, MAX_FRAME_WORDS, Mark};
 use crate::segment::Segment;
@@ -7,7 +9,10 @@ use crate::segment::Segment;
 /// Opens the overflow file that a SWITCH points at.
 pub(crate) trait ChainOpener {
     /// The file whose first LSN is `first`. `None`: there is none.
-    fn open(&self, first: u64) -> Option<Segment>;
+    ///
+    /// # Errors
+    /// The kernel does not give it now; it may be there.
+    fn open(&self, first: u64) -> io::Result<Option<Segment>>;
 }
 
 /// What stands at the cursor.
@@ -21,6 +26,8 @@ pub(crate) enum Next {
     Moved,
     /// Bytes that are neither.
     Damaged,
+    /// A mark leads to a file that cannot be opened now.
+    Blocked,
 }
 
 /// A reader's place in one lane.
@@ -90,8 +97,10 @@ impl Cursor {
                 self.pos += u64::from(bytes);
             }
             Some(Mark::Switch) => {
-                let Some(next) = chains.open(self.pos + 8) else {
-                    return Next::Damaged;
+                let next = match chains.open(self.pos + 8) {
+                    Ok(Some(next)) => next,
+                    Ok(None) => return Next::Damaged,
+                    Err(_) => return Next::Blocked,
                 };
                 self.pos += 8;
                 self.chain = Some(next);

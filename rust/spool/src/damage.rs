@@ -1,5 +1,6 @@
 //! Bytes that are no frame: when to believe it, and where reading goes on.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -40,9 +41,13 @@ impl Tail {
         if !ended && !self.suspect_long_enough() {
             return Read::default();
         }
+        let Ok(next) = self.next_valid(dir, path) else {
+            // What cannot be opened now may hold the next frame.
+            return Read::default();
+        };
         self.suspect = None;
         let pos = self.cursor.pos;
-        match self.next_valid(dir, path) {
+        match next {
             Some((lsn, chain)) => {
                 if let Some(left) = self.cursor.chain.as_ref().filter(|_| chain.is_some()) {
                     self.passed.push((left.first, lsn));
@@ -117,7 +122,7 @@ impl Tail {
     }
 
     /// The nearest valid frame beyond the cursor: in the same file, in the ring, or at the start of a chain file.
-    fn next_valid(&self, dir: &Dir, path: &Path) -> Option<(u64, Option<Landing>)> {
+    fn next_valid(&self, dir: &Dir, path: &Path) -> io::Result<Option<(u64, Option<Landing>)>> {
         let (cursor, pos) = (&self.cursor, self.cursor.pos);
         let ring_end = self.acked + cursor.ring.capacity;
         let here = match &cursor.chain {
@@ -134,17 +139,18 @@ impl Tail {
                 inside.or(back)
             }
         };
-        let chained = chain_files(path, self.lane)
-            .into_iter()
-            .filter(|first| *first > pos)
-            .find_map(|first| {
-                let segment = self.opener(dir).open(first)?;
-                let (lsn, _) = cursor.scan(&segment, first, first + HEAD_BYTES as u64)?;
-                Some((lsn, Some(Landing::Chain(segment))))
-            });
-        match (here, chained) {
+        let mut chained = None;
+        for first in chain_files(path, self.lane)? {
+            let later = (first > pos && chained.is_none()).then(|| self.opener(dir).open(first));
+            if let Some(segment) = later.transpose()?.flatten()
+                && let Some((lsn, _)) = cursor.scan(&segment, first, first + HEAD_BYTES as u64)
+            {
+                chained = Some((lsn, Some(Landing::Chain(segment))));
+            }
+        }
+        Ok(match (here, chained) {
             (Some(a), Some(b)) => Some(if a.0 < b.0 { a } else { b }),
             (a, b) => a.or(b),
-        }
+        })
     }
 }

@@ -43,7 +43,7 @@ impl Synced {
             self.above = true;
         }
         sync("dict", dict.file())?;
-        let chains = all_chain_files(path);
+        let chains = all_chain_files(path)?;
         self.settled.retain(|known| chains.contains(known));
         let mut names = HashSet::new();
         for tail in tails {

@@ -44,8 +44,8 @@ enum Piece {
 struct NoChain;
 
 impl ChainOpener for NoChain {
-    fn open(&self, _first: u64) -> Option<Segment> {
-        None
+    fn open(&self, _first: u64) -> std::io::Result<Option<Segment>> {
+        Ok(None)
     }
 }
 
@@ -142,7 +142,7 @@ fn read_to_the_end(cursor: &mut Cursor, sealed: &HashMap<u64, Vec<u64>>) {
                 assert_eq!(found.len(), 1);
             }
             Next::Moved => assert!(cursor.pos > from),
-            Next::Empty | Next::Damaged => {
+            Next::Empty | Next::Damaged | Next::Blocked => {
                 let found = cursor.scan(&cursor.ring, cursor.pos, RING_BYTES);
                 assert!(found.is_none_or(|(lsn, _): (u64, Head)| sealed.contains_key(&lsn)));
                 return;

@@ -25,7 +25,7 @@ const LEAST_BYTES: u64 = 256 << 10;
 const BUSY_LIMIT: Duration = Duration::from_millis(10);
 const RETRY_NS: i64 = 1_000_000_000;
 /// In pwrite mode the counters in the file are brought up to date this often.
-const COUNT_EVERY: u64 = 64;
+pub(crate) const COUNT_EVERY: u64 = 64;
 
 /// What the lanes need to know of their producer.
 #[derive(Debug)]

@@ -63,6 +63,10 @@ mod sleeper;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
+mod survey;
+#[cfg(not(loom))]
+mod sweep;
+#[cfg(not(loom))]
 mod tail;
 #[cfg(not(loom))]
 mod wake;
@@ -89,4 +93,6 @@ pub use {
     reader::{ProducerReader, ReadError},
     sleeper::Sleeper,
     stats::{Life, ProducerStats, peek},
+    survey::{Sighting, survey},
+    sweep::sweep_gone,
 };

@@ -69,9 +69,9 @@ impl ChainMaker for Files {
 }
 
 impl ChainOpener for Files {
-    fn open(&self, first: u64) -> Option<Segment> {
-        let file = self.made.lock().unwrap().get(&first)?.clone();
-        Some(Segment::chain(Medium::Map(file), first, CHAIN))
+    fn open(&self, first: u64) -> std::io::Result<Option<Segment>> {
+        let made = self.made.lock().unwrap().get(&first).cloned();
+        Ok(made.map(|file| Segment::chain(Medium::Map(file), first, CHAIN)))
     }
 }
 

@@ -135,32 +135,66 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The directories of all producers of a run, those on other disks by their pointer files.
+/// Where the spool of a run says that a producer is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) id: ProducerId,
+    /// Its directory. Behind a pointer file it may lie on another machine.
+    pub(crate) dir: PathBuf,
+    /// The entry of the spool that says so: the directory itself, or its pointer file.
+    entry: PathBuf,
+}
+
+impl Place {
+    /// Whether the spool still names the producer: it does not while and after its files are deleted.
+    pub(crate) fn is_named(&self) -> bool {
+        let gone = self.dir.with_file_name(gone_name(self.id));
+        fs::symlink_metadata(&self.entry).is_ok() && fs::symlink_metadata(gone).is_err()
+    }
+}
+
+/// What a producer's directory is called while it is deleted.
+pub(crate) fn gone_name(id: ProducerId) -> String {
+    format!(".{id}.gone")
+}
+
+/// The directories of all producers of a run, those on other disks by their pointer files. What a pointer
+/// names and this machine does not have is left out; [`crate::survey`] tells of it.
 ///
 /// # Errors
 /// The kernel's, other than a spool that is not there.
 pub fn producer_dirs(run_dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let dirs = places(run_dir)?.into_iter().map(|place| place.dir);
+    Ok(dirs.filter(|dir| dir.is_dir()).collect())
+}
+
+/// All places that the spool of a run names, whether or not something is there.
+pub(crate) fn places(run_dir: &Path) -> io::Result<Vec<Place>> {
     let mut found = Vec::new();
     for job in entries(&run_dir.join(".spool"))? {
-        for entry in entries(&job)? {
-            let name = entry
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if let Some(id) = name.strip_suffix(".at") {
-                let target = fs::read_to_string(&entry).unwrap_or_default();
-                let target = PathBuf::from(target.trim_end());
-                if id.parse::<ProducerId>().is_ok() && target.is_dir() {
-                    found.push(target);
-                }
-            } else if name.parse::<ProducerId>().is_ok() && entry.is_dir() {
-                found.push(entry);
-            }
-        }
+        found.extend(entries(&job)?.into_iter().filter_map(place));
     }
-    found.sort();
+    found.sort_by(|a, b| a.dir.cmp(&b.dir));
     Ok(found)
+}
+
+/// `None`: the entry names no producer.
+fn place(entry: PathBuf) -> Option<Place> {
+    let name = entry.file_name()?.to_string_lossy().into_owned();
+    if let Some(id) = name.strip_suffix(".at") {
+        let target = fs::read_to_string(&entry).unwrap_or_default();
+        return Some(Place {
+            id: id.parse().ok()?,
+            dir: PathBuf::from(target.trim_end()),
+            entry,
+        });
+    }
+    let id = name.parse().ok()?;
+    entry.is_dir().then(|| Place {
+        id,
+        dir: entry.clone(),
+        entry,
+    })
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {

@@ -161,11 +161,15 @@ impl ProducerReader {
     /// difference is a gap.
     ///
     /// # Errors
-    /// There is no such lane.
+    /// There is no such lane, or its files cannot be opened now; then it has to be tried again.
     pub fn set_mark(&mut self, lane: LaneId, mark: Lsn) -> Result<Option<GapRange>, ReadError> {
         let missing = self.no_lane(lane);
         let tail = self.tails.get_mut(&lane).ok_or(missing)?;
-        Ok(tail.place(&self.dir, &self.path, mark))
+        let placed = tail.place(&self.dir, &self.path, mark);
+        placed.map_err(|source| ReadError::Io {
+            path: self.path.display().to_string(),
+            source,
+        })
     }
 
     /// Read up to about `max_bytes` from a lane.
@@ -275,6 +279,13 @@ impl ProducerReader {
         self.meta.control()
     }
 
+    /// The highest step of the lanes that are open here, without looking into files. `None`: no points yet.
+    #[must_use]
+    pub fn last_step(&self) -> Option<i64> {
+        let steps = self.tails.values().map(Tail::last_step);
+        steps.max().filter(|step| *step >= 0)
+    }
+
     /// Counters and latencies.
     #[must_use]
     pub fn stats(&self) -> ProducerStats {
@@ -322,8 +333,12 @@ impl ProducerReader {
     /// # Errors
     /// The kernel's.
     pub fn remove(self, run_dir: &Path) -> io::Result<()> {
+        if self.life.1 == Life::Dead {
+            // Should it live after all, it makes new files.
+            self.meta.control().set_lost();
+        }
         // Out of sight first: a directory that was half deleted when we were killed is no producer.
-        let gone = self.path.with_file_name(format!(".{}.gone", self.info.id));
+        let gone = self.path.with_file_name(place::gone_name(self.info.id));
         std::fs::rename(&self.path, &gone)?;
         std::fs::remove_dir_all(&gone)?;
         let job = place::job_dir(run_dir, &self.info.job_key);

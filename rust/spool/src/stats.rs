@@ -46,10 +46,11 @@ pub enum Life {
     Dead,
 }
 
+/// Only what is proved ends a producer: where it cannot be told, it is taken to live.
 pub(crate) fn life(dir: &Dir, path: &Path, info: &ProducerInfo, meta: &Meta) -> Life {
     if meta.is_closed() {
         Life::Closed
-    } else if alive::is_alive(dir, path, info) {
+    } else if alive::is_alive(dir, path, info).unwrap_or(true) {
         Life::Alive
     } else {
         Life::Dead

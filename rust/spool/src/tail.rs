@@ -11,12 +11,16 @@ use crate::crc::Seed;
 use crate::cursor::{ChainOpener, Cursor, Next};
 use crate::damage::Suspect;
 use crate::files::Dir;
+use crate::frame::MAX_FRAME_BYTES;
 use crate::header;
 use crate::lanefile::{self, SPARE_BYTES, SPARES, chain_name, ring_name, spare_name};
+use crate::lanes::COUNT_EVERY;
 use crate::medium::Medium;
 use crate::segment::{Place, Segment, file_bytes};
 use crate::types::{LaneId, Lsn, Mode, ProducerId};
 
+/// What could not be opened is tried again so often.
+const BLOCKED_FOR: Duration = Duration::from_millis(100);
 const SPARE_CHECK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(crate) struct Tail {
     pub(crate) finished: bool,
     spare_checked: Instant,
     pub(crate) placed: bool,
+    /// When a file could not be opened that a mark leads to. `None`: that did not happen.
+    blocked: Option<Instant>,
 }
 
 impl Tail {
@@ -84,6 +90,7 @@ impl Tail {
             finished: false,
             spare_checked: Instant::now(),
             placed: false,
+            blocked: None,
         })
     }
 
@@ -104,6 +111,7 @@ impl Tail {
     pub(crate) fn has_next(&self) -> bool {
         !self.finished
             && self.cursor.has_next()
+            && self.blocked.is_none_or(|at| at.elapsed() >= BLOCKED_FOR)
             && self
                 .suspect
                 .as_ref()
@@ -126,50 +134,76 @@ impl Tail {
         self.cursor.ring.medium.load(header::WRITTEN)
     }
 
+    /// The step of the lane's last points; -1 before the first.
+    pub(crate) fn last_step(&self) -> i64 {
+        if self.written() == 0 {
+            return -1;
+        }
+        self.cursor.ring.medium.load(header::LAST_STEP) as i64
+    }
+
     pub(crate) fn ring(&self) -> &Segment {
         &self.cursor.ring
     }
 
     /// Start at `max(mark, acked)`; a gap when the lane was acknowledged further than the mark.
-    pub(crate) fn place(&mut self, dir: &Dir, path: &Path, mark: Lsn) -> Option<GapRange> {
+    ///
+    /// # Errors
+    /// A chain file cannot be opened now; the lane is not placed.
+    pub(crate) fn place(
+        &mut self,
+        dir: &Dir,
+        path: &Path,
+        mark: Lsn,
+    ) -> std::io::Result<Option<GapRange>> {
         // Never more than was written: a header that says so is damaged, and the mark counts.
-        let written = self.written();
+        let written = self.written().saturating_add(self.counter_lag());
         if !self.acked.is_multiple_of(8) || self.acked > written.max(mark.0) {
             self.acked = mark.0;
         }
         let acked = self.acked;
         self.cursor.pos = mark.0.max(acked);
-        self.placed = true;
         // Further on the number of the next frame is not known before it is read.
         self.cursor.ordinal = (self.cursor.pos == 0).then_some(0);
-        self.find_segment(dir, path);
-        (acked > mark.0).then_some(GapRange {
+        self.find_segment(dir, path)?;
+        self.placed = true;
+        Ok((acked > mark.0).then_some(GapRange {
             lane: self.lane,
             first: mark,
             end: Lsn(acked),
             frames_lost: None,
             reason: GapReason::DatabaseBehind,
-        })
+        }))
+    }
+
+    /// How far the writer's counter may be behind: without a mapping it is not written with every frame.
+    fn counter_lag(&self) -> u64 {
+        match self.mode {
+            Mode::Mmap => 0,
+            Mode::Pwrite => COUNT_EVERY * MAX_FRAME_BYTES as u64,
+        }
     }
 
     /// Which file holds the cursor's LSN: the ring, unless a chain file leads there by whole frames.
-    fn find_segment(&mut self, dir: &Dir, path: &Path) {
+    fn find_segment(&mut self, dir: &Dir, path: &Path) -> std::io::Result<()> {
         let pos = self.cursor.pos;
-        for first in chain_files(path, self.lane) {
+        self.passed.clear();
+        for first in chain_files(path, self.lane)? {
             if first > pos {
                 break;
             }
-            let Some(segment) = self.opener(dir).open(first) else {
+            let Some(segment) = self.opener(dir).open(first)? else {
                 continue;
             };
             match end_of_walk(&segment, pos) {
                 Walk::Holds => {
                     self.cursor.chain = Some(segment);
-                    return;
+                    return Ok(());
                 }
                 Walk::LeftAt(end) => self.passed.push((first, end)),
             }
         }
+        Ok(())
     }
 
     pub(crate) fn read(
@@ -214,6 +248,10 @@ impl Tail {
                 }
                 Next::Damaged if frames == 0 && first == start => {
                     return self.skip_damage(dir, path, ended);
+                }
+                Next::Blocked => {
+                    self.blocked = Some(Instant::now());
+                    break;
                 }
                 Next::Empty | Next::Damaged => break,
             }

@@ -119,6 +119,39 @@ fn a_backlog_goes_to_chain_files_and_back_to_the_ring() {
     }
 }
 
+#[test]
+fn a_lane_whose_counter_is_behind_the_acknowledgement_goes_on_after_a_lost_database() {
+    let run = tempfile::tempdir().unwrap();
+    let mode = Some(Mode::Pwrite);
+    let producer = Producer::create(options(run.path(), 64 << 10, mode)).unwrap();
+    let layout = producer.layout(&[producer.key(b"x").unwrap()]).unwrap();
+    let mut reader = ProducerReader::open(producer.dir()).unwrap();
+    let log = |steps: std::ops::Range<i64>| {
+        for step in steps {
+            let values = [step as u64];
+            let step = Step(step);
+            producer
+                .append_points(Flags(0), step, layout, &values)
+                .unwrap();
+        }
+    };
+    // Several laps, and an odd number of frames: the counter in the file is not written with each.
+    for lap in 0..41 {
+        log(lap * 101..(lap + 1) * 101);
+        drain(&mut reader, true);
+    }
+    let lane = reader.lanes()[0];
+    let acked = reader.position(lane).unwrap();
+    drop(reader);
+    log(41 * 101..41 * 101 + 10);
+    let mut reader = ProducerReader::open(producer.dir()).unwrap();
+    reader.lanes();
+    let gap = reader.set_mark(lane, Lsn(0)).unwrap().unwrap();
+    assert_eq!((gap.first, gap.end), (Lsn(0), acked));
+    let steps: Vec<i64> = drain(&mut reader, true).into_iter().map(|f| f.0).collect();
+    assert_eq!(steps, (41 * 101..41 * 101 + 10).collect::<Vec<_>>());
+}
+
 fn chain_files(dir: &Path) -> usize {
     let names = std::fs::read_dir(dir)
         .unwrap()

@@ -17,6 +17,9 @@ pub use shared::IngestStatus;
 use shared::Shared;
 use worker::Worker;
 
+/// A turn of the thread takes milliseconds; after so long it is told.
+const STUCK_SECS: u64 = 60;
+
 /// How ingest works; the defaults are right for production.
 #[derive(Debug, Clone)]
 pub struct IngestOptions {
@@ -82,7 +85,14 @@ impl Ingest {
     #[must_use]
     pub fn status(&self) -> IngestStatus {
         let mut status = self.shared.status();
+        let secs = self.shared.turn_secs();
+        if secs >= STUCK_SECS {
+            status.last_error = Some(format!(
+                "nothing was brought home for {secs} s: the system does not answer, or a disk is very slow"
+            ));
+        }
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            status.ended = true;
             status
                 .last_error
                 .get_or_insert_with(|| "ingest has ended".into());

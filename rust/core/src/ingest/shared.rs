@@ -1,8 +1,10 @@
 //! What the ingest thread tells the others, and what they ask of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use tm_spool::clock;
 
 use crate::store::SystemLine;
 
@@ -38,6 +40,8 @@ pub struct IngestStatus {
     pub set_aside: Vec<String>,
     /// Frames known to be missing, since this ingest started.
     pub gaps: u64,
+    /// The thread has ended: nothing is brought home any more.
+    pub ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +61,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Stored with Release by the handle's drop, loaded with Acquire once per turn of the thread.
     abandoned: AtomicBool,
+    /// Boottime of the last turn of the thread; one value that stands for itself, so Relaxed.
+    turned_ns: AtomicI64,
 }
 
 impl Shared {
@@ -128,6 +134,19 @@ impl Shared {
     /// When the work has to be done. `None`: go on.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.lock().finish_by
+    }
+
+    /// The thread begins a turn.
+    pub(super) fn turn(&self) {
+        self.turned_ns
+            .store(clock::boottime_ns(), Ordering::Relaxed);
+    }
+
+    /// How long the thread has been in one turn, or not yet in its first.
+    pub(super) fn turn_secs(&self) -> u64 {
+        let since = self.turned_ns.load(Ordering::Relaxed);
+        let now = clock::boottime_ns();
+        u64::try_from(now - since).map_or(0, |ns| if since == 0 { 0 } else { ns / 1_000_000_000 })
     }
 
     pub(super) fn abandon(&self) {

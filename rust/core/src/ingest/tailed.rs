@@ -87,6 +87,8 @@ impl Tailed {
             if let Some(gap) = self.reader.set_mark(lane, Lsn(mark))? {
                 self.add_gap(gap);
             }
+            // A monitor that was killed between commit and acknowledgement left this to us.
+            self.reader.acknowledge(lane, Lsn(mark))?;
             self.lanes.push(lane);
         }
         Ok(())

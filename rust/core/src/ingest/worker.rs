@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tm_spool::{Life, ProducerReader, Sleeper};
+use tm_spool::{Life, ProducerReader, Sleeper, sweep_gone};
 
 use super::IngestOptions;
 use super::exposed::SYNC_AFTER;
@@ -128,6 +128,10 @@ impl Worker {
             told: HashSet::new(),
             seen: 0,
         };
+        if let Err(error) = sweep_gone(&worker.run_dir) {
+            let what = format!("cannot delete what is no longer needed: {error}");
+            worker.trouble.note(what);
+        }
         match store {
             Some(store) => worker.adopt(store),
             None => worker.store_failed(&StoreError::DiskFull),
@@ -138,6 +142,7 @@ impl Worker {
     /// Work until told to finish or abandoned.
     pub(super) fn run(mut self) {
         while !self.shared.is_abandoned() {
+            self.shared.turn();
             let now = Instant::now();
             let deadline = self.shared.deadline();
             let got = self.turn(now);
@@ -267,14 +272,12 @@ impl Worker {
         let alive = self
             .tailed
             .iter_mut()
-            .filter_map(|t| (t.reader.life() == Life::Alive).then(|| t.reader.stats().last_step));
-        let steps: Vec<i64> = alive.collect();
+            .filter_map(|t| (t.reader.life() == Life::Alive).then(|| t.reader.last_step()));
+        let steps: Vec<Option<i64>> = alive.collect();
         let status = &mut self.status;
         status.producers_alive = steps.len() as u32;
         status.producers = self.seen;
-        if let Some(step) = steps.into_iter().max().filter(|step| *step >= 0) {
-            status.last_step = Some(step);
-        }
+        status.last_step = steps.into_iter().flatten().max().or(status.last_step);
         status.points_per_s = self.rate.per_s(now);
         status.lag_s = self.tailed.iter().map(Tailed::lag_s).fold(0.0, f64::max);
         status.backlog_bytes = self.tailed.iter().map(Tailed::backlog_bytes).sum();

@@ -15,8 +15,8 @@ pub struct Place {
     pub step: i64,
     /// Counted from 1.
     pub attempt: u32,
-    /// Wall clock.
-    pub time_ns: i64,
+    /// Grows from point to point of an attempt, on whatever machine; no wall clock, which may be set back.
+    pub order_ns: i64,
 }
 
 /// A stretch of a series, in the order of time.
@@ -60,7 +60,7 @@ impl Folder {
             value.map(|value| Stamp {
                 step: place.step,
                 attempt: place.attempt,
-                time_ns: place.time_ns,
+                order_ns: place.order_ns,
                 value: *value,
             })
         };

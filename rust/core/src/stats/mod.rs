@@ -20,15 +20,15 @@ pub struct Stamp {
     pub step: i64,
     /// Counted from 1.
     pub attempt: u32,
-    /// Wall clock.
-    pub time_ns: i64,
+    /// Tells the order within an attempt: see [`Place::order_ns`].
+    pub order_ns: i64,
     /// As a number; what is none is NaN.
     pub value: f64,
 }
 
 impl Stamp {
     fn age(&self) -> (u32, i64) {
-        (self.attempt, self.time_ns)
+        (self.attempt, self.order_ns)
     }
 }
 

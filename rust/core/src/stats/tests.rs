@@ -8,7 +8,7 @@ fn place(step: usize) -> Place {
     Place {
         step: step as i64,
         attempt: 1,
-        time_ns: step as i64,
+        order_ns: step as i64,
     }
 }
 

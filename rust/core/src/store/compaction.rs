@@ -4,6 +4,7 @@
 //! crash at any moment leaves either of them whole, and readers see either. The new group takes the number
 //! of the last old one: what is "up to group n" (statistics, rollup) stays true.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -72,31 +73,49 @@ impl Store {
             let Some(job) = &mut self.job else {
                 return Ok(false);
             };
-            match job.keys.pop() {
-                Some(key) => job.make(&self.conn, key)?,
-                None => self.swap()?,
+            let Some(key) = job.keys.pop() else {
+                self.swap()?;
+                continue;
+            };
+            match job.make(&self.conn, key) {
+                Err(StoreError::Column(_)) => {
+                    let groups = self.job.take().map(|job| job.groups);
+                    self.leave_alone(&groups.unwrap_or_default())?;
+                }
+                made => made?,
             }
         }
         Ok(true)
     }
 
+    /// Something in these groups cannot be decoded: they stay as they are, and are not looked at again.
+    fn leave_alone(&self, groups: &[Loose]) -> Result<(), StoreError> {
+        let mut done = self
+            .conn
+            .prepare_cached("UPDATE groups SET compacted = 1 WHERE id = ?1")?;
+        for group in groups {
+            done.execute([group.id])?;
+        }
+        Ok(())
+    }
+
     fn next_job(&mut self) -> Result<Option<Job>, StoreError> {
         loop {
             let loose = self.loose()?;
-            let Some(groups) = self.choose(&loose) else {
+            let Some(groups) = self.choose(&loose)? else {
                 return Ok(None);
             };
             let [first, ..] = groups.as_slice() else {
                 return Ok(None);
             };
             if groups.len() == 1 && first.rollup_grp != 0 {
-                let mut done = self
-                    .conn
-                    .prepare_cached("UPDATE groups SET compacted = 1 WHERE id = ?1")?;
-                done.execute([first.id])?;
+                self.leave_alone(&groups)?;
                 continue;
             }
-            return Ok(Some(Job::open(&self.conn, groups)?));
+            match Job::open(&self.conn, groups.clone()) {
+                Err(StoreError::Column(_)) => self.leave_alone(&groups)?,
+                job => return job.map(Some),
+            }
         }
     }
 
@@ -123,8 +142,10 @@ impl Store {
     }
 
     /// Neighbours that may become one group. `None`: there are none yet.
-    fn choose(&self, loose: &[Loose]) -> Option<Vec<Loose>> {
-        let board = self.board.as_ref()?;
+    fn choose(&self, loose: &[Loose]) -> Result<Option<Vec<Loose>>, StoreError> {
+        let Some(board) = &self.board else {
+            return Ok(None);
+        };
         let settled: Vec<&Loose> = loose
             .iter()
             .filter(|group| board.has_saved(group.id))
@@ -133,21 +154,59 @@ impl Store {
         let same = |a: &&Loose, b: &&Loose| of(a) == of(b);
         for run in settled.chunk_by(same) {
             let Some(first) = run.first() else { continue };
-            let keys = self.width(first).max(1);
-            let most = (MOST_POINTS / keys).clamp(1, BUCKET_FRAMES);
-            let mut frames = 0;
-            let fitting = run.iter().take_while(|group| {
-                frames += group.n;
-                frames <= most || frames == group.n
-            });
-            let chosen: Vec<Loose> = fitting.map(|group| (*group).clone()).collect();
             // More may still belong to groups that no bucket has.
             let is_final = first.rollup_grp != 0 || first.ended || first.hole;
+            if !is_final && run.len() < MANY_GROUPS {
+                continue;
+            }
+            let chosen = self.fitting(run)?;
             if is_final || chosen.len() >= MANY_GROUPS {
-                return Some(chosen);
+                return Ok(Some(chosen));
             }
         }
-        None
+        Ok(None)
+    }
+
+    /// The first of these that fit into one group: always one, more as long as frames and points are few.
+    fn fitting(&self, run: &[&Loose]) -> Result<Vec<Loose>, StoreError> {
+        let mut frames = 0;
+        let few_frames = run.iter().take_while(|group| {
+            frames += group.n;
+            frames <= BUCKET_FRAMES || frames == group.n
+        });
+        let mut fitting: Vec<Loose> = few_frames.map(|group| (*group).clone()).collect();
+        let points_of = self.points_of(&fitting)?;
+        let mut points = 0;
+        let few_points = points_of.iter().take_while(|count| {
+            points += *count;
+            points <= MOST_POINTS
+        });
+        fitting.truncate(few_points.count().max(1));
+        Ok(fitting)
+    }
+
+    /// The points of each of these groups, which are of one layout.
+    fn points_of(&self, groups: &[Loose]) -> Result<Vec<u64>, StoreError> {
+        let [first, .., last] = groups else {
+            return Ok(vec![0; groups.len()]);
+        };
+        if first.layout.is_some() {
+            let width = self.width(first)?;
+            return Ok(groups.iter().map(|group| group.n * width).collect());
+        }
+        // Frames of pairs have each a width of its own.
+        let mut select = self.conn.prepare_cached(
+            "SELECT cols.grp, sum(cols.n)
+             FROM (SELECT DISTINCT key FROM producer_keys WHERE producer = ?1) AS own
+                 CROSS JOIN cols ON cols.key = own.key AND cols.grp BETWEEN ?2 AND ?3
+             GROUP BY cols.grp",
+        )?;
+        let rows = select.query_map(params![first.chain.0, first.id, last.id], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)? as u64))
+        })?;
+        let points: HashMap<i64, u64> = rows.collect::<Result<_, _>>()?;
+        let of = |group: &Loose| points.get(&group.id).copied().unwrap_or_default();
+        Ok(groups.iter().map(of).collect())
     }
 
     /// Whether a group lies before the bucket that grows: none will take it in.
@@ -157,16 +216,15 @@ impl Store {
             .is_some_and(|from| group < from)
     }
 
-    fn width(&self, group: &Loose) -> u64 {
-        let mut select = match self
-            .conn
-            .prepare_cached("SELECT length(keys) / 4 FROM layouts WHERE producer = ?1 AND id = ?2")
-        {
-            Ok(select) => select,
-            Err(_) => return 1,
-        };
-        let width = select.query_row(params![group.chain.0, group.chain.1], |row| row.get(0));
-        width.map_or(1, |width: i64| width as u64)
+    /// Keys of the layout of a group.
+    fn width(&self, group: &Loose) -> Result<u64, StoreError> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT length(keys) / 4 FROM layouts WHERE producer = ?1 AND id = ?2",
+        )?;
+        let width: Option<i64> = select
+            .query_row(params![group.chain.0, group.chain.1], |row| row.get(0))
+            .optional()?;
+        Ok(width.map_or(1, |width| width as u64))
     }
 
     /// Replace the old groups by the new one.
@@ -307,3 +365,7 @@ impl Job {
         Ok(id)
     }
 }
+
+#[cfg(test)]
+#[path = "compaction_tests.rs"]
+mod tests;

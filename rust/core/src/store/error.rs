@@ -53,6 +53,9 @@ pub enum StoreError {
     /// Another process holds the write lock.
     #[error("another process is writing this database")]
     Busy,
+    /// Somebody reads an older state, so the write-ahead log cannot be emptied.
+    #[error("somebody reads the database, and its write-ahead log cannot be copied meanwhile")]
+    LogBusy,
     /// A group or column does not decode.
     #[error(transparent)]
     Column(#[from] ColumnError),

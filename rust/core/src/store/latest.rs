@@ -169,19 +169,27 @@ impl Latest {
                 Entry::Occupied(e) => e.into_mut(),
                 Entry::Vacant(e) => e.insert((0, stored_step(conn, row, frame.step.0)?)),
             };
-            entry.0 = frame.boottime_ns + row.wall_offset_ns;
+            entry.0 = frame.boottime_ns;
             add_values(&mut entry.1, dictionary, keys, &frame);
         }
         if steps.is_empty() {
             return Ok(());
         }
         let mut insert = conn.prepare_cached(
-            "INSERT OR REPLACE INTO recent(attempt, rank, step, time_ns, metrics)
-             VALUES(?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO recent(attempt, rank, step, time_ns, metrics, order_ns)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        for (step, (time, metrics)) in steps {
+        for (step, (boottime_ns, metrics)) in steps {
             let json = Json::Object(metrics).to_string();
-            insert.execute(params![row.attempt, row.rank, step, time, json])?;
+            let (wall_ns, order_ns) = (boottime_ns + row.wall_offset_ns, row.order_ns(boottime_ns));
+            insert.execute(params![
+                row.attempt,
+                row.rank,
+                step,
+                wall_ns,
+                json,
+                order_ns
+            ])?;
         }
         prune(conn, row)
     }
@@ -196,11 +204,12 @@ fn upsert(
     cell: &Cell,
 ) -> Result<(), StoreError> {
     let mut statement = conn.prepare_cached(
-        "INSERT INTO latest(key, rank, attempt, step, time_ns, value, kind)
-         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO latest(key, rank, attempt, step, time_ns, value, kind, order_ns)
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT(key, rank) DO UPDATE SET attempt = excluded.attempt, step = excluded.step,
-             time_ns = excluded.time_ns, value = excluded.value, kind = excluded.kind
-         WHERE (excluded.attempt, excluded.time_ns) >= (latest.attempt, latest.time_ns)",
+             time_ns = excluded.time_ns, value = excluded.value, kind = excluded.kind,
+             order_ns = excluded.order_ns
+         WHERE (excluded.attempt, excluded.order_ns) >= (latest.attempt, latest.order_ns)",
     )?;
     let time = boottime_ns + row.wall_offset_ns;
     statement.execute(params![
@@ -210,7 +219,8 @@ fn upsert(
         step,
         time,
         cell,
-        cell.kind() as u8
+        cell.kind() as u8,
+        row.order_ns(boottime_ns),
     ])?;
     Ok(())
 }
@@ -257,7 +267,7 @@ fn prune(conn: &Connection, row: &ProducerRow) -> Result<(), StoreError> {
     let mut delete = conn.prepare_cached(
         "DELETE FROM recent WHERE attempt = ?1 AND rank = ?2 AND step NOT IN
          (SELECT step FROM recent WHERE attempt = ?1 AND rank = ?2
-          ORDER BY time_ns DESC, step DESC LIMIT ?3)",
+          ORDER BY order_ns DESC, step DESC LIMIT ?3)",
     )?;
     delete.execute(params![row.attempt, row.rank, RECENT_STEPS as i64])?;
     Ok(())

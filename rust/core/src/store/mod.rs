@@ -136,16 +136,28 @@ impl Store {
     }
 
     /// Copy the write-ahead log back into the database file and empty it.
+    ///
+    /// # Errors
+    /// [`StoreError::LogBusy`]: a reader holds an older state, so not all of it could be copied.
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
-        Ok(self
+        let busy: bool = self
             .conn
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy {
+            Err(StoreError::LogBusy)
+        } else {
+            Ok(())
+        }
     }
 
     /// Checkpoint and close. An error here loses nothing: the next open reads the log.
     pub(crate) fn close(mut self) -> Result<(), StoreError> {
         self.pack_system()?;
-        self.checkpoint()?;
+        match self.checkpoint() {
+            // The last one to close the file copies the log.
+            Err(StoreError::LogBusy) => {}
+            done => done?,
+        }
         self.conn.close().map_err(|(_, error)| error.into())
     }
 }

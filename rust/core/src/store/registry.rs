@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 use tm_spool::{Mode, ProducerInfo, clock};
 
 use super::bytes::unpack_u32s;
@@ -28,13 +28,9 @@ impl Store {
             Some(id) => id,
             None => insert_producer(&tx, info, attempt)?,
         };
+        let row = producer_rows(&tx, "id = ?1", params![id])?.pop();
         tx.commit()?;
-        self.source(ProducerRow {
-            id,
-            attempt,
-            rank: info.rank,
-            wall_offset_ns: info.wall_ns - info.boottime_ns,
-        })
+        self.source(row.ok_or_else(|| StoreError::Unexpected("a producer without a row".into()))?)
     }
 
     fn source(&self, row: ProducerRow) -> Result<Source, StoreError> {
@@ -52,22 +48,8 @@ impl Store {
 
     /// Seal the raw frames an earlier writer left, so that every session starts with none.
     pub(super) fn seal_orphans(&mut self) -> Result<(), StoreError> {
-        let rows: Vec<ProducerRow> = {
-            let mut select = self.conn.prepare(
-                "SELECT id, attempt, rank, wall_ns - boottime_ns FROM producers
-                 WHERE id IN (SELECT producer FROM fresh)",
-            )?;
-            let rows = select.query_map([], |r| {
-                Ok(ProducerRow {
-                    id: r.get(0)?,
-                    attempt: r.get(1)?,
-                    rank: r.get(2)?,
-                    wall_offset_ns: r.get(3)?,
-                })
-            })?;
-            rows.collect::<Result<_, _>>()?
-        };
-        for row in rows {
+        let left = "id IN (SELECT producer FROM fresh)";
+        for row in producer_rows(&self.conn, left, [])? {
             let mut source = self.source(row)?;
             source.fresh = FreshTally::unknown();
             source.pending.seal = true;
@@ -96,6 +78,31 @@ impl Store {
             .conn
             .query_row("SELECT count(*) FROM attempts", [], |r| r.get(0))?)
     }
+}
+
+/// The producers that meet a condition. All of one boot have the order of the first of them: nothing changes it.
+pub(super) fn producer_rows(
+    conn: &Connection,
+    condition: &str,
+    values: impl Params,
+) -> Result<Vec<ProducerRow>, StoreError> {
+    let mut select = conn.prepare(&format!(
+        "SELECT id, attempt, rank, wall_ns - boottime_ns,
+             (SELECT first.wall_ns - first.boottime_ns FROM producers AS first
+              WHERE first.boot_id = producers.boot_id
+                  AND first.time_namespace = producers.time_namespace ORDER BY first.id LIMIT 1)
+         FROM producers WHERE {condition}"
+    ))?;
+    let rows = select.query_map(values, |row| {
+        Ok(ProducerRow {
+            id: row.get(0)?,
+            attempt: row.get(1)?,
+            rank: row.get(2)?,
+            wall_offset_ns: row.get(3)?,
+            order_offset_ns: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn attempt_of(conn: &Connection, info: &ProducerInfo) -> Result<u32, StoreError> {

@@ -91,6 +91,18 @@ pub(crate) fn insert_gaps(
     Ok(())
 }
 
+/// A stored column cannot be decoded: said once.
+pub(crate) fn insert_damaged(conn: &Connection, key: u32, group: i64) -> Result<(), StoreError> {
+    let detail = format!("{{\"key\":{key},\"group\":{group}}}");
+    conn.prepare_cached(
+        "INSERT INTO gaps(producer, reason, noticed_ns, detail)
+         SELECT (SELECT producer FROM groups WHERE id = ?1), 'damaged', ?2, ?3
+         WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE reason = 'damaged' AND detail = ?3)",
+    )?
+    .execute(params![group, clock::wall_ns(), detail])?;
+    Ok(())
+}
+
 /// Frames whose layout is in no dictionary cannot be understood: say so, count them.
 pub(crate) fn insert_undefined(
     conn: &Connection,

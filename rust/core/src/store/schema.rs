@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction};
 use super::error::StoreError;
 
 /// The format this build writes; `PRAGMA user_version` of the database.
-pub(crate) const FORMAT_VERSION: i64 = 2;
+pub(crate) const FORMAT_VERSION: i64 = 3;
 /// "TMdb": tells our database from any other SQLite file.
 pub(crate) const APPLICATION_ID: i64 = 0x544d_6462;
 
@@ -28,18 +28,21 @@ const MIGRATIONS: &[Migration] = &[
             include_str!("schema_2_system.sql")
         ),
     },
+    Migration {
+        to: 3,
+        sql: include_str!("schema_3.sql"),
+    },
 ];
 
 /// Bring the database to [`FORMAT_VERSION`], or say why that cannot be done.
 pub(crate) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
     let found = user_version(conn)?;
     check_version(found)?;
-    for step in MIGRATIONS.iter().filter(|m| m.to > found) {
-        let tx = conn.transaction()?;
-        apply(&tx, step)?;
-        tx.commit()?;
-    }
-    Ok(())
+    let mut missing = MIGRATIONS.iter().filter(|step| step.to > found);
+    // All of them or none, and a new database waits for the disk once.
+    let tx = conn.transaction()?;
+    missing.try_for_each(|step| apply(&tx, step))?;
+    Ok(tx.commit()?)
 }
 
 fn apply(tx: &Transaction<'_>, step: &Migration) -> Result<(), StoreError> {

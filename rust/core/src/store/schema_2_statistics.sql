@@ -26,7 +26,7 @@ CREATE TABLE stats(
 CREATE TABLE stats_state(
     id INTEGER PRIMARY KEY CHECK(id = 1),
     last_grp INTEGER NOT NULL,
-    last_col INTEGER NOT NULL,             -- no column of a later group has a lower id
+    last_col INTEGER NOT NULL,             -- not used: compaction gives ids out again
     count INTEGER NOT NULL,                -- values in all rows of stats
     ema_alpha_short REAL NOT NULL,
     ema_alpha_long REAL NOT NULL

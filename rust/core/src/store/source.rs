@@ -17,6 +17,16 @@ pub(crate) struct ProducerRow {
     pub rank: u32,
     /// wall clock = boottime + this, at its start.
     pub wall_offset_ns: i64,
+    /// Added to a boottime it gives the order across machines: the same for all producers of one boot,
+    /// whatever happens to the wall clock.
+    pub order_offset_ns: i64,
+}
+
+impl ProducerRow {
+    /// Where a boottime stands in its attempt. Readers order by the same: `Origins`.
+    pub(crate) fn order_ns(&self, boottime_ns: i64) -> i64 {
+        boottime_ns.saturating_add(self.order_offset_ns)
+    }
 }
 
 /// What the numbers in a producer's frames mean in this database.

@@ -106,7 +106,11 @@ impl Store {
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self.board.is_none() {
-            self.board = Some(Board::load(&tx, self.alphas)?);
+            let board = Board::load(&tx, self.alphas)?;
+            for (key, group) in board.unreadable() {
+                rows::insert_damaged(&tx, *key, *group)?;
+            }
+            self.board = Some(board);
         }
         let Some(board) = &mut self.board else {
             return Err(StoreError::Unexpected("there are no statistics".into()));
@@ -246,7 +250,7 @@ fn seal(
     }
     // Frames of an earlier writer were never observed by this one.
     latest.observe(dictionary, &all);
-    rows::insert_undefined(tx, producer, all.undefined)?;
+    // What nothing defines was counted when it came.
     GroupWriter::new(tx, row, derived.board, derived.rollup).write(dictionary, &mut all)?;
     rows::delete_fresh(tx, producer)
 }

@@ -371,7 +371,7 @@ fn is_secret(name: &[u8], value: &Bound<'_, PyAny>) -> bool {
                 && !value.is_instance_of::<PyBool>()
                 && value.is_truthy().unwrap_or(true)
         }
-        Some(redact::Secrecy::Token) => {
+        Some(secrecy @ (redact::Secrecy::Token | redact::Secrecy::Key)) => {
             let text = value
                 .cast::<PyString>()
                 .ok()
@@ -382,7 +382,7 @@ fn is_secret(name: &[u8], value: &Bound<'_, PyAny>) -> bool {
                     .ok()
                     .map(|bytes| bytes.as_bytes().to_vec())
             });
-            bytes.is_some_and(|bytes| redact::looks_like_a_token(&bytes))
+            bytes.is_some_and(|bytes| secrecy.covers(&bytes))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `name=value`, `name: value` and `--name value`, where the name says secret.
 
 use super::is_word;
-use super::names::{Secrecy, looks_like_a_token, secrecy, secrecy_in_query};
+use super::names::{Secrecy, secrecy, secrecy_in_query};
 
 /// A secret after the sign that `rest` starts with: what is kept before it, and its length. `before` ends with the
 /// name.
@@ -30,8 +30,9 @@ pub fn value_after(before: &[u8], rest: &[u8]) -> Option<(usize, usize)> {
     let secret = match secrecy {
         Secrecy::Sure => !is_harmless(text) && (quote > 0 || !text.contains(&b'(')),
         Secrecy::Token => {
-            !is_harmless(text) && looks_like_a_token(text) && text.iter().any(u8::is_ascii_digit)
+            !is_harmless(text) && secrecy.covers(text) && text.iter().any(u8::is_ascii_digit)
         }
+        Secrecy::Key => secrecy.covers(text),
     };
     secret.then_some((start + quote, length))
 }

@@ -8,7 +8,7 @@ mod names;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use names::{Secrecy, looks_like_a_token, secrecy};
+pub use names::{Secrecy, secrecy};
 
 /// What stands in place of a secret.
 pub const MARK: &[u8] = b"[redacted]";

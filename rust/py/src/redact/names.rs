@@ -7,6 +7,19 @@ pub enum Secrecy {
     Sure,
     /// In machine learning a token is mostly something else: the value decides.
     Token,
+    /// Any vendor's key, as `wandb_key`, or one to sort by: secret where the value is random text.
+    Key,
+}
+
+impl Secrecy {
+    /// Whether such a text under such a name is a secret.
+    pub fn covers(self, text: &[u8]) -> bool {
+        match self {
+            Self::Sure => true,
+            Self::Token => looks_like_a_token(text),
+            Self::Key => looks_random(text),
+        }
+    }
 }
 
 const SURE: [&str; 15] = [
@@ -116,7 +129,11 @@ pub fn secrecy(name: &str) -> Option<Secrecy> {
         .iter()
         .any(|word| word == "token" || word.ends_with("token") || word == "bearer");
     let of_a_model = words.iter().any(|word| is(word, &OF_A_MODEL));
-    (token && !of_a_model).then_some(Secrecy::Token)
+    if token && !of_a_model {
+        return Some(Secrecy::Token);
+    }
+    let of_a_vendor = words.len() > 1 && words.last().is_some_and(|word| word == "key");
+    of_a_vendor.then_some(Secrecy::Key)
 }
 
 /// `pgpassword`, `passwordhash`; `passwordless` is none.
@@ -140,11 +157,24 @@ pub fn secrecy_in_query(name: &str) -> Option<Secrecy> {
 }
 
 /// Whether a text under a name with `token` may be one that opens doors: `<|endoftext|>` does not.
-pub fn looks_like_a_token(text: &[u8]) -> bool {
+fn looks_like_a_token(text: &[u8]) -> bool {
     text.len() >= 8
         && text
             .iter()
             .all(|byte| byte.is_ascii_graphic() && !b"<>[](){}".contains(byte))
+}
+
+/// Long, and of the letters of hex or base64, mixed as no name of a column is.
+fn looks_random(text: &[u8]) -> bool {
+    const LEAST_CHARS: usize = 20;
+    let has = |kind: fn(&u8) -> bool| text.iter().any(kind);
+    let hex = text.iter().all(u8::is_ascii_hexdigit) && has(u8::is_ascii_alphabetic);
+    let base64 = text
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte))
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_uppercase);
+    text.len() >= LEAST_CHARS && has(u8::is_ascii_digit) && (hex || base64)
 }
 
 /// `hfToken`, `HF_TOKEN` and `hf-token` are the same two words.

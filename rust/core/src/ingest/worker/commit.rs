@@ -184,15 +184,10 @@ impl Worker {
         } else {
             Store::open(&path, self.options.alphas)
         };
-        match opened {
+        // A commit that failed may have left pages that are only in memory: write them again, all of them.
+        match opened.and_then(|store| store.checkpoint().map(|()| store)) {
             Ok(store) => {
                 self.adopt(store);
-                // A commit that failed may have left pages that are only in memory: write them again.
-                let checked = self.store.as_ref().map(Store::checkpoint);
-                if let Some(Err(error)) = checked {
-                    self.store_failed(&error);
-                    return;
-                }
                 self.parked.clear();
                 self.backoff.succeeded();
                 self.store_error = None;

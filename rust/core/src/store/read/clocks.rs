@@ -47,22 +47,22 @@ impl Origins {
         )?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let sample = (row.get(5)?, row.get(6)?);
+            let sample: (i64, i64) = (row.get(5)?, row.get(6)?);
             let domain = origins.sample(&mut known, (row.get(3)?, row.get(4)?), sample);
             origins.index.insert(row.get(0)?, origins.list.len() as u32);
+            // That of the first producer of the boot, as the writer has it: nothing changes it.
+            let first = origins.clocks.iter().position(|known| *known == domain);
+            let known = first.and_then(|at| origins.list.get(at));
+            let order_offset_ns = known.map_or(sample.1 - sample.0, |o| o.order_offset_ns);
             origins.clocks.push(domain);
             origins.list.push(Origin {
                 rank: row.get(1)?,
                 attempt: row.get(2)?,
-                order_offset_ns: 0,
+                order_offset_ns,
             });
         }
         for clock in &mut origins.domains {
             clock.samples.sort_unstable();
-        }
-        for (origin, clock) in origins.list.iter_mut().zip(&origins.clocks) {
-            let samples = origins.domains.get(*clock).map(|clock| &clock.samples);
-            origin.order_offset_ns = samples.and_then(|s| s.first()).map_or(0, |s| s.1);
         }
         Ok(origins)
     }
@@ -101,6 +101,12 @@ impl Origins {
     /// The place of a producer in `list`. `None`: it is not in the table.
     pub(super) fn index(&self, producer: i64) -> Option<u32> {
         self.index.get(&producer).copied()
+    }
+
+    /// Where a boottime of a producer stands in its attempt.
+    pub(super) fn order_ns(&self, origin: u32, boottime_ns: i64) -> i64 {
+        let offset_ns = self.list.get(origin as usize).map(|o| o.order_offset_ns);
+        boottime_ns.saturating_add(offset_ns.unwrap_or_default())
     }
 
     /// The rank of a producer.

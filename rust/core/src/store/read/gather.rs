@@ -1,14 +1,14 @@
 //! Gathers the points of a key from all tiers: groups, whole or a stretch of them, rows of text, and `fresh`.
 
-use rusqlite::{Connection, Rows, params};
+use rusqlite::{Connection, Row, Rows, params};
 use tm_spool::Value;
 
+use super::ahead::{Ahead, Packed};
 use super::points::{Points, Wanted};
-use super::{Origins, RunReader};
-use crate::store::columns::{Column, decode_ints};
+use super::{Origins, RunReader, place};
 use crate::store::error::StoreError;
 use crate::store::rollup::Chain;
-use crate::store::scan::Row;
+use crate::store::scan::Row as Frame;
 
 /// Room is made for at most so many points at once, whatever a damaged database says.
 const MOST_RESERVED: usize = 1 << 27;
@@ -46,7 +46,7 @@ impl RunReader {
                         }
                     }
                     None => {
-                        let is_key = |row: &Row<'_>, i: usize| {
+                        let is_key = |row: &Frame<'_>, i: usize| {
                             let local = row.frame.pair_key(i);
                             local.and_then(|l| dictionary.key(l.0)) == Some(wanted.key)
                         };
@@ -86,7 +86,7 @@ fn sealed(
     }
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max
+             groups.time_min, groups.time_max, cols.id
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND groups.step_max >= ?2 AND groups.step_min <= ?3 ORDER BY cols.grp",
     )?;
@@ -103,7 +103,7 @@ pub(super) fn open_groups(
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max
+             groups.time_min, groups.time_max, cols.id
          FROM groups CROSS JOIN cols ON cols.key = ?1 AND cols.grp = groups.id
          WHERE groups.rollup_grp = 0 AND groups.step_max >= ?2 ORDER BY groups.id",
     )?;
@@ -121,7 +121,7 @@ pub(super) fn groups_between(
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max
+             groups.time_min, groups.time_max, cols.id
          FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND cols.grp BETWEEN ?2 AND ?3 AND groups.producer = ?4
              AND coalesce(groups.layout, -1) = ?5 ORDER BY cols.grp",
@@ -136,24 +136,40 @@ fn push_rows(
     mut rows: Rows<'_>,
     points: &mut Points,
 ) -> Result<(), StoreError> {
-    while let Some(row) = rows.next()? {
-        let Some(origin) = origins.index(row.get(0)?) else {
-            continue;
-        };
-        let (earliest, latest) = origins.wall_range_ns(origin, row.get(5)?, row.get(6)?);
-        let is_rank = wanted.rank.is_none_or(|rank| origins.rank(origin) == rank);
-        if !is_rank || latest < wanted.after_ns || earliest > wanted.before_ns {
-            continue;
+    std::thread::scope(|scope| {
+        // In here, so that it goes before the scope waits for its thread.
+        let mut ahead = Ahead::default();
+        while let Some(row) = rows.next()? {
+            let Some(packed) = packed(origins, wanted, row)? else {
+                continue;
+            };
+            match ahead.worker(scope) {
+                Some(worker) => worker.give(packed, points)?,
+                None => packed.unpack()?.push_to(points)?,
+            }
         }
-        let blob = |at| {
-            row.get_ref(at)
-                .and_then(|v| v.as_blob().map_err(Into::into))
-        };
-        let n = row.get::<_, u32>(1)? as usize;
-        let (steps, times) = (decode_ints(blob(2)?, n)?, decode_ints(blob(3)?, n)?);
-        points.push_group(origin, (&steps, &times), Column::decode(blob(4)?, n)?)?;
+        ahead.finish(points)
+    })
+}
+
+/// `None`: the group has nothing that is wanted.
+fn packed(origins: &Origins, wanted: Wanted, row: &Row<'_>) -> Result<Option<Packed>, StoreError> {
+    let Some(origin) = origins.index(row.get(0)?) else {
+        return Ok(None);
+    };
+    let (earliest, latest) = origins.wall_range_ns(origin, row.get(5)?, row.get(6)?);
+    let is_rank = wanted.rank.is_none_or(|rank| origins.rank(origin) == rank);
+    if !is_rank || latest < wanted.after_ns || earliest > wanted.before_ns {
+        return Ok(None);
     }
-    Ok(())
+    Ok(Some(Packed {
+        origin,
+        n: row.get::<_, u32>(1)? as usize,
+        steps: row.get(2)?,
+        times: row.get(3)?,
+        data: row.get(4)?,
+        id: row.get(7)?,
+    }))
 }
 
 /// How many values of a key lie in groups.
@@ -172,7 +188,7 @@ pub(super) fn texts(
     points: &mut Points,
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT producer, step, time, value FROM text
+        "SELECT producer, step, time, value, id FROM text
          WHERE key = ?1 AND step >= ?2 AND step <= ?3 ORDER BY id",
     )?;
     let mut rows = select.query(params![wanted.key, wanted.since, wanted.until])?;
@@ -180,6 +196,7 @@ pub(super) fn texts(
         let Some(origin) = origins.index(row.get(0)?) else {
             continue;
         };
+        points.begin_numbers(place::in_text(row.get(4)?));
         points.place(row.get(1)?, row.get(2)?, origin);
         let bytes = row.get_ref(3)?.as_bytes().map_err(rusqlite::Error::from)?;
         points.push_value(&Value::Text(bytes), 0);

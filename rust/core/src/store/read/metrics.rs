@@ -10,6 +10,7 @@ use super::{Origins, RunReader};
 use crate::store::cell::Cell;
 use crate::store::error::StoreError;
 use crate::store::keys::raw_name;
+use crate::store::schema;
 
 /// One metric at a glance.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +38,9 @@ pub struct MetricInfo {
 /// The newest value of a key.
 #[derive(Debug)]
 struct Newest {
-    /// Attempt, then wall clock.
+    /// Attempt, then its place there.
     age: (u32, i64),
+    wall_ns: i64,
     step: i64,
     cell: Cell,
 }
@@ -50,16 +52,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn offer(&mut self, key: u32, age: (u32, i64), step: i64, cell: impl FnOnce() -> Cell) {
+    fn offer(&mut self, key: u32, age: (u32, i64), newest: impl FnOnce() -> Newest) {
         if self.newest.get(&key).is_none_or(|known| known.age <= age) {
-            self.newest.insert(
-                key,
-                Newest {
-                    age,
-                    step,
-                    cell: cell(),
-                },
-            );
+            self.newest.insert(key, newest());
         }
     }
 }
@@ -99,7 +94,7 @@ impl RunReader {
             for (layout, rows) in scan.layouts() {
                 let keys = layout.and_then(|id| dictionary.layout(id));
                 for row in rows {
-                    let age = (attempt, origins.wall_ns(at, row.frame.boottime_ns));
+                    let age = (attempt, origins.order_ns(at, row.frame.boottime_ns));
                     for i in 0..row.frame.n as usize {
                         let pair = || row.frame.pair_key(i).and_then(|l| dictionary.key(l.0));
                         let key = keys.map_or_else(pair, |keys| keys.get(i).copied());
@@ -115,7 +110,12 @@ impl RunReader {
                                 .or_default()
                                 .widen(1, finite, finite);
                         }
-                        tally.offer(key, age, row.frame.step.0, || Cell::from_value(value));
+                        tally.offer(key, age, || Newest {
+                            age,
+                            wall_ns: origins.wall_ns(at, row.frame.boottime_ns),
+                            step: row.frame.step.0,
+                            cell: Cell::from_value(value),
+                        });
                     }
                 }
             }
@@ -150,14 +150,21 @@ fn number(value: &Value<'_>) -> Option<f64> {
 }
 
 fn load_latest(conn: &Connection, tally: &mut Tally) -> Result<(), StoreError> {
-    let mut select =
-        conn.prepare_cached("SELECT key, attempt, time_ns, step, value, kind FROM latest")?;
+    // Earlier formats have but the wall clock.
+    let mut select = conn.prepare_cached(if schema::user_version(conn)? < 3 {
+        "SELECT key, attempt, time_ns, time_ns, step, value, kind FROM latest"
+    } else {
+        "SELECT key, attempt, order_ns, time_ns, step, value, kind FROM latest"
+    })?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let cell = Cell::from_sql(row.get_ref(4)?, row.get(5)?);
-        tally.offer(row.get(0)?, (row.get(1)?, row.get(2)?), row.get(3)?, || {
-            cell
-        });
+        let newest = Newest {
+            age: (row.get(1)?, row.get(2)?),
+            wall_ns: row.get(3)?,
+            step: row.get(4)?,
+            cell: Cell::from_sql(row.get_ref(5)?, row.get(6)?),
+        };
+        tally.offer(row.get(0)?, newest.age, || newest);
     }
     Ok(())
 }
@@ -178,7 +185,7 @@ fn named(conn: &Connection, mut tally: Tally) -> Result<Vec<MetricInfo>, StoreEr
             kind: newest.cell.kind(),
             count: extent.count,
             last_step: newest.step,
-            last_time: newest.age.1 as f64 / 1e9,
+            last_time: newest.wall_ns as f64 / 1e9,
             last_value: newest.cell,
             first_step: extent.first_step,
             min: extent.min,

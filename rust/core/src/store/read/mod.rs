@@ -1,10 +1,12 @@
 //! The read side: opens a run read-only, live, after a crash, or on a copy, and merges as it reads.
 
+mod ahead;
 mod backup;
 mod clocks;
 mod fresh;
 mod gather;
 mod metrics;
+mod place;
 mod points;
 mod query;
 mod series;

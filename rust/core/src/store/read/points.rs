@@ -3,6 +3,7 @@
 use tm_spool::{Value, ValueType};
 
 use super::Values;
+use super::place::{self, Numbers};
 use crate::merge::Placed;
 use crate::store::cell::Cell;
 use crate::store::columns::Column;
@@ -21,12 +22,24 @@ pub(crate) struct Points {
     kinds: Option<Vec<u8>>,
     /// Big integers and text; their slot is the index here.
     blobs: Vec<Box<[u8]>>,
+    /// Those of points straight from `fresh` are not in it.
+    numbers: Numbers,
 }
 
 impl Points {
     /// Whether every value is an f64.
     pub(super) fn is_float(&self) -> bool {
         self.kinds.is_none()
+    }
+
+    /// The number of point `at`, the same whatever was gathered beside it.
+    pub(super) fn number_stored(&self, at: u32) -> i64 {
+        self.numbers.of(at as usize)
+    }
+
+    /// The next points have the numbers from `first` on.
+    pub(super) fn begin_numbers(&mut self, first: i64) {
+        self.numbers.begin(self.placed.step.len(), first);
     }
 
     /// Value `at` as a float bit for bit; only meaningful with [`Points::is_float`].
@@ -172,8 +185,9 @@ impl Points {
         &mut self,
         origin: u32,
         (steps, times): (&[i64], &[i64]),
-        column: Column,
+        (id, column): (i64, Column),
     ) -> Result<(), StoreError> {
+        self.begin_numbers(place::in_column(id));
         match &column.rows {
             None => {
                 self.placed.step.extend_from_slice(steps);
@@ -227,8 +241,8 @@ impl Wanted {
 }
 
 impl Points {
-    /// Append those points of another set whose steps lie between these, both included.
-    pub(super) fn append_steps(&mut self, other: &Self, from: i64, to: i64) {
+    /// Append those of a key's points that are not sealed whose steps lie between these, both included.
+    pub(super) fn append_fresh(&mut self, key: u32, other: &Self, from: i64, to: i64) {
         for (at, step) in other.placed.step.iter().enumerate() {
             let place = (
                 other.placed.boottime_ns.get(at),
@@ -237,6 +251,7 @@ impl Points {
             let (true, (Some(time), Some(origin))) = ((from..=to).contains(step), place) else {
                 continue;
             };
+            self.begin_numbers(place::in_fresh(key) + at as i64);
             self.place(*step, *time, *origin);
             let slot = other.slots.get(at).copied().unwrap_or_default();
             let kind = other

@@ -122,18 +122,20 @@ impl RunReader {
         conn: &Connection,
     ) -> Result<HashMap<u32, MetricExtent>, StoreError> {
         let mut extents: HashMap<u32, MetricExtent> = HashMap::new();
-        let mut behind = (0, 0);
+        let mut last_grp = 0;
         if has_tables(conn)? {
-            let mut select = conn.prepare_cached("SELECT last_grp, last_col FROM stats_state")?;
+            let mut select = conn.prepare_cached("SELECT last_grp FROM stats_state")?;
             let mut rows = select.query([])?;
             if let Some(row) = rows.next()? {
-                behind = (row.get(0)?, row.get(1)?);
-                let all = "SELECT key, count, min, max FROM stats WHERE ?1 = ?1 AND ?2 = ?2";
-                add_rows(conn, &mut extents, all, behind)?;
+                last_grp = row.get(0)?;
+                let all = "SELECT key, count, min, max FROM stats WHERE ?1 = ?1";
+                add_rows(conn, &mut extents, all, last_grp)?;
             }
         }
-        let newer = "SELECT key, n, min, max FROM cols WHERE grp > ?1 AND id > ?2";
-        add_rows(conn, &mut extents, newer, behind)?;
+        // Key by key: compaction gives ids of columns out again, only those of groups grow.
+        let newer = "SELECT cols.key, cols.n, cols.min, cols.max
+            FROM keys CROSS JOIN cols ON cols.key = keys.id AND cols.grp > ?1";
+        add_rows(conn, &mut extents, newer, last_grp)?;
         let mut select = conn.prepare_cached("SELECT key, min(step) FROM firsts GROUP BY key")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
@@ -147,10 +149,10 @@ fn add_rows(
     conn: &Connection,
     extents: &mut HashMap<u32, MetricExtent>,
     sql: &str,
-    behind: (i64, i64),
+    last_grp: i64,
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(sql)?;
-    let mut rows = select.query(behind)?;
+    let mut rows = select.query([last_grp])?;
     while let Some(row) = rows.next()? {
         let count = row.get::<_, i64>(1)? as u64;
         extents
@@ -179,7 +181,7 @@ fn by_rank(points: &Points, origins: &Origins) -> BTreeMap<u32, Vec<Timed>> {
             Some(_) => mark.number(),
         };
         ranks.entry(origins.rank(*origin)).or_default().push(Timed {
-            time_ns: origins.wall_ns(*origin, mark.boottime_ns),
+            order_ns: origins.order_ns(*origin, mark.boottime_ns),
             step: mark.step,
             attempt: origins.list.get(*origin as usize).map_or(0, |o| o.attempt),
             value,

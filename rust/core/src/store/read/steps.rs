@@ -189,7 +189,8 @@ fn add_sealed_rows(
 /// The keys that a group of this layout may have, each once; without a layout those of its producer.
 fn keys_of(conn: &Connection, producer: i64, layout: Option<i64>) -> Result<Vec<u32>, StoreError> {
     let Some(layout) = layout else {
-        let mut select = conn.prepare_cached("SELECT key FROM producer_keys WHERE producer = ?1")?;
+        let mut select =
+            conn.prepare_cached("SELECT key FROM producer_keys WHERE producer = ?1")?;
         let keys = select.query_map([producer], |row| row.get(0))?;
         return Ok(keys.collect::<Result<_, _>>()?);
     };

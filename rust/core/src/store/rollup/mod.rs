@@ -245,9 +245,12 @@ fn lift_key(
     while let Some(row) = rows.next()? {
         let first = groups.map_or(row.get(0)?, |(first, _)| first);
         groups = Some((first, row.get(1)?));
-        for bucket in decoded(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)? {
-            whole.append(&bucket);
-        }
+        let blob = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        let Ok(buckets) = decoded(blob) else {
+            // The rows of this level stay what readers see.
+            return Ok(());
+        };
+        buckets.iter().for_each(|bucket| whole.append(bucket));
     }
     drop(rows);
     let Some(groups) = groups else {

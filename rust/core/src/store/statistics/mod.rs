@@ -43,6 +43,8 @@ pub(crate) struct Board {
     last_grp: i64,
     /// The groups up to here are in the snapshot.
     saved_grp: i64,
+    /// Columns that could not be decoded, by key and group: they are left out.
+    unreadable: Vec<(u32, i64)>,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +57,7 @@ struct Entry {
 /// A value with its place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timed {
-    pub time_ns: i64,
+    pub order_ns: i64,
     pub step: i64,
     pub attempt: u32,
     pub value: f64,
@@ -66,7 +68,7 @@ impl Timed {
         Place {
             step: self.step,
             attempt: self.attempt,
-            time_ns: self.time_ns,
+            order_ns: self.order_ns,
         }
     }
 }
@@ -81,7 +83,7 @@ pub(crate) fn timed<'a>(
     values.iter().enumerate().map(|(at, value)| {
         let (step, boottime_ns) = rows.place(column.row(at));
         Timed {
-            time_ns: boottime_ns + producer.wall_offset_ns,
+            order_ns: producer.order_ns(boottime_ns),
             step,
             attempt: producer.attempt,
             value: *value,
@@ -100,6 +102,7 @@ impl Board {
             saved_at: Instant::now(),
             last_grp: 0,
             saved_grp: 0,
+            unreadable: Vec::new(),
         }
     }
 
@@ -118,6 +121,11 @@ impl Board {
         board.restore(conn, key)?;
         board.replay(conn, key)?;
         Ok(board)
+    }
+
+    /// Columns that were left out because they cannot be decoded, by key and group.
+    pub(crate) fn unreadable(&self) -> &[(u32, i64)] {
+        &self.unreadable
     }
 
     fn restore(&mut self, conn: &Connection, key: Option<u32>) -> Result<(), StoreError> {
@@ -164,7 +172,7 @@ impl Board {
             Place {
                 step,
                 attempt: producer.attempt,
-                time_ns: boottime_ns + producer.wall_offset_ns,
+                order_ns: producer.order_ns(boottime_ns),
             }
         };
         if let Some(last) = values.len().checked_sub(1) {
@@ -194,7 +202,7 @@ impl Board {
 
     /// Values of one series in any order.
     pub(crate) fn fold_timed(&mut self, series: Series, values: &mut [Timed]) {
-        values.sort_by_key(|timed| (timed.attempt, timed.time_ns));
+        values.sort_by_key(|timed| (timed.attempt, timed.order_ns));
         let (Some(first), Some(last)) = (values.first(), values.last()) else {
             return;
         };

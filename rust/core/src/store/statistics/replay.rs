@@ -8,6 +8,7 @@ use super::{Board, Timed, timed};
 use crate::store::bytes::unpack_u32s;
 use crate::store::columns::{Column, decode_ints};
 use crate::store::error::StoreError;
+use crate::store::registry::producer_rows;
 use crate::store::rollup::Rows;
 use crate::store::source::ProducerRow;
 
@@ -23,7 +24,7 @@ struct Piece {
     rows: usize,
     producer: i64,
     attempt: u32,
-    /// Wall clock of its first and last row.
+    /// Where its first and its last row stand in the attempt.
     from_ns: i64,
     to_ns: i64,
 }
@@ -88,18 +89,8 @@ fn keys_behind(conn: &Connection, last_grp: i64) -> Result<BTreeSet<u32>, StoreE
 }
 
 fn producers(conn: &Connection) -> Result<HashMap<i64, ProducerRow>, StoreError> {
-    let mut select =
-        conn.prepare("SELECT id, attempt, rank, wall_ns - boottime_ns FROM producers")?;
-    let rows = select.query_map([], |row| {
-        Ok(ProducerRow {
-            id: row.get(0)?,
-            attempt: row.get(1)?,
-            rank: row.get(2)?,
-            wall_offset_ns: row.get(3)?,
-        })
-    })?;
-    rows.map(|row| row.map(|row| (row.id, row)).map_err(StoreError::from))
-        .collect()
+    let rows = producer_rows(conn, "1", [])?;
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 impl Replay<'_> {
@@ -151,8 +142,8 @@ impl Replay<'_> {
                 rows: row.get::<_, u32>(2)? as usize,
                 producer,
                 attempt: from.attempt,
-                from_ns: row.get::<_, i64>(4)? + from.wall_offset_ns,
-                to_ns: row.get::<_, i64>(5)? + from.wall_offset_ns,
+                from_ns: from.order_ns(row.get(4)?),
+                to_ns: from.order_ns(row.get(5)?),
             };
             pieces.push((from.rank, piece));
         }
@@ -168,7 +159,14 @@ impl Replay<'_> {
         let mut all: Vec<Timed> = Vec::new();
         let mut values = Vec::new();
         for piece in pieces {
-            let column = self.column(piece)?;
+            let column = match self.column(piece) {
+                // One bad column must not keep everything else from being stored.
+                Err(StoreError::Column(_)) => {
+                    board.unreadable.push((key, piece.group));
+                    continue;
+                }
+                column => column?,
+            };
             let found = (
                 self.producers.get(&piece.producer),
                 self.groups.get(&piece.group),

@@ -96,7 +96,7 @@ fn statistics_of(row: &Row<'_>) -> Option<Statistics> {
         Some(Stamp {
             attempt: row.get(at).ok()?,
             step: row.get(at + 1).ok()?,
-            time_ns: row.get(at + 2).ok()?,
+            order_ns: row.get(at + 2).ok()?,
             value: number(at + 3)?.unwrap_or(f64::NAN),
         })
     };
@@ -150,11 +150,11 @@ pub(super) fn save(
         statistics.non_finite as i64,
         first.attempt,
         first.step,
-        first.time_ns,
+        first.order_ns,
         first.value,
         last.attempt,
         last.step,
-        last.time_ns,
+        last.order_ns,
         last.value,
         moments.min(),
         moments.max(),
@@ -177,7 +177,7 @@ pub(super) fn save_state(
     conn.prepare_cached(
         "INSERT OR REPLACE INTO stats_state(id, last_grp, last_col, count, ema_alpha_short,
              ema_alpha_long)
-         VALUES(1, ?1, (SELECT coalesce(max(id), 0) FROM cols), ?2, ?3, ?4)",
+         VALUES(1, ?1, 0, ?2, ?3, ?4)",
     )?
     .execute(params![last_grp, count as i64, alphas.short, alphas.long])?;
     conn.prepare_cached("UPDATE lanes SET stats_lsn = sealed_lsn WHERE stats_lsn <> sealed_lsn")?

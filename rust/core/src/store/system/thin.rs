@@ -80,7 +80,10 @@ fn load(
     while let Some(chunk) = chunks.next()? {
         let (id, n): (i64, i64) = (chunk.get(0)?, chunk.get(1)?);
         let times = chunk.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        minutes.add(conn, id, n as usize, &decode_ints(times, n as usize)?)?;
+        // What cannot be decoded has nothing to give to its minutes.
+        if let Ok(times_ns) = decode_ints(times, n as usize) {
+            minutes.add(conn, id, n as usize, &times_ns)?;
+        }
         ids.push(id);
     }
     Ok(ids)
@@ -114,7 +117,9 @@ impl Minutes {
         let mut rows = select.query([chunk])?;
         while let Some(row) = rows.next()? {
             let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            let column = Column::decode(data, n)?;
+            let Ok(column) = Column::decode(data, n) else {
+                continue;
+            };
             let buckets = self.series.entry(row.get(0)?).or_default();
             for (at, value) in samples(&column) {
                 let Some(time_ns) = times_ns.get(at) else {

@@ -1,7 +1,7 @@
 //! What keeps a query from doing harm: it may read, for a while, in moderation.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -45,25 +45,57 @@ pub(super) enum Stop {
     Interrupted,
 }
 
-/// The clock of one query.
+/// The clock of one query, and whoever may lose interest in it.
 pub(super) struct Guard {
     deadline: Instant,
+    caller: Mutex<Caller>,
     /// Written by whoever notices first; read by the same thread when the statement has failed.
     stopped: AtomicU8,
 }
 
+struct Caller {
+    /// `None`: nobody is asked.
+    interrupted: Option<Interrupted>,
+    /// `None`: not asked yet.
+    asked: Option<Instant>,
+}
+
+impl Caller {
+    fn has_lost_interest(&mut self) -> bool {
+        let Some(interrupted) = &self.interrupted else {
+            return false;
+        };
+        if self.asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
+            return false;
+        }
+        let answer = interrupted();
+        self.asked = Some(Instant::now());
+        answer
+    }
+}
+
 impl Guard {
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration, interrupted: Option<Interrupted>) -> Self {
         let now = Instant::now();
         let far = now + Duration::from_secs(365 * 86_400);
         Self {
             deadline: now.checked_add(limit).map_or(far, |end| end.min(far)),
+            caller: Mutex::new(Caller {
+                interrupted,
+                asked: None,
+            }),
             stopped: AtomicU8::new(RUNNING),
         }
     }
 
-    /// Whether the time is over.
+    /// Whether the time is over, or the caller wants no answer any more. To be asked wherever a query can be
+    /// busy for long: by both connections, and between two chunks.
     pub(super) fn is_over(&self) -> bool {
+        // Held by the question itself where asking leads back here.
+        let lost = |mut caller: MutexGuard<'_, Caller>| caller.has_lost_interest();
+        if self.caller.try_lock().is_ok_and(lost) {
+            self.stopped.store(INTERRUPTED, Ordering::Relaxed);
+        }
         if Instant::now() >= self.deadline {
             self.stopped.store(TOO_LONG, Ordering::Relaxed);
         }
@@ -79,30 +111,19 @@ impl Guard {
         }
     }
 
-    /// Watch over a connection.
-    pub(super) fn watch(
-        self: &Arc<Self>,
-        conn: &mut Connection,
-        interrupted: Option<Interrupted>,
-    ) -> Result<()> {
+    /// Watch over the connection of the statement.
+    pub(super) fn watch(self: &Arc<Self>, conn: &mut Connection) -> Result<()> {
         for (limit, value) in LIMITS {
             conn.set_limit(*limit, *value)?;
         }
         conn.authorizer(Some(authorize))?;
+        self.limit_time(conn)
+    }
+
+    /// Let a connection do nothing more once it is over.
+    pub(super) fn limit_time(self: &Arc<Self>, conn: &mut Connection) -> Result<()> {
         let guard = self.clone();
-        let mut asked = Instant::now();
-        let watch = move || {
-            if let Some(interrupted) = &interrupted
-                && asked.elapsed() >= ASK_EVERY
-            {
-                asked = Instant::now();
-                if interrupted() {
-                    guard.stopped.store(INTERRUPTED, Ordering::Relaxed);
-                }
-            }
-            guard.is_over()
-        };
-        conn.progress_handler(INSTRUCTIONS, Some(watch))
+        conn.progress_handler(INSTRUCTIONS, Some(move || guard.is_over()))
     }
 }
 

@@ -127,12 +127,11 @@ impl RunReader {
     /// # Errors
     /// [`QueryError`]: it is wrong, it would do more than read, or it goes on for too long.
     pub fn query(&self, sql: &str, options: QueryOptions) -> Result<Table, QueryError> {
-        let guard = Arc::new(Guard::new(options.time_limit));
+        let guard = Arc::new(Guard::new(options.time_limit, options.interrupted));
         let (mut conn, pool) = open_both(self.path())?;
         table::add_to(&conn, &pool, &guard).map_err(StoreError::from)?;
-        guard
-            .watch(&mut conn, options.interrupted)
-            .map_err(StoreError::from)?;
+        guard.watch(&mut conn).map_err(StoreError::from)?;
+        pool.limit_time(&guard)?;
         let mut answer = Table {
             columns: Vec::new(),
             rows: Vec::new(),

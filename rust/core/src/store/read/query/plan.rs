@@ -147,7 +147,9 @@ impl Bounds {
             }
         }
         let values: Vec<&dyn ToSql> = names.iter().map(|name| name as &dyn ToSql).collect();
-        bounds.keys = pool.keys_where(&condition, &values)?;
+        if bounds.from_step <= bounds.to_step {
+            bounds.keys = pool.keys_where(&condition, &values)?;
+        }
         Ok(bounds)
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ToSql};
 
+use super::guard::Guard;
 use crate::merge::{Selection, select};
 use crate::store::error::StoreError;
 use crate::store::read::gather::stored_points;
@@ -106,6 +107,8 @@ struct State {
     /// What is not sealed, by key. `None`: not looked at yet.
     fresh: Option<HashMap<u32, Points>>,
     windows: HashMap<u32, Arc<[i64]>>,
+    /// The window of each key that was last read in part.
+    touched: HashMap<u32, ChunkId>,
     /// The last one used stands first.
     chunks: VecDeque<(ChunkId, Arc<KeyChunk>)>,
 }
@@ -130,6 +133,7 @@ impl Pool {
                 reader,
                 fresh: None,
                 windows: HashMap::new(),
+                touched: HashMap::new(),
                 chunks: VecDeque::new(),
             }),
         })
@@ -138,6 +142,11 @@ impl Pool {
     /// What changes with every commit: two readers that see the same are on the same state.
     pub(super) fn fingerprint(&self) -> Result<String, StoreError> {
         fingerprint(&self.state().reader.conn)
+    }
+
+    /// Let nothing be read any more once the guard says that it is over.
+    pub(super) fn limit_time(&self, guard: &Arc<Guard>) -> Result<(), StoreError> {
+        Ok(guard.limit_time(&mut self.state().reader.conn)?)
     }
 
     /// How many points were decoded so far.
@@ -181,8 +190,12 @@ impl Pool {
         Ok(windows)
     }
 
-    /// The points of one window of a key.
-    pub(super) fn chunk(&self, id: ChunkId) -> Result<Arc<KeyChunk>, StoreError> {
+    /// The points of one window of a key; at least those whose steps lie between these, both included.
+    pub(super) fn chunk(
+        &self,
+        id: ChunkId,
+        (from_step, to_step): (i64, i64),
+    ) -> Result<Arc<KeyChunk>, StoreError> {
         let windows = self.windows(id.key)?;
         let mut state = self.state();
         if let Some(at) = state.chunks.iter().position(|(known, _)| *known == id) {
@@ -194,11 +207,21 @@ impl Pool {
         let from = windows.get(id.window).copied().unwrap_or(i64::MAX);
         let next = windows.get(id.window + 1);
         let to = next.map_or(i64::MAX, |first| first.saturating_sub(1));
-        let chunk = Arc::new(self.load(&mut state, id, from, to)?);
+        // A scan for a few steps of many keys needs few groups of each; a join comes back to the window.
+        let in_part = (from_step > from || to_step < to) && state.touched.get(&id.key) != Some(&id);
+        let chunk = if in_part {
+            state.touched.insert(id.key, id);
+            self.load(&mut state, id, from.max(from_step), to.min(to_step))?
+        } else {
+            self.load(&mut state, id, from, to)?
+        };
+        let chunk = Arc::new(chunk);
         self.decoded
             .fetch_add(chunk.points.placed.step.len() as u64, Ordering::Relaxed);
-        state.chunks.push_front((id, chunk.clone()));
-        state.chunks.truncate(KEPT_CHUNKS);
+        if !in_part {
+            state.chunks.push_front((id, chunk.clone()));
+            state.chunks.truncate(KEPT_CHUNKS);
+        }
         Ok(chunk)
     }
 
@@ -223,7 +246,7 @@ impl Pool {
         let conn = &state.reader.conn;
         let mut points = stored_points(conn, &self.origins, wanted)?;
         if let Some(fresh) = state.fresh.as_ref().and_then(|fresh| fresh.get(&id.key)) {
-            points.append_steps(fresh, from, to);
+            points.append_fresh(id.key, fresh, from, to);
         }
         let firsts = firsts_of(conn, id.key)?;
         let selection = Selection {

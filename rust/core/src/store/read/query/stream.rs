@@ -99,14 +99,15 @@ impl PointStream {
             if next.is_some_and(|start| *start <= self.bounds.from_step) {
                 continue;
             }
-            let chunk = self.pool.chunk(ChunkId {
+            let id = ChunkId {
                 key,
                 window,
                 raw: self.raw,
                 rank: None,
                 after_ns: i64::MIN,
                 before_ns: i64::MAX,
-            })?;
+            };
+            let chunk = self.pool.chunk(id, (i64::MIN, i64::MAX))?;
             let series = self.series(&chunk);
             if !series.step.is_empty() {
                 return Ok(Some(Chunk {

@@ -84,7 +84,6 @@ unsafe impl VTab<'_> for PointsTable {
             window: None,
             chunk: None,
             positions: 0..0,
-            row: 0,
         })
     }
 }
@@ -102,16 +101,19 @@ struct PointsCursor {
     /// `None`: there is no further row.
     chunk: Option<Arc<KeyChunk>>,
     positions: Range<usize>,
-    row: i64,
 }
 
 impl PointsCursor {
     /// Go to the next chunk that has a row.
-    fn advance(&mut self) -> std::result::Result<(), StoreError> {
+    fn advance(&mut self) -> Result<()> {
         self.chunk = None;
         while let Some((key, _)) = self.bounds.keys.get(self.key) {
+            // Ever so many keys may have no row.
+            if self.source.guard.is_over() {
+                return Err(failure(ffi::SQLITE_INTERRUPT, None));
+            }
             let key = *key;
-            let windows = self.source.pool.windows(key)?;
+            let windows = self.source.pool.windows(key).map_err(told)?;
             let first = || {
                 let begun = windows.partition_point(|start| *start <= self.bounds.from_step);
                 begun.saturating_sub(1)
@@ -126,7 +128,7 @@ impl PointsCursor {
                 continue;
             }
             self.window = Some(window);
-            if self.open_chunk(key, window)? {
+            if self.open_chunk(key, window).map_err(told)? {
                 return Ok(());
             }
         }
@@ -135,14 +137,16 @@ impl PointsCursor {
 
     /// Load a chunk; return whether it has a row.
     fn open_chunk(&mut self, key: u32, window: usize) -> std::result::Result<bool, StoreError> {
-        let chunk = self.source.pool.chunk(ChunkId {
+        let id = ChunkId {
             key,
             window,
             raw: self.source.raw,
             rank: self.bounds.rank,
             after_ns: self.bounds.after_ns,
             before_ns: self.bounds.before_ns,
-        })?;
+        };
+        let steps = (self.bounds.from_step, self.bounds.to_step);
+        let chunk = self.source.pool.chunk(id, steps)?;
         self.positions = if self.source.raw {
             0..chunk.len()
         } else {
@@ -151,14 +155,6 @@ impl PointsCursor {
         let found = !self.positions.is_empty();
         self.chunk = found.then_some(chunk);
         Ok(found)
-    }
-
-    fn go_on(&mut self) -> Result<()> {
-        if self.source.guard.is_over() {
-            return Err(failure(ffi::SQLITE_INTERRUPT, None));
-        }
-        let answer = self.advance();
-        answer.map_err(|error| failure(ffi::SQLITE_ERROR, Some(error.to_string())))
     }
 
     fn value(&self, context: &mut Context, chunk: &KeyChunk, at: u32) -> Result<()> {
@@ -171,6 +167,11 @@ impl PointsCursor {
             cell => context.set_result(cell),
         }
     }
+}
+
+/// Trouble with the database, as SQLite passes it on.
+fn told(error: StoreError) -> Error {
+    failure(ffi::SQLITE_ERROR, Some(error.to_string()))
 }
 
 fn failure(code: c_int, message: Option<String>) -> Error {
@@ -204,17 +205,15 @@ unsafe impl VTabCursor for PointsCursor {
             codes.unwrap_or_default(),
             arguments,
         );
-        self.bounds =
-            bounds.map_err(|error| failure(ffi::SQLITE_ERROR, Some(error.to_string())))?;
-        (self.key, self.window, self.row) = (0, None, 0);
-        self.go_on()
+        self.bounds = bounds.map_err(told)?;
+        (self.key, self.window) = (0, None);
+        self.advance()
     }
 
     fn next(&mut self) -> Result<()> {
-        self.row += 1;
         self.positions.start += 1;
         if self.positions.is_empty() {
-            return self.go_on();
+            return self.advance();
         }
         Ok(())
     }
@@ -252,6 +251,11 @@ unsafe impl VTabCursor for PointsCursor {
     }
 
     fn rowid(&self) -> Result<i64> {
-        Ok(self.row)
+        let Some(chunk) = &self.chunk else {
+            return Ok(0);
+        };
+        // OR and outer joins tell rows apart by this, over scans with bounds of their own: it must not
+        // depend on what else a scan finds.
+        Ok(chunk.points.number_stored(chunk.at(self.positions.start)))
     }
 }

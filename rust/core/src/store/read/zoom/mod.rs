@@ -5,6 +5,8 @@
 //! asked for, the points themselves are read: only those of such rows, and of groups that no row has yet.
 
 mod pieces;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -94,7 +96,9 @@ impl RunReader {
         options: &SeriesOptions,
         most: usize,
     ) -> Result<Series, StoreError> {
-        let view = self.view(conn, origins, key, options, (most / 2).max(1))?;
+        // Of each stretch two points are shown. Half as many stretches as would fit are enough: the next finer
+        // level has eight times as many, and below the last one stands every single point.
+        let view = self.view(conn, origins, key, options, (most / 4).max(1))?;
         let shown = view.shown(origins, most);
         Ok(view.series(origins, &shown))
     }

@@ -50,18 +50,7 @@ impl RunReader {
         if schema::user_version(conn)? < 2 {
             return Ok((Vec::new(), self.points(conn, origins, wanted)?));
         }
-        let mut pieces = load(conn, origins, key, since, count)?;
-        pieces.retain(|piece| {
-            let rank = options
-                .rank
-                .is_none_or(|rank| rank == origins.rank(piece.origin));
-            rank && piece.whole.step_max >= since
-        });
-        judge(&mut pieces, origins, firsts, since);
-        if pieces.iter().map(|piece| piece.parts.len()).sum::<usize>() < count {
-            // Too coarse even part by part: so few points that all of them are read.
-            pieces.iter_mut().for_each(|piece| piece.open = true);
-        }
+        let mut pieces = shown_pieces(conn, origins, firsts, wanted, count)?;
         let mut points = Points::default();
         open_groups(conn, origins, wanted, &mut points)?;
         texts(conn, origins, wanted, &mut points)?;
@@ -73,6 +62,31 @@ impl RunReader {
         }
         pieces.retain(|piece| !piece.open);
         Ok((pieces, points))
+    }
+}
+
+/// The coarsest rows that are enough of what is shown: only those of the rank that is wanted, and of attempts
+/// that are not hidden, are counted.
+fn shown_pieces(
+    conn: &Connection,
+    origins: &Origins,
+    firsts: &BTreeMap<u32, i64>,
+    wanted: Wanted,
+    count: usize,
+) -> Result<Vec<Piece>, StoreError> {
+    let mut level = coarsest(conn, wanted, count)?;
+    loop {
+        let mut pieces = load(conn, origins, wanted, level)?;
+        judge(&mut pieces, origins, firsts, wanted.since);
+        if pieces.iter().map(|piece| piece.parts.len()).sum::<usize>() >= count {
+            return Ok(pieces);
+        }
+        if level == 0 {
+            // Too coarse even part by part: so few points that all of them are read.
+            pieces.iter_mut().for_each(|piece| piece.open = true);
+            return Ok(pieces);
+        }
+        level -= 1;
     }
 }
 
@@ -137,18 +151,24 @@ fn open_touched(pieces: &mut [Piece], origins: &Origins, points: &Points) {
     }
 }
 
-/// The coarsest rows that are enough, and with them the finer ones that no coarser row has.
+/// The highest level that can have enough rows: all of it are counted, whatever is shown. 0: the parts of the
+/// first.
+fn coarsest(conn: &Connection, wanted: Wanted, count: usize) -> Result<i64, StoreError> {
+    let mut level = HIGHEST_LEVEL;
+    while level > 0 && rows_at(conn, wanted, level, count)? < count {
+        level -= 1;
+    }
+    Ok(level)
+}
+
+/// The rows of a level, and with them the finer ones that no coarser row has.
 fn load(
     conn: &Connection,
     origins: &Origins,
-    key: u32,
-    since: i64,
-    count: usize,
+    wanted: Wanted,
+    level: i64,
 ) -> Result<Vec<Piece>, StoreError> {
-    let mut level = HIGHEST_LEVEL;
-    while level > 0 && rows_at(conn, key, level, since, count)? < count {
-        level -= 1;
-    }
+    let (key, since) = (wanted.key, wanted.since);
     let with_parts = level == 0;
     let level = level.max(1);
     let mut pieces = Vec::new();
@@ -164,6 +184,9 @@ fn load(
             let Some(origin) = origins.index(producer) else {
                 continue;
             };
+            if wanted.rank.is_some_and(|rank| rank != origins.rank(origin)) {
+                continue;
+            }
             let blob = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
             let whole = decoded(blob)?.into_iter().next().unwrap_or_default();
             let parts = match row
@@ -191,9 +214,8 @@ fn load(
 /// How many rows of a level there are, counted up to `most`.
 fn rows_at(
     conn: &Connection,
-    key: u32,
+    wanted: Wanted,
     level: i64,
-    since: i64,
     most: usize,
 ) -> Result<usize, StoreError> {
     let mut select = conn.prepare_cached(
@@ -201,6 +223,8 @@ fn rows_at(
          WHERE key = ?1 AND covered IN (0, 1) AND level = ?2 AND step_max >= ?3 LIMIT ?4)",
     )?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let rows: i64 = select.query_row(params![key, level, since, most], |row| row.get(0))?;
+    let rows: i64 = select.query_row(params![wanted.key, level, wanted.since, most], |row| {
+        row.get(0)
+    })?;
     Ok(usize::try_from(rows).unwrap_or(0))
 }

@@ -1,0 +1,205 @@
+//! What in a run directory is ours: by it a directory is a run, and nothing else there is ever removed.
+//!
+//! The directory of a run may well be where a training keeps its checkpoints, so a name counts only
+//! when nobody else would use it, or when the content is ours as well.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirEntry, FileType};
+use std::io;
+use std::path::Path;
+
+use crate::store::{RunReader, StoreError};
+
+const DATABASE: &str = "training_monitor.db";
+const SPOOL: &str = ".spool";
+/// Held by the monitor of a run for its life.
+pub(crate) const MONITOR_LOCK: &str = ".monitor.lock";
+/// Written by the monitor (`monitor/manifest.py`), and a name that half the world uses.
+const MANIFEST: &str = "config.json";
+
+/// What a directory holds, by name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Belongings {
+    /// What this package wrote, in the order in which it may go: what makes the directory a run goes last.
+    pub ours: Vec<OsString>,
+    /// Everything else.
+    pub foreign: Vec<OsString>,
+}
+
+/// Whether the directory is a run: it has a spool of ours, or a database of ours.
+#[must_use]
+pub fn is_run(dir: &Path) -> bool {
+    // The database is opened only where there is no spool, as in a copy.
+    is_spool(&dir.join(SPOOL)) || has_database(dir)
+}
+
+/// Tell what in a directory is ours and what is not.
+///
+/// # Errors
+/// The kernel's: the directory cannot be listed.
+pub fn belongings(dir: &Path) -> io::Result<Belongings> {
+    let mut found = Belongings::default();
+    let is_foreign = is_foreign_database(dir);
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let ours = is_ours(&entry, entry.file_type()?, is_foreign);
+        let names = if ours {
+            &mut found.ours
+        } else {
+            &mut found.foreign
+        };
+        names.push(entry.file_name());
+    }
+    found.foreign.sort();
+    found.ours.sort_by_key(|name| (turn(name), name.clone()));
+    Ok(found)
+}
+
+/// A removal that is killed leaves a run behind, which is removed whole by the next one. Without its log (`-wal`)
+/// a database is an older one; a log without its database would be taken for that of the next.
+fn turn(name: &OsStr) -> u8 {
+    match name.to_string_lossy().strip_prefix(DATABASE) {
+        Some("-wal" | "-shm" | "-journal") => 1,
+        Some("") => 2,
+        _ if name == SPOOL => 3,
+        _ if name == MONITOR_LOCK => 4,
+        _ => 0,
+    }
+}
+
+/// Links count as foreign, whatever they are called.
+fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    if name == SPOOL {
+        return is_spool(&entry.path());
+    }
+    if !kind.is_file() {
+        return false;
+    }
+    if name == MANIFEST {
+        return is_manifest(&entry.path());
+    }
+    if let Some(rest) = name.strip_prefix(DATABASE) {
+        let live = matches!(rest, "" | "-wal" | "-shm" | "-journal");
+        return rest.starts_with(".damaged-") || (live && !is_foreign_database);
+    }
+    let draft = name.strip_prefix(".config.json.");
+    draft.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
+        || matches!(
+            &*name,
+            MONITOR_LOCK | "training_monitor.log" | "training_monitor.log.1"
+        )
+}
+
+/// A spool outlives its lanes: an empty one counts, one of other things does not.
+fn is_spool(path: &Path) -> bool {
+    let is_dir = fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
+    let Ok(entries) = fs::read_dir(path) else {
+        return false;
+    };
+    let mut names = entries.flatten().map(|entry| entry.file_name()).peekable();
+    is_dir && (names.peek().is_none() || names.any(|name| is_job(&name.to_string_lossy())))
+}
+
+/// As `tm_spool::job_dir` names them.
+fn is_job(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn has_database(dir: &Path) -> bool {
+    fs::symlink_metadata(dir.join(DATABASE)).is_ok_and(|m| m.is_file())
+        && matches!(
+            RunReader::open(dir),
+            Ok(_) | Err(StoreError::TooNew { .. } | StoreError::Busy)
+        )
+}
+
+/// A damaged one is ours: no other program gives a file this name.
+fn is_foreign_database(dir: &Path) -> bool {
+    let is_file = fs::symlink_metadata(dir.join(DATABASE)).is_ok_and(|m| m.is_file());
+    is_file && matches!(RunReader::open(dir), Err(StoreError::Foreign { .. }))
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let text = fs::read(path).unwrap_or_default();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    json["experiment_name"].is_string()
+        && json["job_key"].is_string()
+        && json["versions"]["training_monitor"].is_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<OsString> {
+        names.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_checkpoint_is_no_run_and_nothing_in_it_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(
+            dir.path().join(MANIFEST),
+            r#"{"model_type": "llama", "versions": 1}"#,
+        )
+        .unwrap();
+        fs::write(dir.path().join("model.safetensors"), "weights").unwrap();
+        assert!(!is_run(dir.path()));
+        let found = belongings(dir.path()).unwrap();
+        assert_eq!(found.ours, names(&[]));
+        assert_eq!(found.foreign, names(&[MANIFEST, "model.safetensors"]));
+    }
+
+    #[test]
+    fn a_log_or_a_manifest_alone_makes_no_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest =
+            r#"{"experiment_name": "a", "job_key": "k", "versions": {"training_monitor": "1"}}"#;
+        fs::write(dir.path().join(MANIFEST), manifest).unwrap();
+        fs::write(dir.path().join("training_monitor.log"), "x").unwrap();
+        assert!(!is_run(dir.path()));
+        assert_eq!(belongings(dir.path()).unwrap().foreign, names(&[]));
+    }
+
+    #[test]
+    fn what_makes_a_run_goes_last() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(".spool/0123456789abcdef")).unwrap();
+        for name in [
+            MONITOR_LOCK,
+            DATABASE,
+            "training_monitor.db-wal",
+            "training_monitor.log",
+        ] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        fs::create_dir(dir.path().join("training_monitor.log.1")).unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join(".config.json.7")).unwrap();
+        assert!(is_run(dir.path()));
+        let found = belongings(dir.path()).unwrap();
+        assert_eq!(
+            found.ours,
+            names(&[
+                "training_monitor.log",
+                "training_monitor.db-wal",
+                DATABASE,
+                SPOOL,
+                MONITOR_LOCK
+            ])
+        );
+        assert_eq!(
+            found.foreign,
+            names(&[".config.json.7", "training_monitor.log.1"])
+        );
+    }
+
+    #[test]
+    fn a_spool_of_somebody_else_makes_no_run() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(".spool/mail")).unwrap();
+        assert!(!is_run(dir.path()));
+        assert_eq!(belongings(dir.path()).unwrap().foreign, names(&[SPOOL]));
+    }
+}

@@ -1,0 +1,57 @@
+//! Removing what a reader left behind that was killed while it deleted a producer's files.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::place::gone_name;
+use crate::types::ProducerId;
+
+/// Finish deletions that were begun. The caller is the only one who deletes in this run.
+///
+/// # Errors
+/// The kernel's; what could not be deleted stays for the next time.
+pub fn sweep_gone(run_dir: &Path) -> io::Result<()> {
+    for job in listed(&run_dir.join(".spool"))? {
+        for entry in listed(&job)? {
+            if is_gone(&entry) {
+                fs::remove_dir_all(&entry)?;
+            } else if entry.extension() == Some(OsStr::new("at")) {
+                sweep_elsewhere(&entry)?;
+            }
+        }
+        // Only when nothing is left in it.
+        let _ = fs::remove_dir(job);
+    }
+    Ok(())
+}
+
+/// The same where the lanes lie in another place: then the pointer that leads there goes too.
+fn sweep_elsewhere(pointer: &Path) -> io::Result<()> {
+    let target = PathBuf::from(fs::read_to_string(pointer)?.trim_end());
+    let id = pointer.file_stem().and_then(OsStr::to_str);
+    let Some(Ok(id)) = id.map(str::parse::<ProducerId>) else {
+        return Ok(());
+    };
+    let gone = target.with_file_name(gone_name(id));
+    if gone.is_dir() && !target.exists() {
+        fs::remove_dir_all(gone)?;
+        fs::remove_file(pointer)?;
+    }
+    Ok(())
+}
+
+fn is_gone(entry: &Path) -> bool {
+    let name = entry.file_name().and_then(OsStr::to_str);
+    let id = name.and_then(|name| name.strip_prefix('.')?.strip_suffix(".gone"));
+    id.is_some_and(|id| id.parse::<ProducerId>().is_ok())
+}
+
+fn listed(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Ok(list) => list.map(|entry| entry.map(|e| e.path())).collect(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
