@@ -158,7 +158,8 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
             str(facts.get(field, "")) for field in ("host", "source", "finding", "text")
         )
         found.append(Finding(time, host, source, name, text))
-    last = set(unresolved(found))
+    # By identity: two rows of one millisecond may be equal.
+    last = {id(finding) for finding in unresolved(found)}
     if not last:
         return found
     sampled: dict[tuple[str, str], float] = {}
@@ -168,7 +169,7 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
             sampled[key] = max(sampled.get(key, 0.0), row["time"])
     began = max((attempt["started"] for attempt in reader.attempts()), default=0.0)
     return [
-        replace(finding, stands=finding in last and _stands(finding, sampled, began))
+        replace(finding, stands=id(finding) in last and _stands(finding, sampled, began))
         for finding in found
     ]
 

@@ -190,7 +190,7 @@ OLDER = """
 import json
 exec(compile(open({path!r}).read(), {path!r}, "exec"))
 for name in {names!r}:
-    del globals()[name]
+    globals().pop(name, None)
 """
 
 

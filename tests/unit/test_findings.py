@@ -345,6 +345,12 @@ def test_a_finding_stands_until_its_source_is_well() -> None:
     assert standing(Reader((5.0, "a", "gpus", "no_gpu"))) == []
 
 
+def test_of_two_equal_findings_only_the_last_stands() -> None:
+    failed, back = (5.0, "a", "disk", "probe_failed"), (5.0, "a", "disk", "probe_back")
+    rows: Any = Reader(failed, back, failed)
+    assert [row.stands for row in read_findings(rows)] == [False, False, True]
+
+
 def test_a_finding_of_a_machine_that_the_newest_attempt_left_is_over() -> None:
     lost = (5.0, "a", "gpu1", "gpu_lost")
     reader = Reader(lost, sampled={"a/host": 9.0, "b/host": 30.0})
