@@ -47,6 +47,7 @@ fuzz: .venv/.ready ## Feed hostile bytes to every decoder; N=1000000 inputs each
 
 faults: .venv/.built ## Run the long fault tests; ARGS go to the kill oracle
 	@$(BIN)/python tests/faults/kill_oracle.py $(or $(ARGS),--trainer 100 --monitor 100 --both 50)
+	@$(BIN)/python tests/faults/kill_upkeep.py
 	@$(BIN)/python -m pytest -q tests -m slow
 
 bench: .venv/.built ## Measure everything, other trackers too; benches/out/results.md

@@ -21,3 +21,11 @@ def test_nothing_accepted_is_lost_doubled_or_changed_by_kills(tmp_path: Path) ->
     print(said)
     assert code == 0, said
     assert "lost 0, twice 0, wrong 0" in said
+
+
+@pytest.mark.timeout(LIMIT_SECS)
+def test_upkeep_that_is_killed_changes_nothing() -> None:
+    judge = Path(__file__).with_name("kill_upkeep.py")
+    done = subprocess.run([sys.executable, str(judge), "--kills=2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 kills, lost 0, twice 0, wrong 0" in done.stdout

@@ -35,6 +35,17 @@ def test_keys_that_are_too_long_are_refused(run: Recorder, key: str, quiet: None
     assert run.values("other") == [2.0]
 
 
+def test_names_without_end_are_refused_and_known_keys_still_recorded(
+    run: Recorder, quiet: None
+) -> None:
+    most = 1 << 18
+    for first in range(0, most, 4096):
+        _core.log({f"loss/{number}": 1.0 for number in range(first, first + 4096)}, 0)
+    _core.log({"one more": 1.0, "loss/7": 2.0}, 1)
+    assert run.rejected() == {"too_many_keys": 1}
+    assert run.values("loss/7") == [1.0, 2.0]
+
+
 @pytest.mark.parametrize("key", [1, None, b"x", ("a",), 1.5, frozenset()])
 def test_keys_that_are_no_text_are_refused(run: Recorder, key: object, quiet: None) -> None:
     _core.log({key: 1.0, "other": 2.0})  # type: ignore[dict-item]
@@ -124,7 +135,9 @@ def test_dicts_that_grow_by_powers_are_cut(run: Recorder, quiet: None) -> None:
     for _ in range(14):
         bomb = {str(index): bomb for index in range(8)}
     _core.log(bomb)
-    assert run.rejected() == {"too_large": 1}
+    refused = run.rejected()
+    assert refused.pop("too_large") == 1
+    assert set(refused) == {"too_many_keys"}
 
 
 def test_a_config_that_is_too_large_is_refused_once(run: Recorder, quiet: None) -> None:

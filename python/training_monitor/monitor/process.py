@@ -121,6 +121,7 @@ class Monitor:
         self._quarantined = False
         self._set_aside = 0
         self._bad_line = False
+        self._dropped = False
         self._left_behind = sum(
             producer["life"] in ("closed", "dead") for producer in _core.producers(run_dir)
         )
@@ -301,6 +302,11 @@ class Monitor:
         for moved in status["set_aside"][self._set_aside :]:
             self._journal.error(f"not a producer's directory, or a damaged one: moved to {moved}")
         self._set_aside = len(status["set_aside"])
+        if status["dropped_samples"] and not self._dropped:
+            self._dropped = True
+            self._journal.error(
+                "the database takes nothing: samples of the machine are dropped after 3,000"
+            )
         trouble = status["last_error"]
         if trouble != self._trouble:
             if trouble:

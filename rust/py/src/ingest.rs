@@ -137,6 +137,7 @@ fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDic
         quarantined,
         set_aside,
         gaps,
+        dropped_samples,
         ended,
     } = status;
     let facts = PyDict::new(py);
@@ -153,6 +154,7 @@ fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDic
     facts.set_item("quarantined", quarantined)?;
     facts.set_item("set_aside", set_aside)?;
     facts.set_item("gaps", gaps)?;
+    facts.set_item("dropped_samples", dropped_samples)?;
     facts.set_item("ended", ended)?;
     Ok(facts)
 }

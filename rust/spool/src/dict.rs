@@ -14,6 +14,10 @@ use crate::types::{KeyId, LayoutId, ProducerId, Reject};
 
 /// A longer key is rejected.
 pub const MAX_KEY_BYTES: usize = 64 * 1024;
+/// Further keys are rejected: whoever puts the step into a name would fill memory and disk with names.
+pub const MAX_KEYS: usize = 1 << 18;
+/// The names of all keys together.
+const MAX_NAME_BYTES: u64 = 256 << 20;
 /// With more layouts the caller writes pairs.
 pub const MAX_LAYOUTS: usize = 4096;
 /// No more than this many keys in all layouts together; then pairs.
@@ -103,6 +107,9 @@ impl Dict {
                 Some(id) if inner.is_owed_key(*id) => return Err(Reject::NoSpace),
                 Some(id) => *id,
                 None if !inner.owed.is_empty() => return Err(Reject::NoSpace),
+                None if inner.keys.len() >= MAX_KEYS || inner.end >= MAX_NAME_BYTES => {
+                    return Err(Reject::TooManyKeys);
+                }
                 None => {
                     let id = KeyId((inner.keys.len()) as u32);
                     record(inner.seed, KEY, id.0, name, &mut fresh);

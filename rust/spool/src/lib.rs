@@ -84,7 +84,7 @@ pub use {
     aside::{holds_lanes, set_aside},
     batch::{Batch, GapRange, GapReason, Read},
     control::Control,
-    dict::{DictTail, MAX_KEY_BYTES, MAX_LAYOUTS},
+    dict::{DictTail, MAX_KEY_BYTES, MAX_KEYS, MAX_LAYOUTS},
     histogram::Histogram,
     meta::{OpenError, ProducerInfo},
     options::{CloseOutcome, CreateError, ProducerOptions},

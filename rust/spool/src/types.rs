@@ -141,11 +141,14 @@ pub enum Reject {
     /// The producer belongs to the parent of this forked process.
     #[error("made by the parent process")]
     Forked = 12,
+    /// A process has named as many keys as it may.
+    #[error("too many different keys")]
+    TooManyKeys = 13,
 }
 
 impl Reject {
     /// How many reasons there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
     /// Every reason, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
         Self::NoSpace,
@@ -161,6 +164,7 @@ impl Reject {
         Self::DeviceTensor,
         Self::TooDeep,
         Self::Forked,
+        Self::TooManyKeys,
     ];
 
     /// The short name used in `health()` and in the database.
@@ -180,6 +184,7 @@ impl Reject {
             Self::DeviceTensor => "device_tensor",
             Self::TooDeep => "too_deep",
             Self::Forked => "forked",
+            Self::TooManyKeys => "too_many_keys",
         }
     }
 }

@@ -8,7 +8,7 @@ use tm_spool::clock;
 
 use crate::store::SystemLine;
 
-/// More lines of the poller than this wait for no commit: a quarter of an hour of three probes.
+/// More samples than this wait for no commit: a quarter of an hour of three probes.
 const MOST_LINES: usize = 3000;
 
 /// How ingest goes.
@@ -40,6 +40,8 @@ pub struct IngestStatus {
     pub set_aside: Vec<String>,
     /// Frames known to be missing, since this ingest started.
     pub gaps: u64,
+    /// Samples of the machine that were thrown away while the database took none.
+    pub dropped_samples: u64,
     /// The thread has ended: nothing is brought home any more.
     pub ended: bool,
 }
@@ -49,10 +51,24 @@ struct State {
     status: IngestStatus,
     configs: Vec<(u32, String)>,
     system: Vec<SystemLine>,
+    dropped_samples: u64,
     /// `None`: nobody asked the trainers to stop.
     stop: Option<String>,
     /// `None`: go on.
     finish_by: Option<Instant>,
+}
+
+impl State {
+    /// Findings stay: there are few of them, and a person should know.
+    fn drop_surplus(&mut self) {
+        let mut samples = 0;
+        let before = self.system.len();
+        self.system.retain(|line| {
+            samples += usize::from(matches!(line, SystemLine::Sample(_)));
+            samples <= MOST_LINES || matches!(line, SystemLine::Finding(_))
+        });
+        self.dropped_samples += (before - self.system.len()) as u64;
+    }
 }
 
 /// Shared between the ingest thread and its handle; one lock, never held over I/O.
@@ -72,7 +88,11 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> IngestStatus {
-        self.lock().status.clone()
+        let state = self.lock();
+        IngestStatus {
+            dropped_samples: state.dropped_samples,
+            ..state.status.clone()
+        }
     }
 
     pub(super) fn publish(&self, status: IngestStatus) {
@@ -95,11 +115,11 @@ impl Shared {
         std::mem::take(&mut self.lock().configs)
     }
 
-    /// Keep lines of the poller for the next commit; the newest are dropped when too many wait.
+    /// Keep lines of the poller for the next commit; when too many wait the newest samples are dropped, and counted.
     pub(super) fn add_system(&self, lines: Vec<SystemLine>) {
         let mut state = self.lock();
-        let room = MOST_LINES.saturating_sub(state.system.len());
-        state.system.extend(lines.into_iter().take(room));
+        state.system.extend(lines);
+        state.drop_surplus();
     }
 
     pub(super) fn has_system(&self) -> bool {
@@ -114,8 +134,8 @@ impl Shared {
     pub(super) fn return_system(&self, mut lines: Vec<SystemLine>) {
         let mut state = self.lock();
         lines.append(&mut state.system);
-        lines.truncate(MOST_LINES);
         state.system = lines;
+        state.drop_surplus();
     }
 
     pub(super) fn set_stop(&self, reason: &str) {
@@ -155,5 +175,33 @@ impl Shared {
 
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: String) -> SystemLine {
+        SystemLine::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn samples_that_find_no_room_are_counted_and_findings_stay() {
+        let shared = Shared::default();
+        let sample = |at: usize| {
+            line(format!(
+                r#"{{"host":"h","probe":"host","time_ns":{at},"values":{{"host":{{"cpu":1.0}}}}}}"#
+            ))
+        };
+        shared.add_system((0..MOST_LINES + 5).map(sample).collect());
+        let told = line(
+            r#"{"host":"h","finding":"gpu_lost","source":"gpu0","time_ns":9,"text":"gone"}"#.into(),
+        );
+        shared.add_system(vec![told.clone(), sample(7)]);
+        assert_eq!(shared.status().dropped_samples, 6);
+        let kept = shared.take_system();
+        assert_eq!(kept.len(), MOST_LINES + 1);
+        assert_eq!(kept.last(), Some(&told));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use tm_spool::{Flags, KeyId, Producer, Reject, Step, clock};
+use tm_spool::{Flags, KeyId, MAX_KEY_BYTES, MAX_KEYS, Producer, Reject, Step, clock};
 
 use super::active::{self, Active, Held, Idle};
 use super::args::Args;
@@ -216,6 +216,7 @@ fn known(active: &Active, flat: &Flat) -> Option<Vec<KeyId>> {
 fn one_by_one(active: &Active, flat: &mut Flat) -> Result<Vec<KeyId>, Reject> {
     let names: Vec<Vec<u8>> = flat.names().map(<[u8]>::to_vec).collect();
     let mut ids = Vec::with_capacity(names.len());
+    let mut surplus = false;
     for (index, name) in names.iter().enumerate() {
         match active.producer.key(name) {
             Ok(id) => {
@@ -223,21 +224,30 @@ fn one_by_one(active: &Active, flat: &mut Flat) -> Result<Vec<KeyId>, Reject> {
                 ids.push(id);
             }
             Err(why @ Reject::KeyTooLong) => {
-                let what = format!("a key of {} bytes, more than 65536", name.len());
-                flat.note(
-                    name,
-                    Refusal {
-                        why,
-                        what,
-                        cause: None,
-                    },
-                );
+                let what = format!("a key of {} bytes, more than {MAX_KEY_BYTES}", name.len());
+                flat.note(name, refusal(why, what));
+            }
+            // Told once a call: there may be a million of them.
+            Err(why @ Reject::TooManyKeys) if surplus => active.reject(why),
+            Err(why @ Reject::TooManyKeys) => {
+                surplus = true;
+                let what =
+                    format!("a new key, after {MAX_KEYS} others: is a step part of the name?");
+                flat.note(name, refusal(why, what));
             }
             Err(why) => return Err(why),
         }
     }
     flat.truncate(ids.len());
     Ok(ids)
+}
+
+fn refusal(why: Reject, what: String) -> Refusal {
+    Refusal {
+        why,
+        what,
+        cause: None,
+    }
 }
 
 /// Counts, tells or raises what happened, when nothing of ours is held any more.

@@ -60,6 +60,7 @@ pub fn sentence(note: &Note) -> String {
         | Reject::TooDeep
         | Reject::TooLarge
         | Reject::KeyTooLong
+        | Reject::TooManyKeys
         | Reject::NoSpace
         | Reject::LanesBusy
         | Reject::TooManyLayouts
