@@ -50,19 +50,18 @@ TO_FORMAT_1 = """
     PRAGMA user_version = 1;
 """
 
-# Says that it begins, and works until compaction has nothing left to do.
+# Says that it begins, and works until compaction has nothing left to do. It looks through our own
+# SQLite: two libraries in one process undo each other's locks.
 UPKEEP = """
-import sqlite3, sys, time
+import sys, time
+import training_monitor as tm
 from training_monitor import _core
 print("begin", flush=True)
 ingest = _core.Ingest(sys.argv[1])
-database = sqlite3.connect("file:" + sys.argv[1] + "/training_monitor.db?mode=ro", uri=True)
-deadline = time.monotonic() + 5.0
-while time.monotonic() < deadline:
-    if database.execute("SELECT count(*) FROM groups WHERE compacted = 0").fetchone() == (0,):
-        break
+view, deadline = tm.open_run(sys.argv[1]), time.monotonic() + 5.0
+left = "SELECT count(*) FROM groups WHERE compacted = 0"
+while time.monotonic() < deadline and list(view.sql(left)) != [(0,)]:
     time.sleep(0.01)
-database.close()
 ingest.finish(20.0)
 """
 COMMAND = """

@@ -296,6 +296,17 @@ class Monitor:
                 f"{status['durable_points']} points durable, backlog {backlog} bytes"
             )
             self._state = state
+        self._report_losses(status)
+        trouble = status["last_error"]
+        if trouble != self._trouble:
+            if trouble:
+                self._journal.error(str(trouble))
+            elif self._trouble:
+                self._journal.info("the store works again")
+            self._trouble = trouble
+
+    def _report_losses(self, status: dict[str, Any]) -> None:
+        """Write a line, once each, for what was moved aside or dropped."""
         if status["quarantined"] and not self._quarantined:
             self._quarantined = True
             self._journal.error(f"the database was damaged and moved to {status['quarantined']}")
@@ -307,13 +318,6 @@ class Monitor:
             self._journal.error(
                 "the database takes nothing: samples of the machine are dropped after 3,000"
             )
-        trouble = status["last_error"]
-        if trouble != self._trouble:
-            if trouble:
-                self._journal.error(str(trouble))
-            elif self._trouble:
-                self._journal.info("the store works again")
-            self._trouble = trouble
 
     def _may_leave(self, status: dict[str, Any]) -> bool:
         """Return whether all ended, all is durable, and the grace for a new attempt is over."""
