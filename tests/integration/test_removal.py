@@ -17,7 +17,12 @@ from harness import processes, reading
 from training_monitor import _core
 from training_monitor.catalog import list_runs
 from training_monitor.monitor.lock import RunLock
-from training_monitor.monitor.retention import Limits, doomed_runs, is_finished
+from training_monitor.monitor.retention import (
+    Limits,
+    disk_bytes,
+    doomed_runs,
+    is_finished,
+)
 
 RECORD = """
     with tm.init(sys.argv[2], root_dir=sys.argv[1], quiet=True):
@@ -304,6 +309,9 @@ def test_a_run_whose_spool_is_out_of_reach_is_not_finished(tmp_path: Path, root:
     assert (row["id"], row["life"], row["dir"]) == ("ab" * 16, "unknown", elsewhere)
     assert not is_finished(str(root / "a"))
     assert doomed_runs(str(root), Limits(keep_days=1)) == []
+    # Nor does a newer run go because this one cannot.
+    assert doomed_runs(str(root), Limits(keep_runs=1)) == []
+    assert doomed_runs(str(root), Limits(disk_budget=disk_bytes(str(root / "b")))) == []
     status = processes.training_monitor("status", "a", "--root-dir", root)
     assert status.returncode == 1
     assert "unknown, no monitor" in status.stdout

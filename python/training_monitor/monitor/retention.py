@@ -79,19 +79,28 @@ def is_finished(run_dir: str) -> bool:
     return all(row["life"] in over and not row["backlog_bytes"] for row in producers)
 
 
+def is_out_of_reach(run_dir: str) -> bool:
+    """Return whether files of a producer are on another machine, or were deleted with its disk."""
+    try:
+        return any(row["life"] == "unknown" for row in _core.producers(run_dir))
+    except (TrainingMonitorError, OSError):
+        return True
+
+
 def doomed_runs(root: str, limits: Limits, *, spared: str | None = None) -> list[Doomed]:
     """Return the runs to remove, the oldest first.
 
     Args:
         root: The root directory.
-        limits: What may stay; runs that are not finished count, and always stay.
+        limits: What may stay; runs that are not finished count, and always stay. Runs of which
+            something is out of reach stay, too, and do not count: newer ones would go for them.
         spared: The directory of a run that stays whatever the limits say.
     """
     if not limits:
         return []
     now = time.time()
     candidates = [path for path in list_runs(root) if not os.path.islink(path)]
-    runs = [path for path in candidates if _core.is_run(path)]
+    runs = [path for path in candidates if _core.is_run(path) and not is_out_of_reach(path)]
     sizes = {path: disk_bytes(path) for path in runs}
     total, count = sum(sizes.values()), len(runs)
     doomed = []

@@ -60,7 +60,7 @@ pub(crate) fn is_alive(dir: &Dir, path: &Path, info: &ProducerInfo) -> io::Resul
 }
 
 fn has_no_locks(error: &io::Error) -> bool {
-    let no_locks = [libc::ENOSYS, libc::EOPNOTSUPP, libc::EINVAL];
+    let no_locks = [libc::ENOSYS, libc::EOPNOTSUPP, libc::EINVAL, libc::ENOLCK];
     error
         .raw_os_error()
         .is_some_and(|code| no_locks.contains(&code))

@@ -158,6 +158,13 @@ pub(crate) fn gone_name(id: ProducerId) -> String {
     format!(".{id}.gone")
 }
 
+/// What the pointer to it is called meanwhile: it leads there, and names no producer any more.
+pub(crate) fn gone_pointer(id: ProducerId) -> String {
+    format!("{id}{GONE_POINTER}")
+}
+
+pub(crate) const GONE_POINTER: &str = ".at.gone";
+
 /// The directories of all producers of a run, those on other disks by their pointer files. What a pointer
 /// names and this machine does not have is left out; [`crate::survey`] tells of it.
 ///

@@ -343,19 +343,26 @@ impl ProducerReader {
             // Should it live after all, it makes new files.
             self.meta.control().set_lost();
         }
-        // Out of sight first: a directory that was half deleted when we were killed is no producer.
+        // Out of sight first: what was half deleted when we were killed is no producer, and the sweep ends it.
+        let job = place::job_dir(run_dir, &self.info.job_key);
+        let pointer = job.join(format!("{}.at", self.info.id));
+        let unnamed = job.join(place::gone_pointer(self.info.id));
+        found(std::fs::rename(pointer, &unnamed))?;
         let gone = self.path.with_file_name(place::gone_name(self.info.id));
         std::fs::rename(&self.path, &gone)?;
         std::fs::remove_dir_all(&gone)?;
-        let job = place::job_dir(run_dir, &self.info.job_key);
-        let pointer = job.join(format!("{}.at", self.info.id));
-        match std::fs::remove_file(pointer) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => {
-                // Only when it was the job's last producer.
-                let _ = std::fs::remove_dir(job);
-                Ok(())
-            }
-        }
+        found(std::fs::remove_file(unnamed))?;
+        // Only when it was the job's last producer.
+        let _ = std::fs::remove_dir(job);
+        Ok(())
+    }
+}
+
+/// Whether there was something to change.
+fn found(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
     }
 }

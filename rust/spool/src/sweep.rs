@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::place::gone_name;
+use crate::place::{GONE_POINTER, gone_name};
 use crate::types::ProducerId;
 
 /// Finish deletions that were begun. The caller is the only one who deletes in this run.
@@ -16,8 +16,8 @@ pub fn sweep_gone(run_dir: &Path) -> io::Result<()> {
         for entry in listed(&job)? {
             if is_gone(&entry) {
                 fs::remove_dir_all(&entry)?;
-            } else if entry.extension() == Some(OsStr::new("at")) {
-                sweep_elsewhere(&entry)?;
+            } else if let Some(id) = gone_elsewhere(&entry) {
+                sweep_elsewhere(&entry, id)?;
             }
         }
         // Only when nothing is left in it.
@@ -26,19 +26,22 @@ pub fn sweep_gone(run_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The same where the lanes lie in another place: then the pointer that leads there goes too.
-fn sweep_elsewhere(pointer: &Path) -> io::Result<()> {
+/// `None`: the entry is no pointer to what is being deleted.
+fn gone_elsewhere(entry: &Path) -> Option<ProducerId> {
+    let name = entry.file_name().and_then(OsStr::to_str)?;
+    name.strip_suffix(GONE_POINTER)?.parse().ok()
+}
+
+/// The same where the lanes lie in another place: then the pointer that leads there goes last.
+fn sweep_elsewhere(pointer: &Path, id: ProducerId) -> io::Result<()> {
     let target = PathBuf::from(fs::read_to_string(pointer)?.trim_end());
-    let id = pointer.file_stem().and_then(OsStr::to_str);
-    let Some(Ok(id)) = id.map(str::parse::<ProducerId>) else {
-        return Ok(());
-    };
-    let gone = target.with_file_name(gone_name(id));
-    if gone.is_dir() && !target.exists() {
-        fs::remove_dir_all(gone)?;
-        fs::remove_file(pointer)?;
+    let is_its = target.file_name().and_then(OsStr::to_str) == Some(&id.to_string());
+    for dir in [target.with_file_name(gone_name(id)), target] {
+        if is_its && dir.is_dir() {
+            fs::remove_dir_all(dir)?;
+        }
     }
-    Ok(())
+    fs::remove_file(pointer)
 }
 
 fn is_gone(entry: &Path) -> bool {

@@ -111,7 +111,13 @@ fn a_deletion_that_was_cut_short_is_finished() {
     std::fs::write(gone.join("lane0"), b"frames").unwrap();
     let other = job.join("notes");
     std::fs::create_dir(&other).unwrap();
+    let id = "ffeeddccbbaa99887766554433221100";
+    let target = run.path().join("elsewhere").join(id);
+    std::fs::create_dir_all(&target).unwrap();
+    let pointer = job.join(format!("{id}.at.gone"));
+    std::fs::write(&pointer, target.to_str().unwrap()).unwrap();
     let _ingest = Ingest::start(run.path(), IngestOptions::default()).unwrap();
     assert!(!gone.exists());
+    assert!(!target.exists() && !pointer.exists());
     assert!(other.exists());
 }

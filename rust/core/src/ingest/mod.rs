@@ -18,7 +18,7 @@ use shared::Shared;
 use worker::Worker;
 
 /// A turn of the thread takes milliseconds; after so long it is told.
-const STUCK_SECS: u64 = 60;
+const STUCK: Duration = Duration::from_secs(60);
 
 /// How ingest works; the defaults are right for production.
 #[derive(Debug, Clone)]
@@ -85,11 +85,11 @@ impl Ingest {
     #[must_use]
     pub fn status(&self) -> IngestStatus {
         let mut status = self.shared.status();
-        let secs = self.shared.turn_secs();
-        if secs >= STUCK_SECS {
-            status.last_error = Some(format!(
-                "nothing was brought home for {secs} s: the system does not answer, or a disk is very slow"
-            ));
+        if self.shared.is_in_one_turn_for(STUCK) {
+            status.last_error.get_or_insert_with(|| {
+                "nothing was brought home for a minute: the system does not answer, or a disk is very slow"
+                    .into()
+            });
         }
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             status.ended = true;

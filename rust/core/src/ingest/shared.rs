@@ -1,10 +1,8 @@
 //! What the ingest thread tells the others, and what they ask of it.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-
-use tm_spool::clock;
+use std::time::{Duration, Instant};
 
 use crate::store::SystemLine;
 
@@ -52,6 +50,8 @@ struct State {
     configs: Vec<(u32, String)>,
     system: Vec<SystemLine>,
     dropped_samples: u64,
+    /// When the thread began its last turn. `None`: it has not begun.
+    turned: Option<Instant>,
     /// `None`: nobody asked the trainers to stop.
     stop: Option<String>,
     /// `None`: go on.
@@ -77,8 +77,6 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Stored with Release by the handle's drop, loaded with Acquire once per turn of the thread.
     abandoned: AtomicBool,
-    /// Boottime of the last turn of the thread; one value that stands for itself, so Relaxed.
-    turned_ns: AtomicI64,
 }
 
 impl Shared {
@@ -158,15 +156,12 @@ impl Shared {
 
     /// The thread begins a turn.
     pub(super) fn turn(&self) {
-        self.turned_ns
-            .store(clock::boottime_ns(), Ordering::Relaxed);
+        self.lock().turned = Some(Instant::now());
     }
 
-    /// How long the thread has been in one turn, or not yet in its first.
-    pub(super) fn turn_secs(&self) -> u64 {
-        let since = self.turned_ns.load(Ordering::Relaxed);
-        let now = clock::boottime_ns();
-        u64::try_from(now - since).map_or(0, |ns| if since == 0 { 0 } else { ns / 1_000_000_000 })
+    /// Whether the thread has not come back for so long.
+    pub(super) fn is_in_one_turn_for(&self, long: Duration) -> bool {
+        self.lock().turned.is_some_and(|at| at.elapsed() >= long)
     }
 
     pub(super) fn abandon(&self) {

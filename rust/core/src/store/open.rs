@@ -15,7 +15,7 @@ use super::schema;
 pub const DATABASE_NAME: &str = "training_monitor.db";
 
 /// How long a statement waits for another process's lock before it gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of the writer, in KiB.
 const CACHE_KIB: i64 = 16 * 1024;
 /// Small pages: a compressed column of some KiB leaves half a page unused at its end. With 10 columns of noisy
