@@ -84,7 +84,7 @@ fn look(cursor: &mut Cursor, files: &Files, most: usize) -> Vec<u64> {
             Next::Frame => values.push(out[5]),
             Next::Moved => {}
             Next::Empty => break,
-            Next::Damaged => panic!("a reader saw damage at {}", cursor.pos),
+            Next::Damaged | Next::Blocked => panic!("a reader saw damage at {}", cursor.pos),
         }
     }
     // After the durable commit.
