@@ -44,7 +44,7 @@ def test_full_disk_under_the_lanes_rejects_counts_and_recovers(
             return health.accepted > before and health.durable >= full.accepted
 
         # While every call is refused, too, log() is what brings a monitor back.
-        processes.until(accepts_again, "a monitor, and log() to accept again", within_secs=40)
+        processes.until(accepts_again, "a monitor, and log() to accept again")
         tm.close()
         reading.settled(run_dir)
         stored = {n: reading.raw(run_dir, f"key{n}") for n in range(10)}
@@ -133,8 +133,7 @@ def test_full_disk_under_the_database_keeps_everything_in_the_lanes(
         processes.kill(killed)
         processes.until(lambda: processes.monitor_pid(run_dir) not in {0, killed}, "another one")
         mount(run_dir, "200m", remount=True)
-        processes.until(lambda: tm.health().durable == points, "the database to catch up",
-                        within_secs=30)
+        processes.until(lambda: tm.health().durable == points, "the database to catch up")
         tm.close()
         reading.settled(run_dir)
         for n in range(10):
@@ -146,7 +145,7 @@ def test_full_disk_under_the_database_keeps_everything_in_the_lanes(
     )
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("victim", ["trainer ends full", "monitor dies full"])
 def test_rejected_calls_are_told_after_the_run(tmp_path: Path, root: Path, victim: str) -> None:
     run_with_small_disk(

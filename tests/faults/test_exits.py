@@ -17,7 +17,7 @@ import signal
 from pathlib import Path
 def stop_family(run_dir):
     lock = Path(run_dir) / ".monitor.lock"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (lock.exists() and lock.read_text().strip()) and time.monotonic() < deadline:
         time.sleep(0.005)
     for entry in Path("/proc").iterdir():
@@ -47,9 +47,9 @@ print("trained", flush=True)
     )
     assert process.stdout is not None
     began = time.monotonic()
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     if farewell == "tm.close()":
         assert "recover" in err
     for pid in processes.mentioning(run_dir):
@@ -69,7 +69,7 @@ def test_pipe_of_the_trainer_closes_when_the_trainer_ends(tmp_path: Path, root: 
         shell=True,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         env={**os.environ, "TM_GRACE_SECS": "600"},
     )
     assert "done" in done.stdout
@@ -150,7 +150,7 @@ def test_killed_trainers_leave_no_process_behind(tmp_path: Path, root: Path) -> 
             assert process.poll() is None
         process.kill()
         process.communicate()
-    processes.until(lambda: not processes.mentioning(root), "all monitors to leave", within_secs=15)
+    processes.until(lambda: not processes.mentioning(root), "all monitors to leave")
     for number in range(4):
         assert reading.steps_of(root / f"run{number}", "loss") == [0, 0]
 
@@ -172,7 +172,7 @@ def test_ctrl_c_ends_the_waiting_of_close_and_loses_nothing(tmp_path: Path, root
     began = time.monotonic()
     time.sleep(0.3)  # into the wait, which has no event to be seen from outside
     trainer.send_signal(signal.SIGINT)
-    _, err = trainer.communicate(timeout=30)
+    _, err = trainer.communicate(timeout=60)
     took = time.monotonic() - began
     assert trainer.returncode == -signal.SIGINT, err
     assert took < 4.0, "the whole wait is 5 seconds"

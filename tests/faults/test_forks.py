@@ -34,7 +34,7 @@ def test_hundred_forks_with_logging_children_and_threads(tmp_path: Path, root: P
                 if number % 3 == 1:
                     sys.exit(0)
                 raise RuntimeError("a worker that fails")
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 60
             while os.waitpid(pid, os.WNOHANG) == (0, 0):
                 if time.monotonic() > deadline:
                     os.kill(pid, 9)
@@ -48,7 +48,6 @@ def test_hundred_forks_with_logging_children_and_threads(tmp_path: Path, root: P
         """,
         root,
         env={"PYTHONWARNINGS": "ignore::DeprecationWarning"},
-        within_secs=50,
     )
     run_dir = root / "forks"
     reading.settled(run_dir)

@@ -47,7 +47,7 @@ def test_killed_monitor_is_back_while_the_trainer_sits_in_c(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_killed_monitor_is_back_during_a_call_of_sixty_seconds(tmp_path: Path, root: Path) -> None:
     process = processes.start_script(tmp_path, HOLDS_THE_INTERPRETER, root, 60)
     assert process.stdout is not None
@@ -102,7 +102,7 @@ def test_whole_family_killed_is_replaced_by_the_next_log_and_by_nothing_else(
     time.sleep(2.0)  # as long as a watcher that is alive may take
     assert not [pid for pid in processes.mentioning(run_dir) if pid != process.pid]
     (tmp_path / "then-go").touch()
-    processes.until(lambda: processes.monitor_pid(run_dir), "log() to start one", within_secs=20)
+    processes.until(lambda: processes.monitor_pid(run_dir), "log() to start one")
     (tmp_path / "then-stop").touch()
     count = int(processes.finish(process).split()[-1])
     reading.settled(run_dir)
@@ -144,7 +144,7 @@ def test_everything_in_the_run_directory_is_private_under_umask_zero(
             os._exit(0)
         os.waitpid(pid, 0)
         tm.log({"loss": 1.0}, 0)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while tm.health().durable < 1 and time.monotonic() < deadline:
             time.sleep(0.01)
         bad = []

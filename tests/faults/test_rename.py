@@ -47,7 +47,7 @@ def test_renamed_run_goes_on_and_every_point_is_found(
     (tmp_path / "stop").touch()
     assert trainer.stdout is not None
     count = int(processes.finish(trainer).split()[-1])
-    done = processes.training_monitor("recover", new, "--json", within_secs=30)
+    done = processes.training_monitor("recover", new, "--json")
     assert done.returncode == 0, done.stdout
     assert json.loads(done.stdout)["error"] is None
     reading.settled(new)
@@ -69,7 +69,7 @@ def test_close_after_a_rename_that_nobody_noticed_says_what_to_do(
         """,
         root,
     )
-    _, err = trainer.communicate(timeout=30)
+    _, err = trainer.communicate(timeout=60)
     assert trainer.returncode == 0, err
     assert f"recover RUN, where RUN is what {root / 'old'} is called now" in err
     done = processes.training_monitor("recover", root / "new")

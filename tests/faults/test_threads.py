@@ -45,7 +45,7 @@ def test_init_in_a_thread_that_returns_keeps_the_monitor(tmp_path: Path, root: P
         thread.start()
         thread.join()
         lock = Path(sys.argv[1]) / "inside" / ".monitor.lock"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (lock.exists() and lock.read_text().strip()) and time.monotonic() < deadline:
             time.sleep(0.01)
         first = lock.read_text()
@@ -165,7 +165,6 @@ def test_fifty_inits_in_one_process_like_a_notebook(tmp_path: Path, root: Path) 
         tm.close()
         """,
         root,
-        within_secs=50,
     )
     fds_before, threads_before, fds, threads = map(int, out.split())
     assert threads == threads_before == 1

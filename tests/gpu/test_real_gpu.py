@@ -83,6 +83,6 @@ def test_samples_of_the_gpu_reach_the_database(tmp_path: Path, root: Path) -> No
         except (tm.TrainingMonitorError, FileNotFoundError):
             return False
 
-    processes.until(sampled, "a sample of the GPU", within_secs=40)
+    processes.until(sampled, "a sample of the GPU")
     (tmp_path / "stop").touch()
     processes.finish(process)

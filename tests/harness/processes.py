@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+# A wait ends with its event; only what hangs takes as long as this.
+PATIENCE_SECS = 90.0
 _started: list[subprocess.Popen[str]] = []
 PRELUDE = "import os, sys, time\nimport training_monitor as tm\n"
 
 
-def until(condition: Callable[[], T], what: str, *, within_secs: float = 15.0) -> T:
+def until(condition: Callable[[], T], what: str, *, within_secs: float = PATIENCE_SECS) -> T:
     """Poll until `condition` is truthy and return it; fail with `what` at the deadline."""
     deadline = time.monotonic() + within_secs
     while True:
@@ -63,7 +65,9 @@ def end_started() -> None:
         process.communicate()
 
 
-def finish(process: subprocess.Popen[str], *, within_secs: float = 30.0, code: int = 0) -> str:
+def finish(
+    process: subprocess.Popen[str], *, within_secs: float = PATIENCE_SECS, code: int = 0
+) -> str:
     """Wait for the script, check its exit code and return what it printed."""
     try:
         out, err = process.communicate(timeout=within_secs)
@@ -80,14 +84,16 @@ def run_script(
     body: str,
     *args: object,
     env: Mapping[str, str] | None = None,
-    within_secs: float = 30.0,
+    within_secs: float = PATIENCE_SECS,
     code: int = 0,
 ) -> str:
     """Run a training script to its end and return what it printed."""
     return finish(start_script(directory, body, *args, env=env), within_secs=within_secs, code=code)
 
 
-def training_monitor(*args: object, within_secs: float = 30.0) -> subprocess.CompletedProcess[str]:
+def training_monitor(
+    *args: object, within_secs: float = PATIENCE_SECS
+) -> subprocess.CompletedProcess[str]:
     """Run the command line tool."""
     return subprocess.run(
         [sys.executable, "-m", "training_monitor", *map(str, args)],

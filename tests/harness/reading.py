@@ -12,12 +12,11 @@ import training_monitor as tm
 from harness import processes
 
 
-def settled(run_dir: Path, *, within_secs: float = 20.0) -> None:
+def settled(run_dir: Path) -> None:
     """Wait until the monitor has left: everything accepted is durable then."""
     processes.until(
         lambda: not processes.mentioning(run_dir),
         f"the monitor of {run_dir.name} to leave",
-        within_secs=within_secs,
     )
 
 
@@ -33,7 +32,7 @@ def steps_of(run_dir: Path, key: str) -> list[int]:
     return sorted(step for step, _ in raw(run_dir, key))
 
 
-def wait_for_points(run_dir: Path, key: str, count: int, *, within_secs: float = 20.0) -> None:
+def wait_for_points(run_dir: Path, key: str, count: int) -> None:
     """Wait until so many points of a key can be read, monitor running or not."""
 
     def enough() -> bool:
@@ -42,7 +41,7 @@ def wait_for_points(run_dir: Path, key: str, count: int, *, within_secs: float =
         except (tm.TrainingMonitorError, FileNotFoundError, KeyError):
             return False
 
-    processes.until(enough, f"{count} points of {key}", within_secs=within_secs)
+    processes.until(enough, f"{count} points of {key}")
 
 
 def stock_query(run_dir: Path, sql: str) -> list[list[Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.processes import PATIENCE_SECS
 from training_monitor import _core
 
 
@@ -36,8 +37,8 @@ class Recorder:
     def stored(self) -> _core.RunReader:
         """Bring everything home and open it."""
         ingest = _core.Ingest(str(self.run_dir))
-        outcome = _core.close_producer(10.0)
-        status = ingest.finish(10.0)
+        outcome = _core.close_producer(PATIENCE_SECS)
+        status = ingest.finish(PATIENCE_SECS)
         assert outcome["durable"], (outcome, status)
         assert status["gaps"] == 0
         return _core.RunReader(str(self.run_dir))

@@ -346,7 +346,7 @@ def test_monitor_by_hand_serves_a_trainer_that_starts_none(tmp_path: Path, root:
         """,
         root,
     )
-    out, err = by_hand.communicate(timeout=20)
+    out, err = by_hand.communicate(timeout=60)
     assert by_hand.returncode == 0, err
     assert "no effect in this version: notify_all_analyses" in out
     assert "waiting for the first producer" in err
@@ -361,7 +361,7 @@ def test_monitor_by_hand_ends_with_ctrl_c(root: Path) -> None:
     )  # fmt: skip
     processes.until(lambda: processes.monitor_pid(root / "x") == by_hand.pid, "the monitor")
     by_hand.send_signal(2)
-    _, err = by_hand.communicate(timeout=10)
+    _, err = by_hand.communicate(timeout=60)
     assert by_hand.returncode == 0, err
     assert "Traceback" not in err
 
@@ -370,7 +370,7 @@ def test_second_monitor_by_hand_says_who_is_at_work(root: Path) -> None:
     words = [sys.executable, "-m", "training_monitor", "--experiment", "x", "--root-dir", str(root)]
     first = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     processes.until(lambda: processes.monitor_pid(root / "x") == first.pid, "the monitor")
-    second = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    second = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert second.returncode == 0
     assert f"monitor {first.pid} is already at work" in second.stderr
     first.send_signal(2)
@@ -392,7 +392,7 @@ def test_secret_on_the_command_line_is_not_seen_in_ps(root: Path) -> None:
     assert f"TELEGRAM_BOT_TOKEN={token}" in environ
     assert "TELEGRAM_CHAT_ID=42" in environ
     by_hand.send_signal(15)
-    _, err = by_hand.communicate(timeout=10)
+    _, err = by_hand.communicate(timeout=60)
     assert token not in err + (root / "x" / "training_monitor.log").read_text()
 
 

@@ -46,7 +46,7 @@ def test_what_is_no_database_of_ours_is_named_and_left_alone(
     make(database)
     content = database.read_bytes() if database.is_file() else None
     for command in COMMANDS:
-        done = processes.training_monitor(*words_of(command, "odd", root), within_secs=20)
+        done = processes.training_monitor(*words_of(command, "odd", root))
         said = done.stdout + done.stderr
         assert done.returncode == 1, said
         assert f"{database} is not a database of training_monitor" in said, command

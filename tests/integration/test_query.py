@@ -100,7 +100,7 @@ def test_hostile_statements_change_nothing(run_dir: Path, tmp_path: Path) -> Non
     bomb = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT sum(x) FROM c"
     with pytest.raises(tm.QueryError, match="stopped after"):
         view.sql(bomb, timeout_secs=0.3)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert hashlib.sha256((run_dir / "training_monitor.db").read_bytes()).digest() == before
     left = [name for name in names if not name.endswith(("-wal", "-shm"))]
     now = sorted(path.name for path in tmp_path.rglob("*"))
@@ -115,7 +115,7 @@ def test_ctrl_c_ends_a_query(run_dir: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         view.sql("SELECT count(*) FROM points a, points b, points c")
     timer.join()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_the_command_prints_a_table_that_fits(run_dir: Path) -> None:
@@ -157,8 +157,8 @@ def test_a_query_sees_a_run_while_it_is_recorded(tmp_path: Path) -> None:
         processes.until(lambda: _core.health()["backlog_bytes"] == 0, "everything to be durable")
         view = view or tm.open_run(recorder.run_dir)
         assert view.sql("SELECT count(*), max(step) FROM points").rows == [(step + 1, step)]
-    _core.close_producer(5.0)
-    ingest.finish(5.0)
+    _core.close_producer(60.0)
+    ingest.finish(60.0)
 
 
 def test_no_python_sqlite_is_loaded(run_dir: Path) -> None:

@@ -73,7 +73,7 @@ def test_rm_asks_and_takes_no_for_an_answer(tmp_path: Path, root: Path) -> None:
         process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE)
         os.close(theirs)
         os.write(ours, answer)
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
         os.close(ours)
         assert b"for good? [y/N]" in out
         assert process.returncode == (1 if left else 0)
@@ -214,7 +214,7 @@ def test_the_start_of_a_run_removes_the_oldest_finished_ones(tmp_path: Path, roo
         """
         tm.init("new", root_dir=sys.argv[1], quiet=True, keep_runs=2)
         tm.log({"loss": 1.0})
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while os.path.exists(f"{sys.argv[1]}/b") and time.monotonic() < deadline:
             time.sleep(0.01)
         tm.close()

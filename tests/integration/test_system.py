@@ -47,7 +47,7 @@ def training(tmp_path: Path, root: Path, standin: StandIn) -> Iterator[Path]:
     env = standin.env | {"TM_PROBE_HANGS_SECS": "4"}
     process = processes.start_script(tmp_path, TRAINER, root, tmp_path / "stop", env=env)
     sampled = lambda: has(run_dir, "gpu0/power_watts", before + 1)  # noqa: E731
-    processes.until(sampled, "samples of a GPU", within_secs=45)
+    processes.until(sampled, "samples of a GPU")
     processes.until(lambda: has(run_dir, "host/memory_used_bytes"), "samples of the host")
     yield run_dir
     (tmp_path / "stop").touch()
@@ -75,7 +75,7 @@ def poller_of(run_dir: Path) -> int:
     return next((pid for pid, line in lines.items() if "--samples" in line), 0)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_samples_reach_the_database_and_the_commands(recording: Path) -> None:
     rank = "rank0/cpu_percent"
     processes.until(lambda: has(recording, rank), "samples of the trainer")
@@ -102,17 +102,17 @@ def test_samples_reach_the_database_and_the_commands(recording: Path) -> None:
     assert sources["rank0"]["numbers"]["processes"] == 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
     recording: Path, standin: StandIn, tmp_path: Path
 ) -> None:
     hangs = ("gpu", "probe_hangs")
     assert hangs not in found(recording)
     standin.switch("hang")
-    processes.until(lambda: hangs in found(recording), "the finding", within_secs=40)
+    processes.until(lambda: hangs in found(recording), "the finding")
     count = len(series(recording)["host/memory_used_bytes"])
     more = lambda: has(recording, "host/memory_used_bytes", count + 3)  # noqa: E731
-    processes.until(more, "more samples of the host", within_secs=30)
+    processes.until(more, "more samples of the host")
     assert found(recording).count(hangs) == 1
     text = tm.open_run(recording).findings()[-1].text
     assert text.startswith("no answer for")
@@ -123,34 +123,34 @@ def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
     assert "Traceback" not in (recording / "training_monitor.log").read_text()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_poller_whose_driver_hangs_still_brings_the_monitor_back(
     recording: Path, standin: StandIn
 ) -> None:
     hangs = ("gpu", "probe_hangs")
     assert hangs not in found(recording)
     standin.switch("hang")
-    processes.until(lambda: hangs in found(recording), "the finding", within_secs=40)
+    processes.until(lambda: hangs in found(recording), "the finding")
     monitor = processes.monitor_pid(recording)
     processes.kill(monitor)
     processes.until(
-        lambda: processes.monitor_pid(recording) not in {0, monitor}, "another", within_secs=2
+        lambda: processes.monitor_pid(recording) not in {0, monitor}, "another", within_secs=10
     )
     standin.off("hang")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_gpu_lost_midway_is_an_event_of_the_run(recording: Path, standin: StandIn) -> None:
     standin.switch("lost1")
     lost = ("gpu1", "gpu_lost")
-    processes.until(lambda: lost in found(recording), "the finding", within_secs=30)
+    processes.until(lambda: lost in found(recording), "the finding")
     rows = tm.open_run(recording).sql("SELECT detail FROM events WHERE kind = 'finding'").rows
     assert any('"finding":"gpu_lost"' in row[0] for row in rows)
     poller = poller_of(recording)
     processes.kill(poller)
     processes.until(lambda: poller_of(recording) not in {0, poller}, "another poller")
     count = len(series(recording)["gpu0/power_watts"])
-    processes.until(lambda: has(recording, "gpu0/power_watts", count + 3), "more", within_secs=30)
+    processes.until(lambda: has(recording, "gpu0/power_watts", count + 3), "more")
     assert found(recording).count(lost) == 1
     log = (recording / "training_monitor.log").read_text()
     assert "gpu1: GPU 1 does not answer any more: GPU is lost" in log
@@ -158,7 +158,7 @@ def test_a_gpu_lost_midway_is_an_event_of_the_run(recording: Path, standin: Stan
     assert "  gpu1             GPU 1 does not answer any more" in shown
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_a_gpu_that_a_later_attempt_finds_well_is_lost_no_more(
     tmp_path: Path, root: Path, standin: StandIn
 ) -> None:
@@ -167,13 +167,13 @@ def test_a_gpu_that_a_later_attempt_finds_well_is_lost_no_more(
     says_lost = "GPU 1 does not answer any more"
     with training(tmp_path, root, standin) as run_dir:
         standin.switch("lost1")
-        processes.until(lambda: lost in found(run_dir), "the finding", within_secs=40)
+        processes.until(lambda: lost in found(run_dir), "the finding")
     reading.settled(run_dir)
     assert says_lost in processes.training_monitor("status", run_dir).stdout
     standin.off("lost1")
     with training(tmp_path, root, standin):
         assert says_lost not in processes.training_monitor("status", run_dir).stdout
-        processes.until(lambda: back in found(run_dir), "its end", within_secs=40)
+        processes.until(lambda: back in found(run_dir), "its end")
     reading.settled(run_dir)
     assert [finding for finding in found(run_dir) if finding[0] == "gpu1"] == [lost, back]
     assert not any(finding.stands for finding in tm.open_run(run_dir).findings())

@@ -184,7 +184,7 @@ def test_what_was_told_is_in_the_database(piped: Piped, tmp_path: Path) -> None:
     run(Failing("one", "one"), piped.sender)
     ingest = _core.Ingest(tmp_path)
     assert ingest.add_system(piped.bytes())
-    ingest.finish(10.0)
+    ingest.finish(60.0)
     rows = read_findings(_core.RunReader(tmp_path))
     told = ["probe_failed", "over", "probe_failed", "probe_back", "probe_failed"]
     assert [row.name for row in rows] == told

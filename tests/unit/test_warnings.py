@@ -42,7 +42,7 @@ def test_warnings_that_are_errors_never_reach_the_training(
     assert other.stdout.readline() == "run\n"
     environ = {"PYTHONWARNINGS": "error"} if how == "switch" else {}
     trainer = processes.start_script(tmp_path, BODY, root, how, env=environ)
-    out, err = trainer.communicate(timeout=30)
+    out, err = trainer.communicate(timeout=60)
     assert (trainer.returncode, out) == (0, "trained\n"), err
     assert "Traceback" not in err
     for sentence in (

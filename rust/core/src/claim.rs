@@ -279,10 +279,7 @@ impl Record {
             boot_id: boot_id(),
             pid_namespace: clock::pid_namespace(),
             pid,
-            start_ticks: clock::process_start(pid)
-                .ok()
-                .flatten()
-                .map_or(0, |(ticks, _)| ticks),
+            start_ticks: clock::start_ticks(pid),
         }
     }
 
@@ -340,10 +337,7 @@ impl Record {
         }
         let visible = self.boot_id == boot_id() && self.pid_namespace == clock::pid_namespace();
         // On another host, or in another container, the grace alone decides.
-        !visible
-            || clock::process_start(self.pid).map_or(true, |found| {
-                found.is_some_and(|(ticks, zombie)| ticks == self.start_ticks && !zombie)
-            })
+        !visible || clock::runs(self.pid, self.start_ticks).unwrap_or(true)
     }
 }
 

@@ -42,10 +42,10 @@ impl Alive {
 pub(crate) fn is_alive(dir: &Dir, path: &Path, info: &ProducerInfo) -> io::Result<bool> {
     let same_boot = info.boot_id == clock::boot_id();
     let same_ns = same_boot && info.pid_ns == clock::pid_namespace();
-    let start = || clock::process_start(info.pid);
     if same_ns && info.pid == std::process::id() {
         // Opening and closing `alive` in the process that holds it would drop its lock.
-        return Ok(start()?.is_some_and(|(ticks, _)| ticks == info.start_ticks));
+        let start = clock::process_start(info.pid)?;
+        return Ok(start.is_some_and(|(ticks, _)| ticks == info.start_ticks));
     }
     let locked = locked(dir);
     if !same_ns {
@@ -55,8 +55,7 @@ pub(crate) fn is_alive(dir: &Dir, path: &Path, info: &ProducerInfo) -> io::Resul
     if locked.or_else(|e| if has_no_locks(&e) { Ok(false) } else { Err(e) })? {
         return Ok(true);
     }
-    let runs = |(ticks, zombie): (u64, bool)| ticks == info.start_ticks && !zombie;
-    Ok(start()?.is_some_and(runs) && !is_superseded(path, info))
+    Ok(clock::runs(info.pid, info.start_ticks)? && !is_superseded(path, info))
 }
 
 fn has_no_locks(error: &io::Error) -> bool {

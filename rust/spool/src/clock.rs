@@ -83,7 +83,7 @@ pub fn time_namespace() -> u64 {
 ///
 /// # Errors
 /// The kernel does not say now: no descriptor is left, for one.
-pub fn process_start(pid: u32) -> io::Result<Option<(u64, bool)>> {
+pub(crate) fn process_start(pid: u32) -> io::Result<Option<(u64, bool)>> {
     match fs::read(format!("/proc/{pid}/stat")) {
         Ok(stat) => Ok(start_of(&stat)),
         // A process that ends while it is read is ESRCH.
@@ -91,6 +91,22 @@ pub fn process_start(pid: u32) -> io::Result<Option<(u64, bool)>> {
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// When a process started, in clock ticks since boot; 0 where that is not known.
+#[must_use]
+pub fn start_ticks(pid: u32) -> u64 {
+    let found = process_start(pid).ok().flatten();
+    found.map_or(0, |(ticks, _)| ticks)
+}
+
+/// Whether the process that started then still runs; a zombie does not.
+///
+/// # Errors
+/// As [`process_start`].
+pub fn runs(pid: u32, start_ticks: u64) -> io::Result<bool> {
+    let found = process_start(pid)?;
+    Ok(found.is_some_and(|(ticks, zombie)| ticks == start_ticks && !zombie))
 }
 
 fn start_of(stat: &[u8]) -> Option<(u64, bool)> {

@@ -140,12 +140,13 @@ impl Tail {
             }
         };
         let mut chained = None;
-        for first in chain_files(path, self.lane)? {
-            let later = (first > pos && chained.is_none()).then(|| self.opener(dir).open(first));
-            if let Some(segment) = later.transpose()?.flatten()
+        let firsts = chain_files(path, self.lane)?.into_iter();
+        for first in firsts.filter(|first| *first > pos) {
+            if let Some(segment) = self.opener(dir).open(first)?
                 && let Some((lsn, _)) = cursor.scan(&segment, first, first + HEAD_BYTES as u64)
             {
                 chained = Some((lsn, Some(Landing::Chain(segment))));
+                break;
             }
         }
         Ok(match (here, chained) {

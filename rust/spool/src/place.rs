@@ -204,7 +204,8 @@ fn place(entry: PathBuf) -> Option<Place> {
     })
 }
 
-fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// The entries of a directory; none, where there is no such directory.
+pub(crate) fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(dir) {
         Ok(list) => list.map(|e| e.map(|e| e.path())).collect(),
         Err(e)

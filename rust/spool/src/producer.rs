@@ -378,10 +378,7 @@ fn describe(options: &ProducerOptions, id: ProducerId, mode: Mode) -> ProducerIn
         host: clock::host_name(),
         boot_id: clock::boot_id(),
         pid,
-        start_ticks: clock::process_start(pid)
-            .ok()
-            .flatten()
-            .map_or(0, |(ticks, _)| ticks),
+        start_ticks: clock::start_ticks(pid),
         pid_ns: clock::pid_namespace(),
         time_ns: clock::time_namespace(),
         boottime_ns: clock::boottime_ns(),

@@ -347,22 +347,21 @@ impl ProducerReader {
         let job = place::job_dir(run_dir, &self.info.job_key);
         let pointer = job.join(format!("{}.at", self.info.id));
         let unnamed = job.join(place::gone_pointer(self.info.id));
-        found(std::fs::rename(pointer, &unnamed))?;
+        if_there(std::fs::rename(pointer, &unnamed))?;
         let gone = self.path.with_file_name(place::gone_name(self.info.id));
         std::fs::rename(&self.path, &gone)?;
         std::fs::remove_dir_all(&gone)?;
-        found(std::fs::remove_file(unnamed))?;
+        if_there(std::fs::remove_file(unnamed))?;
         // Only when it was the job's last producer.
         let _ = std::fs::remove_dir(job);
         Ok(())
     }
 }
 
-/// Whether there was something to change.
-fn found(done: io::Result<()>) -> io::Result<bool> {
+/// What is not there needs no change.
+fn if_there(done: io::Result<()>) -> io::Result<()> {
     match done {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::place::{GONE_POINTER, gone_name};
+use crate::place::{GONE_POINTER, entries, gone_name};
 use crate::types::ProducerId;
 
 /// Finish deletions that were begun. The caller is the only one who deletes in this run.
@@ -12,8 +12,8 @@ use crate::types::ProducerId;
 /// # Errors
 /// The kernel's; what could not be deleted stays for the next time.
 pub fn sweep_gone(run_dir: &Path) -> io::Result<()> {
-    for job in listed(&run_dir.join(".spool"))? {
-        for entry in listed(&job)? {
+    for job in entries(&run_dir.join(".spool"))? {
+        for entry in entries(&job)? {
             if is_gone(&entry) {
                 fs::remove_dir_all(&entry)?;
             } else if let Some(id) = gone_elsewhere(&entry) {
@@ -48,13 +48,4 @@ fn is_gone(entry: &Path) -> bool {
     let name = entry.file_name().and_then(OsStr::to_str);
     let id = name.and_then(|name| name.strip_prefix('.')?.strip_suffix(".gone"));
     id.is_some_and(|id| id.parse::<ProducerId>().is_ok())
-}
-
-fn listed(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    match fs::read_dir(dir) {
-        Ok(list) => list.map(|entry| entry.map(|e| e.path())).collect(),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
-        Err(e) => Err(e),
-    }
 }

@@ -14,7 +14,7 @@ use super::checked::damaged;
 use super::columns::{Column, ColumnError, PACKED_LEVEL, decode_ints, encode_ints};
 use super::error::StoreError;
 use super::groups::{NewColumn, insert_column, range};
-use super::registry::load_dictionary;
+use super::registry::keys_of;
 use super::rollup::{BUCKET_FRAMES, Bucket, Chain, Rows, chain_of, parts_of};
 use super::rows::insert_damaged;
 
@@ -289,14 +289,7 @@ impl Job {
         }
         let chain = groups.first().map_or((0, 0), |group| group.chain);
         let layout = groups.first().and_then(|group| group.layout);
-        let dictionary = load_dictionary(conn, chain.0)?;
-        let keys = match layout {
-            Some(layout) => dictionary
-                .layout(layout)
-                .map(|keys| keys.to_vec())
-                .unwrap_or_default(),
-            None => dictionary.all_keys(),
-        };
+        let keys = keys_of(conn, chain.0, layout)?;
         Ok(Self {
             chain,
             groups,

@@ -8,6 +8,7 @@ use tm_spool::{Mode, ProducerInfo, clock};
 use super::bytes::unpack_u32s;
 use super::error::StoreError;
 use super::firsts::Firsts;
+use super::rows::insert_gap_once;
 use super::source::{Dictionary, FreshTally, Pending, ProducerRow, Source};
 use super::write::CommitOptions;
 use super::{Store, latest::Latest};
@@ -175,6 +176,30 @@ pub(crate) fn load_dictionary(conn: &Connection, producer: i64) -> Result<Dictio
     Ok(dictionary)
 }
 
+/// The keys that groups of this layout may have, each once; without a layout those of their producer.
+pub(crate) fn keys_of(
+    conn: &Connection,
+    producer: i64,
+    layout: Option<u32>,
+) -> Result<Vec<u32>, StoreError> {
+    let mut keys: Vec<u32> = match layout {
+        None => conn
+            .prepare_cached("SELECT key FROM producer_keys WHERE producer = ?1")?
+            .query_map([producer], |row| row.get(0))?
+            .collect::<Result<_, _>>()?,
+        Some(layout) => {
+            let packed: Option<Vec<u8>> = conn
+                .prepare_cached("SELECT keys FROM layouts WHERE producer = ?1 AND id = ?2")?
+                .query_row(params![producer, layout], |row| row.get(0))
+                .optional()?;
+            packed.map_or_else(Vec::new, |keys| unpack_u32s(&keys))
+        }
+    };
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(keys)
+}
+
 fn load_marks(conn: &Connection, producer: i64) -> Result<HashMap<u8, u64>, StoreError> {
     let mut select = conn.prepare("SELECT lane, mark_lsn FROM lanes WHERE producer = ?1")?;
     let rows = select.query_map([producer], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))?;
@@ -184,12 +209,7 @@ fn load_marks(conn: &Connection, producer: i64) -> Result<HashMap<u8, u64>, Stor
 impl Store {
     /// A gap of nobody we know, of unknown size. The same one is stored once.
     pub(crate) fn record_gap(&self, reason: &str, detail: &str) -> Result<(), StoreError> {
-        self.conn.execute(
-            "INSERT INTO gaps(reason, noticed_ns, detail) SELECT ?1, ?2, ?3
-             WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE reason = ?1 AND detail = ?3)",
-            params![reason, clock::wall_ns(), detail],
-        )?;
-        Ok(())
+        insert_gap_once(&self.conn, None, reason, detail)
     }
 
     /// A row for something that happened to us, not to a producer.

@@ -106,18 +106,28 @@ pub(crate) fn insert_undefined(
     Ok(())
 }
 
-/// Stored frames of which something cannot be read any more; the same is said once.
+/// A gap of unknown size; the same one is stored once.
+pub(crate) fn insert_gap_once(
+    conn: &Connection,
+    producer: Option<i64>,
+    reason: &str,
+    detail: &str,
+) -> Result<(), StoreError> {
+    conn.execute(
+        "INSERT INTO gaps(producer, reason, noticed_ns, detail) SELECT ?1, ?2, ?3, ?4
+         WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE reason = ?2 AND detail = ?4)",
+        params![producer, reason, clock::wall_ns(), detail],
+    )?;
+    Ok(())
+}
+
+/// Stored frames of which something cannot be read any more.
 pub(crate) fn insert_damaged(
     conn: &Connection,
     producer: i64,
     what: &str,
 ) -> Result<(), StoreError> {
-    conn.execute(
-        "INSERT INTO gaps(producer, reason, noticed_ns, detail) SELECT ?1, 'damaged_column', ?2, ?3
-         WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE reason = 'damaged_column' AND detail = ?3)",
-        params![producer, clock::wall_ns(), what],
-    )?;
-    Ok(())
+    insert_gap_once(conn, Some(producer), "damaged_column", what)
 }
 
 pub(crate) fn count(conn: &Connection, producer: i64, scan: &Scan<'_>) -> Result<(), StoreError> {

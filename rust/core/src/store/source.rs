@@ -44,14 +44,6 @@ impl Dictionary {
         self.keys.get(local as usize).copied().flatten()
     }
 
-    /// Every key the producer defined.
-    pub(crate) fn all_keys(&self) -> Vec<u32> {
-        let mut keys: Vec<u32> = self.keys.iter().copied().flatten().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys
-    }
-
     /// The keys of a layout. `None`: the producer never defined it.
     pub(crate) fn layout(&self, local: u32) -> Option<&Arc<[u32]>> {
         self.layouts.get(&local)

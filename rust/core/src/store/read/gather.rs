@@ -1,6 +1,6 @@
 //! Gathers the points of a key from all tiers: groups, whole or a stretch of them, rows of text, and `fresh`.
 
-use rusqlite::{Connection, Row, Rows, params};
+use rusqlite::{CachedStatement, Connection, Row, Rows, params};
 use tm_spool::Value;
 
 use super::ahead::{Ahead, Packed};
@@ -84,10 +84,9 @@ fn sealed(
     if wanted.since == i64::MIN && wanted.until == i64::MAX {
         points.reserve(stored(conn, wanted.key)?);
     }
-    let mut select = conn.prepare_cached(
-        "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id, groups.id
-         FROM cols JOIN groups ON groups.id = cols.grp
+    let mut select = select(
+        conn,
+        "FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND groups.step_max >= ?2 AND groups.step_min <= ?3 ORDER BY cols.grp",
     )?;
     let rows = select.query(params![wanted.key, wanted.since, wanted.until])?;
@@ -101,10 +100,9 @@ pub(super) fn open_groups(
     wanted: Wanted,
     points: &mut Points,
 ) -> Result<(), StoreError> {
-    let mut select = conn.prepare_cached(
-        "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id, groups.id
-         FROM groups CROSS JOIN cols ON cols.key = ?1 AND cols.grp = groups.id
+    let mut select = select(
+        conn,
+        "FROM groups CROSS JOIN cols ON cols.key = ?1 AND cols.grp = groups.id
          WHERE groups.rollup_grp = 0 AND groups.step_max >= ?2 ORDER BY groups.id",
     )?;
     let rows = select.query(params![wanted.key, wanted.since])?;
@@ -119,15 +117,22 @@ pub(super) fn groups_between(
     (chain, groups): (Chain, (i64, i64)),
     points: &mut Points,
 ) -> Result<(), StoreError> {
-    let mut select = conn.prepare_cached(
-        "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
-             groups.time_min, groups.time_max, cols.id, groups.id
-         FROM cols JOIN groups ON groups.id = cols.grp
+    let mut select = select(
+        conn,
+        "FROM cols JOIN groups ON groups.id = cols.grp
          WHERE cols.key = ?1 AND cols.grp BETWEEN ?2 AND ?3 AND groups.producer = ?4
              AND coalesce(groups.layout, -1) = ?5 ORDER BY cols.grp",
     )?;
     let rows = select.query(params![wanted.key, groups.0, groups.1, chain.0, chain.1])?;
     push_rows(conn, origins, wanted, rows, points)
+}
+
+/// One column of a key per row, with what [`packed`] needs of its group.
+fn select<'c>(conn: &'c Connection, from: &str) -> Result<CachedStatement<'c>, StoreError> {
+    Ok(conn.prepare_cached(&format!(
+        "SELECT groups.producer, groups.n, groups.steps, groups.times, cols.data,
+             groups.time_min, groups.time_max, cols.id, groups.id {from}"
+    ))?)
 }
 
 fn push_rows(

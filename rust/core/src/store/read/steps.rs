@@ -7,12 +7,12 @@ use tm_spool::{Value, ValueType};
 
 use super::{Origins, RunReader};
 use crate::merge::is_hidden;
-use crate::store::bytes::unpack_u32s;
 use crate::store::cell::Cell;
 use crate::store::checked::damaged;
 use crate::store::columns::{Column, decode_ints};
 use crate::store::error::StoreError;
 use crate::store::keys::raw_name;
+use crate::store::registry::keys_of;
 
 /// One step of one rank.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,23 +185,6 @@ fn add_sealed_rows(
         board.forget_below(board.floor(count));
     }
     Ok(())
-}
-
-/// The keys that a group of this layout may have, each once; without a layout those of its producer.
-fn keys_of(conn: &Connection, producer: i64, layout: Option<i64>) -> Result<Vec<u32>, StoreError> {
-    let Some(layout) = layout else {
-        let mut select =
-            conn.prepare_cached("SELECT key FROM producer_keys WHERE producer = ?1")?;
-        let keys = select.query_map([producer], |row| row.get(0))?;
-        return Ok(keys.collect::<Result<_, _>>()?);
-    };
-    let mut select =
-        conn.prepare_cached("SELECT keys FROM layouts WHERE producer = ?1 AND id = ?2")?;
-    let keys: Vec<u8> = select.query_row([producer, layout], |row| row.get(0))?;
-    let mut ids = unpack_u32s(&keys);
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
 }
 
 struct Group {
