@@ -21,7 +21,9 @@ impl RunReader {
         origins: &Origins,
         wanted: Wanted,
     ) -> Result<Points, StoreError> {
-        let mut points = stored_points(conn, origins, wanted)?;
+        let mut points = Points::default();
+        sealed(conn, origins, wanted, &mut points)?;
+        texts(conn, origins, wanted, &mut points)?;
         self.add_fresh(conn, origins, wanted, &mut points)?;
         Ok(points)
     }
@@ -61,18 +63,6 @@ impl RunReader {
             Ok(())
         })
     }
-}
-
-/// The points of a key that lie in groups and in rows of text; those of `fresh` are not among them.
-pub(super) fn stored_points(
-    conn: &Connection,
-    origins: &Origins,
-    wanted: Wanted,
-) -> Result<Points, StoreError> {
-    let mut points = Points::default();
-    sealed(conn, origins, wanted, &mut points)?;
-    texts(conn, origins, wanted, &mut points)?;
-    Ok(points)
 }
 
 fn sealed(
@@ -124,6 +114,23 @@ pub(super) fn groups_between(
              AND coalesce(groups.layout, -1) = ?5 ORDER BY cols.grp",
     )?;
     let rows = select.query(params![wanted.key, groups.0, groups.1, chain.0, chain.1])?;
+    push_rows(conn, origins, wanted, rows, points)
+}
+
+/// The points of these groups, in the order of their numbers.
+pub(super) fn listed_groups(
+    conn: &Connection,
+    origins: &Origins,
+    wanted: Wanted,
+    groups: &[i64],
+    points: &mut Points,
+) -> Result<(), StoreError> {
+    let mut select = select(
+        conn,
+        "FROM json_each(?2) AS listed CROSS JOIN cols ON cols.key = ?1 AND cols.grp = listed.value
+         CROSS JOIN groups ON groups.id = cols.grp ORDER BY cols.grp",
+    )?;
+    let rows = select.query(params![wanted.key, serde_json::json!(groups).to_string()])?;
     push_rows(conn, origins, wanted, rows, points)
 }
 

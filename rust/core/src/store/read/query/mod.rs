@@ -4,6 +4,7 @@ mod complaint;
 mod guard;
 mod plan;
 mod pool;
+mod spans;
 mod stream;
 mod table;
 

@@ -1,7 +1,6 @@
 //! The points of a run in chunks, on one state of the database: what `points` and export read.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, ToSql};
 
 use super::guard::Guard;
+use super::spans::{KnownSpans, Spans};
 use crate::merge::{Selection, select};
 use crate::store::error::StoreError;
-use crate::store::read::gather::stored_points;
+use crate::store::read::gather::{listed_groups, texts};
 use crate::store::read::points::{Points, Wanted};
 use crate::store::read::series::firsts_of;
 use crate::store::read::{Origins, RunReader};
 
-/// A chunk has about so many points, more only where the steps of its groups overlap.
-const CHUNK_POINTS: u64 = 64 * 1024;
 /// Chunks kept for the next look: a join comes back to the same ones, step by step.
 const KEPT_CHUNKS: usize = 8;
 
@@ -107,6 +105,7 @@ struct State {
     /// What is not sealed, by key. `None`: not looked at yet.
     fresh: Option<HashMap<u32, Points>>,
     windows: HashMap<u32, Arc<[i64]>>,
+    spans: KnownSpans,
     /// The window of each key that was last read in part.
     touched: HashMap<u32, ChunkId>,
     /// The last one used stands first.
@@ -133,6 +132,7 @@ impl Pool {
                 reader,
                 fresh: None,
                 windows: HashMap::new(),
+                spans: KnownSpans::default(),
                 touched: HashMap::new(),
                 chunks: VecDeque::new(),
             }),
@@ -185,7 +185,9 @@ impl Pool {
         if let Some(known) = state.windows.get(&key) {
             return Ok(known.clone());
         }
-        let windows: Arc<[i64]> = windows(&state.reader.conn, key)?.into();
+        let (spans, windows) = Spans::load(&state.reader.conn, key)?;
+        let windows: Arc<[i64]> = windows.into();
+        state.spans.keep(key, spans);
         state.windows.insert(key, windows.clone());
         Ok(windows)
     }
@@ -244,7 +246,10 @@ impl Pool {
             state.fresh = Some(state.reader.fresh_points(&self.origins)?);
         }
         let conn = &state.reader.conn;
-        let mut points = stored_points(conn, &self.origins, wanted)?;
+        let mut points = Points::default();
+        let groups = state.spans.of(conn, id.key)?.between(from, to);
+        listed_groups(conn, &self.origins, wanted, &groups, &mut points)?;
+        texts(conn, &self.origins, wanted, &mut points)?;
         if let Some(fresh) = state.fresh.as_ref().and_then(|fresh| fresh.get(&id.key)) {
             points.append_fresh(id.key, fresh, from, to);
         }
@@ -292,32 +297,4 @@ fn within(steps: &[i64], chosen: Option<Vec<u32>>, from: i64, to: i64) -> Option
     let mut chosen = chosen.unwrap_or_else(|| (0..steps.len() as u32).collect());
     chosen.retain(inside);
     Some(chosen)
-}
-
-/// Cut the steps of a key so that a window has enough points, and few groups lie on both sides of a cut.
-fn windows(conn: &Connection, key: u32) -> Result<Vec<i64>, StoreError> {
-    let mut select = conn.prepare_cached(
-        "SELECT groups.step_min, groups.step_max, cols.n
-         FROM cols JOIN groups ON groups.id = cols.grp WHERE cols.key = ?1 ORDER BY groups.step_min",
-    )?;
-    let mut rows = select.query([key])?;
-    let mut starts = vec![i64::MIN];
-    let (mut points, mut groups) = (0u64, 0usize);
-    // The last steps of the groups seen so far, the lowest on top.
-    let mut open: BinaryHeap<Reverse<i64>> = BinaryHeap::new();
-    while let Some(row) = rows.next()? {
-        let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-        while open.peek().is_some_and(|end| end.0 < first) {
-            open.pop();
-        }
-        let is_new = starts.last().is_some_and(|start| first > *start);
-        if is_new && points >= CHUNK_POINTS && open.len() <= groups {
-            starts.push(first);
-            (points, groups) = (0, 0);
-        }
-        points += u64::from(row.get::<_, u32>(2)?);
-        groups += 1;
-        open.push(Reverse(last));
-    }
-    Ok(starts)
 }
