@@ -2,8 +2,8 @@
 
 use rusqlite::Connection;
 
-use super::columns::ColumnError;
 use super::error::StoreError;
+use super::numbers::ColumnError;
 
 const CRC_BYTES: usize = 4;
 

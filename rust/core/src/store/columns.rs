@@ -2,26 +2,22 @@
 //!
 //! Every encoding gives back the exact bits: NaN payloads, -0.0, integers of any size, `None`.
 
-use pco::ChunkConfig;
-use pco::standalone::{simple_compress, simple_decompress_into};
 use tm_spool::ValueType;
 
 use super::bytes::{ByteReader, ByteWriter};
 use super::checked::COLUMN;
+use super::ints::{pack_ints, unpack_ints};
+use super::numbers::{ColumnError, check_rows, compress, decompress};
 
 const RAW_F64: u8 = 0;
 const CONST_F64: u8 = 1;
 const PCO_F64: u8 = 2;
 const PCO_F32: u8 = 3;
-const LINEAR_I64: u8 = 4;
+// 4 is a line of integers: see `ints`.
 const TYPED: u8 = 5;
 /// Set in the tag when the row numbers come first: the column does not cover every row of its group.
 const SPARSE: u8 = 0x80;
 
-/// What is sealed while somebody waits.
-pub(crate) const QUICK_LEVEL: usize = 4;
-/// What is packed in the background.
-pub(crate) const PACKED_LEVEL: usize = 8;
 /// Below this many values the header of pco costs more than it saves.
 const PCO_MIN: usize = 8;
 
@@ -30,17 +26,6 @@ const I64: u8 = ValueType::I64 as u8;
 const BOOL: u8 = ValueType::Bool as u8;
 const BIG_INT: u8 = ValueType::BigInt as u8;
 const NONE: u8 = ValueType::None as u8;
-
-/// Bytes that are not a column: the database was damaged, or written by a newer version.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("a stored column cannot be decoded: {0}")]
-pub struct ColumnError(pub String);
-
-impl ColumnError {
-    fn new(what: &str) -> Self {
-        Self(what.to_owned())
-    }
-}
 
 /// The values of one key in the rows of one group, in row order.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -283,40 +268,6 @@ fn decode_types(input: &mut ByteReader<'_>, n: usize) -> Result<Vec<u8>, ColumnE
     Ok(types)
 }
 
-/// More rows than any group has; keeps a damaged count from asking for all memory.
-const MAX_ROWS: usize = 1 << 20;
-
-fn check_rows(n: usize) -> Result<(), ColumnError> {
-    if n > MAX_ROWS {
-        return Err(ColumnError(format!("{n} rows in a group")));
-    }
-    Ok(())
-}
-
-fn compress<T: pco::data_types::Number>(
-    values: &[T],
-    level: usize,
-) -> Result<Vec<u8>, ColumnError> {
-    let config = ChunkConfig::default().with_compression_level(level);
-    simple_compress(values, &config).map_err(|e| ColumnError(e.to_string()))
-}
-
-/// Decompress at most `n` numbers. The bytes may claim any count; what they claim is never allocated.
-fn decompress<T: pco::data_types::Number + Default>(
-    bytes: &[u8],
-    n: usize,
-) -> Result<Vec<T>, ColumnError> {
-    check_rows(n)?;
-    let mut numbers = vec![T::default(); n];
-    let progress =
-        simple_decompress_into(bytes, &mut numbers).map_err(|e| ColumnError(e.to_string()))?;
-    if !progress.finished {
-        return Err(ColumnError::new("more values than the group has rows"));
-    }
-    numbers.truncate(progress.n_processed);
-    Ok(numbers)
-}
-
 /// Append the values to `out` in the smallest way, and say which it was.
 fn encode_floats(slots: &[u64], out: &mut Vec<u8>, level: usize) -> Result<u8, ColumnError> {
     if let Some(first) = slots.first()
@@ -375,69 +326,6 @@ fn decode_floats(tag: u8, body: &[u8], n: usize) -> Result<Vec<u64>, ColumnError
         }
         other => Err(ColumnError(format!("unknown encoding {other}"))),
     }
-}
-
-/// Encode integers (steps, times): a straight line is 25 bytes, whatever its length.
-pub(crate) fn encode_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
-    let mut out = pack_ints(values)?;
-    COLUMN.close(&mut out);
-    Ok(out)
-}
-
-/// Integers inside of a column, without a checksum of their own.
-fn pack_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
-    let mut out = Vec::new();
-    let (Some(first), count) = (values.first(), values.len()) else {
-        return Ok(out);
-    };
-    let stride = values
-        .get(1)
-        .map_or(0, |second| second.wrapping_sub(*first));
-    if values
-        .windows(2)
-        .all(|w| matches!(w, [a, b] if b.wrapping_sub(*a) == stride))
-    {
-        out.push(LINEAR_I64);
-        out.put_u32(count as u32);
-        out.extend_from_slice(&first.to_le_bytes());
-        out.extend_from_slice(&stride.to_le_bytes());
-        return Ok(out);
-    }
-    out.push(PCO_F64);
-    out.extend_from_slice(&compress(values, QUICK_LEVEL)?);
-    Ok(out)
-}
-
-/// Decode the `n` integers that [`encode_ints`] wrote.
-pub(crate) fn decode_ints(data: &[u8], n: usize) -> Result<Vec<i64>, ColumnError> {
-    unpack_ints(COLUMN.open(data)?, n)
-}
-
-fn unpack_ints(data: &[u8], n: usize) -> Result<Vec<i64>, ColumnError> {
-    let values = match data.split_first() {
-        None => Vec::new(),
-        Some((tag, body)) if COLUMN.plain(*tag) == LINEAR_I64 => decode_line(body, n)?,
-        Some((_, body)) => decompress(body, n)?,
-    };
-    if values.len() != n {
-        return Err(ColumnError(format!("{} values for {n} rows", values.len())));
-    }
-    Ok(values)
-}
-
-fn decode_line(body: &[u8], n: usize) -> Result<Vec<i64>, ColumnError> {
-    check_rows(n)?;
-    let mut input = ByteReader::new(body);
-    let short = || ColumnError::new("cut short");
-    let count = input.take_u32().ok_or_else(short)? as usize;
-    let first = input.take_u64().ok_or_else(short)? as i64;
-    let stride = input.take_u64().ok_or_else(short)? as i64;
-    if count > n {
-        return Err(ColumnError::new("too many rows"));
-    }
-    Ok((0..count as i64)
-        .map(|i| first.wrapping_add(stride.wrapping_mul(i)))
-        .collect())
 }
 
 #[cfg(test)]

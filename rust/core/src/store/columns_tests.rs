@@ -1,6 +1,8 @@
 //! Tests of the column codec.
 
 use super::*;
+use crate::store::ints::{decode_ints, encode_ints};
+use crate::store::numbers::QUICK_LEVEL;
 use proptest::prelude::*;
 
 fn floats(slots: Vec<u64>) -> Column {

@@ -11,9 +11,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Store;
 use super::checked::damaged;
-use super::columns::{Column, ColumnError, PACKED_LEVEL, decode_ints, encode_ints};
+use super::columns::Column;
 use super::error::StoreError;
 use super::groups::{NewColumn, insert_column, range};
+use super::ints::{decode_ints, encode_ints};
+use super::numbers::{ColumnError, PACKED_LEVEL};
 use super::registry::keys_of;
 use super::rollup::{BUCKET_FRAMES, Bucket, Chain, Rows, chain_of, parts_of};
 use super::rows::insert_damaged;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
 
-pub(super) use super::columns::ColumnError;
+pub(super) use super::numbers::ColumnError;
 
 /// Why the database could not be opened, written or read.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,9 @@ use std::alloc::System;
 use bolero::{TypeGenerator, check};
 use cap::Cap;
 
-use super::columns::{Column, QUICK_LEVEL, decode_ints, encode_ints};
+use super::columns::Column;
+use super::ints::{decode_ints, encode_ints};
+use super::numbers::QUICK_LEVEL;
 
 /// Bytes that claim billions of rows end here, not in the kernel's hands.
 #[global_allocator]

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use rusqlite::{Connection, params};
 use tm_spool::{Value, ValueType};
 
-use super::columns::{Column, QUICK_LEVEL, encode_ints};
+use super::columns::Column;
 use super::error::StoreError;
+use super::ints::encode_ints;
+use super::numbers::QUICK_LEVEL;
 use super::rollup::{Bucket, Chain, Rollup, Rows, chain_of};
 use super::scan::{Row, Scan};
 use super::source::{Dictionary, ProducerRow};

@@ -10,9 +10,11 @@ mod firsts;
 #[cfg(test)]
 mod fuzz;
 mod groups;
+mod ints;
 mod keys;
 mod latest;
 mod notes;
+mod numbers;
 mod open;
 mod read;
 mod registry;
@@ -32,8 +34,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 pub use cell::Cell;
-pub use columns::ColumnError;
 pub use error::StoreError;
+pub use numbers::ColumnError;
 pub use open::DATABASE_NAME;
 pub use read::*;
 pub use system::{BadLine, SystemFinding, SystemLine, SystemSample, SystemSource};

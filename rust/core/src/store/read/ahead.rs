@@ -7,8 +7,10 @@ use rusqlite::Connection;
 
 use super::points::Points;
 use crate::store::checked::damaged;
-use crate::store::columns::{Column, ColumnError, decode_ints};
+use crate::store::columns::Column;
 use crate::store::error::StoreError;
+use crate::store::ints::decode_ints;
+use crate::store::numbers::ColumnError;
 
 /// Fewer groups are not worth a thread.
 const ALONE: usize = 32;

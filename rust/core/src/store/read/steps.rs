@@ -9,8 +9,9 @@ use super::{Origins, RunReader};
 use crate::merge::is_hidden;
 use crate::store::cell::Cell;
 use crate::store::checked::damaged;
-use crate::store::columns::{Column, decode_ints};
+use crate::store::columns::Column;
 use crate::store::error::StoreError;
+use crate::store::ints::decode_ints;
 use crate::store::keys::raw_name;
 use crate::store::registry::keys_of;
 

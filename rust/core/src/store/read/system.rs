@@ -6,8 +6,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::RunReader;
 use crate::merge::thin;
-use crate::store::columns::{Column, decode_ints};
+use crate::store::columns::Column;
 use crate::store::error::StoreError;
+use crate::store::ints::decode_ints;
 use crate::store::system::{samples, unpack};
 
 const NS: f64 = 1e9;

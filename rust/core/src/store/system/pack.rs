@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
-use crate::store::columns::{Column, ColumnError, QUICK_LEVEL, encode_ints};
+use crate::store::columns::Column;
 use crate::store::error::StoreError;
+use crate::store::ints::encode_ints;
+use crate::store::numbers::{ColumnError, QUICK_LEVEL};
 
 /// Ten minutes at one sample a second: long enough to compress well, short enough to read one series cheaply.
 pub(super) const CHUNK_ROWS: u32 = 600;

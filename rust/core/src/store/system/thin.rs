@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::pack::{Chunk, Track, insert};
-use crate::store::columns::{Column, decode_ints};
+use crate::store::columns::Column;
 use crate::store::error::StoreError;
+use crate::store::ints::decode_ints;
 
 const SECOND_NS: i64 = 1_000_000_000;
 pub(super) const MINUTE_NS: i64 = 60 * SECOND_NS;
