@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from training_monitor.machine import Finding, SystemSeries
+    from training_monitor.ranks import AcrossRanks, Rank
     from training_monitor.tables import Table
 
 __all__ = ["Alert", "Attempt", "Gap", "Metric", "RunView", "Series", "Step", "open_run"]
@@ -259,6 +260,26 @@ class RunView:
         from training_monitor.machine import read_findings
 
         return read_findings(self._reader)
+
+    def ranks(self) -> list[Rank]:
+        """Return the ranks of the newest attempt: how far each is, how fast, how late."""
+        from training_monitor.ranks import made_ranks
+
+        return made_ranks(self._reader.ranks())
+
+    def across_ranks(self, key: str, *, since: int | None = None) -> AcrossRanks:
+        """Return mean, least and greatest value of a metric over all ranks, for each step.
+
+        Args:
+            key: Its name.
+            since: Only steps from here on.
+
+        Raises:
+            KeyError: There is no metric of that name.
+        """
+        from training_monitor.ranks import made_across
+
+        return made_across(self.series(key, since=since))
 
     @property
     def attempts(self) -> list[Attempt]:

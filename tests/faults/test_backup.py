@@ -58,7 +58,7 @@ def check_copy(copy: Path) -> int:
     return count
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_copies_under_load_are_sound_prefixes(tmp_path: Path, root: Path) -> None:
     process = start_load(tmp_path, root)
     processes.until((root / "busy" / "config.json").exists, "config.json")
@@ -82,7 +82,7 @@ def has_begun(directory: Path, backup: subprocess.Popen[bytes]) -> bool:
     return any(directory.glob(".copy.partial-*")) or backup.poll() is not None
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_killed_backup_leaves_nothing_under_its_name(tmp_path: Path, root: Path) -> None:
     process = start_load(tmp_path, root)
     target = tmp_path / "copy"

@@ -145,7 +145,7 @@ def test_full_disk_under_the_database_keeps_everything_in_the_lanes(
     )
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", ["trainer ends full", "monitor dies full"])
 def test_rejected_calls_are_told_after_the_run(tmp_path: Path, root: Path, victim: str) -> None:
     run_with_small_disk(

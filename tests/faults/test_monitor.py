@@ -47,7 +47,7 @@ def test_killed_monitor_is_back_while_the_trainer_sits_in_c(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_killed_monitor_is_back_during_a_call_of_sixty_seconds(tmp_path: Path, root: Path) -> None:
     process = processes.start_script(tmp_path, HOLDS_THE_INTERPRETER, root, 60)
     assert process.stdout is not None

@@ -43,7 +43,7 @@ def refusal() -> str:
     return done.stderr.strip() if done.returncode else ""
 
 
-def run_with_small_disk(directory: Path, root: Path, body: str, *, within_secs: float = 90) -> str:
+def run_with_small_disk(directory: Path, root: Path, body: str, *, within_secs: float = 150) -> str:
     """Run a script that may mount; what it asserts fails the test that called."""
     if refusal():
         text = f"no tmpfs in a user namespace: {refusal()}"

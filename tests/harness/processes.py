@@ -15,7 +15,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 # A wait ends with its event; only what hangs takes as long as this.
-PATIENCE_SECS = 90.0
+PATIENCE_SECS = 60.0
 _started: list[subprocess.Popen[str]] = []
 PRELUDE = "import os, sys, time\nimport training_monitor as tm\n"
 

@@ -44,7 +44,7 @@ def on_a_terminal(directory: Path, env: dict[str, str]) -> str:
     return shown.decode().replace("\r\n", "\n")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("where", ["pipe", "terminal", "terminal_no_color"])
 def test_demo_says_what_the_golden_transcript_says(tmp_path: Path, where: str) -> None:
     env = {**os.environ, **SHORT_TRAINING, "TERM": "xterm"}

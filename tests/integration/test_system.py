@@ -75,7 +75,7 @@ def poller_of(run_dir: Path) -> int:
     return next((pid for pid, line in lines.items() if "--samples" in line), 0)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_samples_reach_the_database_and_the_commands(recording: Path) -> None:
     rank = "rank0/cpu_percent"
     processes.until(lambda: has(recording, rank), "samples of the trainer")
@@ -102,7 +102,7 @@ def test_samples_reach_the_database_and_the_commands(recording: Path) -> None:
     assert sources["rank0"]["numbers"]["processes"] == 1
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
     recording: Path, standin: StandIn, tmp_path: Path
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
     assert "Traceback" not in (recording / "training_monitor.log").read_text()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_poller_whose_driver_hangs_still_brings_the_monitor_back(
     recording: Path, standin: StandIn
 ) -> None:
@@ -139,7 +139,7 @@ def test_a_poller_whose_driver_hangs_still_brings_the_monitor_back(
     standin.off("hang")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_gpu_lost_midway_is_an_event_of_the_run(recording: Path, standin: StandIn) -> None:
     standin.switch("lost1")
     lost = ("gpu1", "gpu_lost")
@@ -158,7 +158,7 @@ def test_a_gpu_lost_midway_is_an_event_of_the_run(recording: Path, standin: Stan
     assert "  gpu1             GPU 1 does not answer any more" in shown
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_gpu_that_a_later_attempt_finds_well_is_lost_no_more(
     tmp_path: Path, root: Path, standin: StandIn
 ) -> None:

@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
     "notebook": 3,
     "plotting": 3,
     "machine": 3,
+    "ranks": 3,
     "statistics": 3,
     "backup": 4,
     "tables": 4,

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_stub_describes_the_extension() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mypy.stubtest", "training_monitor._core"],

@@ -150,7 +150,9 @@ def in_nanoseconds(count: int | None) -> str:
     """Return a short time in the unit that fits; a dash for None."""
     if count is None:
         return "-"
-    return f"{count} ns" if count < 10_000 else f"{count / 1000:.0f} us"
+    if count < 10_000:
+        return f"{count} ns"
+    return f"{count / 1e3:.0f} us" if count < 10_000_000 else f"{count / 1e6:.0f} ms"
 
 
 def in_seconds(secs: float | None) -> str:

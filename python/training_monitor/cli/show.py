@@ -7,6 +7,7 @@ from dataclasses import asdict
 from training_monitor.catalog import find_run
 from training_monitor.cli import machine, render
 from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.ranks import print_ranks, rank_facts, ranks_of
 from training_monitor.cli.snapshot import take_snapshot
 from training_monitor.cli.status import rejections
 from training_monitor.query import Metric, RunView
@@ -32,15 +33,17 @@ def run(arguments: argparse.Namespace) -> int:
     view = RunView(path)
     metrics = view.metrics()
     sources, findings = machine.look(path)
+    ranks = ranks_of(path)
     if arguments.json:
         rows = [asdict(metric) for metric in metrics]
-        facts = {"run": view.name, "dir": view.dir, "metrics": rows}
+        facts = {"run": view.name, "dir": view.dir, "metrics": rows} | rank_facts(ranks)
         render.print_json(facts | machine.machine_facts(sources, findings))
     elif metrics:
         print_metrics(metrics)
     else:
         print(f"run {render.safe(view.name)} has no metrics yet")
     if not arguments.json:
+        print_ranks(ranks)
         _print_losses(view.dir)
         print_machine(machine.machine_lines(sources, findings))
     return 0

@@ -8,6 +8,7 @@ from training_monitor import _core
 from training_monitor.catalog import find_run, newest_run
 from training_monitor.cli import machine, render
 from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.ranks import print_ranks, rank_facts, ranks_of
 from training_monitor.cli.snapshot import Snapshot, take_snapshot
 from training_monitor.monitor.lock import monitor_text
 
@@ -43,13 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
         rate = max(snapshot.accepted - before.accepted, 0) / (time.monotonic() - began)
     values = [] if snapshot.error else _last_values(path)
     sources, findings = ([], []) if snapshot.error else machine.look(path)
+    ranks = [] if snapshot.error else ranks_of(path)
     if arguments.json:
-        facts = snapshot.as_dict() | machine.machine_facts(sources, findings)
+        facts = snapshot.as_dict() | machine.machine_facts(sources, findings) | rank_facts(ranks)
         facts |= {"points_per_s": rate, "lag_s": lag_secs(snapshot)}
         facts |= {"log_p99_ns": _p99_ns(snapshot), "last_values": dict(values)}
         render.print_json(facts)
     else:
         print_status(snapshot, rate, values, machine.machine_lines(sources, findings))
+        print_ranks(ranks)
     return 0 if snapshot.state in ("recording", "draining", "ended") else 1
 
 

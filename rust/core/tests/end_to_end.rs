@@ -26,13 +26,13 @@ fn ten_thousand_frames_arrive_in_order_and_the_files_go() {
             .append_points(Flags(0), Step(step), layout, &slots)
             .unwrap();
     }
-    let outcome = producer.close(Duration::from_secs(10));
+    let outcome = producer.close(Duration::from_secs(90));
     assert!(outcome.durable, "{outcome:?} {:?}", ingest.status());
     assert_eq!(outcome.points_left, 0);
     wait("the producer's directory to go", || {
         tm_spool::producer_dirs(run.path()).unwrap().is_empty()
     });
-    let status = ingest.finish(Duration::from_secs(10)).unwrap();
+    let status = ingest.finish(Duration::from_secs(90)).unwrap();
     assert_eq!((status.durable_points, status.last_error), (20_000, None));
 
     let reader = run.reader();
@@ -83,7 +83,7 @@ fn fresh_frames_are_read_while_nobody_writes() {
     assert_eq!(steps.iter().map(|s| s.step).collect::<Vec<_>>(), [7, 8, 9]);
     assert_eq!(steps[2].metrics.len(), 2);
     // The next writer seals what it finds.
-    run.ingest().finish(Duration::from_secs(10)).unwrap();
+    run.ingest().finish(Duration::from_secs(90)).unwrap();
     assert_eq!(run.reader().counts().unwrap().fresh, 0);
     assert_eq!(
         run.reader()
@@ -166,7 +166,7 @@ fn every_kind_of_value_comes_back() {
     let ingest = run.ingest();
     wait("all to be durable", || producer.backlog_bytes() == 0);
     check();
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
     check();
 }
 
@@ -228,9 +228,9 @@ fn the_config_of_the_lowest_rank_speaks_for_the_attempt() {
         producer
             .append_blob(Kind::Control, Flags(0), Step(0), config.as_bytes())
             .unwrap();
-        assert!(producer.close(Duration::from_secs(10)).durable);
+        assert!(producer.close(Duration::from_secs(90)).durable);
     }
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
     let config = run.reader().config().unwrap();
     assert_eq!(config.as_deref(), Some(r#"{"type":"config","rank":0}"#));
 }
@@ -247,8 +247,8 @@ fn a_second_job_is_the_next_attempt_and_hides_the_repeated_steps() {
                 .unwrap();
         }
         let ingest = run.ingest();
-        assert!(producer.close(Duration::from_secs(10)).durable);
-        ingest.finish(Duration::from_secs(10)).unwrap();
+        assert!(producer.close(Duration::from_secs(90)).durable);
+        ingest.finish(Duration::from_secs(90)).unwrap();
     }
     let reader = run.reader();
     let series = reader.series(b"loss", &SeriesOptions::default()).unwrap();

@@ -52,7 +52,7 @@ fn a_damaged_database_is_moved_aside_and_the_lanes_go_into_a_new_one() {
     log(&producer, layout, 0..3000);
     let ingest = run.ingest();
     wait("the first part", || producer.backlog_bytes() == 0);
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
     log(&producer, layout, 3000..3100);
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -65,8 +65,10 @@ fn a_damaged_database_is_moved_aside_and_the_lanes_go_into_a_new_one() {
 
     let ingest = run.ingest();
     wait("the second part", || producer.backlog_bytes() == 0);
+    // The status is told after the acknowledgement.
+    wait("word of it", || ingest.status().quarantined.is_some());
     assert!(ingest.status().quarantined.unwrap().contains(".damaged-"));
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
     assert_eq!(damaged(&run).len(), 1);
     let reader = run.reader();
     assert_eq!(steps(&reader), (3000..3100).collect::<Vec<i64>>());
@@ -90,7 +92,7 @@ fn a_file_that_is_no_database_is_moved_aside() {
         b"this is not a database, and it is longer than one hundred bytes: ".repeat(9),
     )
     .unwrap();
-    run.ingest().finish(Duration::from_secs(10)).unwrap();
+    run.ingest().finish(Duration::from_secs(90)).unwrap();
     assert_eq!(damaged(&run).len(), 1);
     assert_eq!(run.reader().counts().unwrap().points, 0);
 }
@@ -113,7 +115,7 @@ fn a_database_deleted_under_us_is_made_anew_within_a_second_or_two() {
     wait("a new database", || database(&run).exists());
     log(&producer, layout, 10..20);
     wait("the second part", || producer.backlog_bytes() == 0);
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
     assert_eq!(steps(&run.reader()), (10..20).collect::<Vec<i64>>());
     assert_eq!(run.reader().gaps().unwrap()[0].reason, "database_behind");
 }
@@ -121,7 +123,7 @@ fn a_database_deleted_under_us_is_made_anew_within_a_second_or_two() {
 #[test]
 fn a_newer_or_foreign_database_is_refused_and_left_alone() {
     let run = Run::new();
-    run.ingest().finish(Duration::from_secs(10)).unwrap();
+    run.ingest().finish(Duration::from_secs(90)).unwrap();
     let mut bytes = fs::read(database(&run)).unwrap();
     bytes[60..64].copy_from_slice(&99u32.to_be_bytes()); // user_version in the file header
     fs::write(database(&run), &bytes).unwrap();
@@ -160,7 +162,7 @@ fn files_are_private_and_a_copy_of_a_live_run_can_be_read() {
     }
     assert_eq!(steps(&run.reader()).len(), 50);
     assert_eq!(steps(&RunReader::open(copy.path()).unwrap()).len(), 50);
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
     let odd = copy.path().join("a?b#c%20 é");
     fs::create_dir(&odd).unwrap();
     fs::copy(database(&run), odd.join("x.db")).unwrap();
@@ -301,10 +303,10 @@ fn inner_failing_syncs() {
         failures > 0,
         "no error was seen: the injection did not work"
     );
-    assert!(producer.close(Duration::from_secs(10)).durable);
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    assert!(producer.close(Duration::from_secs(90)).durable);
+    ingest.finish(Duration::from_secs(90)).unwrap();
     // The last checkpoint may have met an error too; whoever opens next repairs that.
-    run.ingest().finish(Duration::from_secs(10)).unwrap();
+    run.ingest().finish(Duration::from_secs(90)).unwrap();
     assert_eq!(damaged(&run), Vec::<String>::new());
     let reader = run.reader();
     assert_eq!(steps(&reader), (0..7_500).collect::<Vec<i64>>());

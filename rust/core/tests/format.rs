@@ -73,7 +73,7 @@ fn a_database_of_format_1_is_read_as_it_is() {
 #[test]
 fn a_database_of_format_1_is_migrated_by_its_next_writer() {
     let run = copy(FORMAT_1);
-    let status = run.ingest().finish(Duration::from_secs(20)).unwrap();
+    let status = run.ingest().finish(Duration::from_secs(90)).unwrap();
     assert_eq!(status.last_error, None);
     check(&run.reader());
     let rows = |sql: &str| {
@@ -126,7 +126,7 @@ fn a_database_of_format_2_is_read_as_it_is_and_migrated_by_its_next_writer() {
     let ordered = "SELECT order_ns FROM latest WHERE order_ns > 0";
     let error = run.reader().query(ordered, Default::default());
     assert!(error.is_err(), "a reader changes nothing");
-    let status = run.ingest().finish(Duration::from_secs(20)).unwrap();
+    let status = run.ingest().finish(Duration::from_secs(90)).unwrap();
     assert_eq!(status.last_error, None);
     check_format_2(&run.reader());
     let rows = run.reader().query(ordered, Default::default()).unwrap();

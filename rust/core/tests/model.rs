@@ -99,7 +99,7 @@ impl World {
             Op::KillIngest => drop(self.ingest.take()),
             Op::FinishIngest => {
                 if let Some(ingest) = self.ingest.take() {
-                    let status = ingest.finish(Duration::from_secs(20)).unwrap();
+                    let status = ingest.finish(Duration::from_secs(90)).unwrap();
                     assert_eq!(status.last_error, None);
                 }
             }

@@ -79,7 +79,7 @@ fn a_narrow_question_decodes_little() {
     let join = "SELECT count(*) FROM points a JOIN points b ON a.step = b.step
                 WHERE a.key = 'loss' AND b.key = 'lr'";
     assert_eq!(one(&reader, join), Datum::Integer(200_000));
-    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn every_kind_of_value_can_be_told_apart() {
     drop(ingest); // not sealed: read from the raw frames
     let sql = "SELECT key, value, kind, bits, rank, attempt FROM points";
     let fresh = ask(&run.reader(), sql);
-    run.ingest().finish(Duration::from_secs(10)).unwrap();
+    run.ingest().finish(Duration::from_secs(90)).unwrap();
     let sealed = ask(&run.reader(), sql);
     assert_eq!(fresh, sealed);
     let of = |name: &str| {
@@ -180,9 +180,9 @@ fn merged_and_raw_differ_as_in_series_and_so_does_the_stream() {
                 .append_points(Flags(0), Step(step), layout, &[value])
                 .unwrap();
         }
-        assert!(producer.close(Duration::from_secs(10)).durable);
+        assert!(producer.close(Duration::from_secs(90)).durable);
     }
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
     let reader = run.reader();
     for raw in [false, true] {
         let options = SeriesOptions {
@@ -253,8 +253,8 @@ fn steps_that_jump_lose_nothing() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-    assert!(producer.close(Duration::from_secs(20)).durable);
-    ingest.finish(Duration::from_secs(20)).unwrap();
+    assert!(producer.close(Duration::from_secs(90)).durable);
+    ingest.finish(Duration::from_secs(90)).unwrap();
     let reader = run.reader();
     let series = reader.series(b"x", &SeriesOptions::default()).unwrap();
     let Values::F64(values) = &series.value else {

@@ -85,7 +85,7 @@ fn what_would_never_end_is_stopped_in_time() {
             "{sql}: {error}"
         );
         assert!(
-            started.elapsed() < Duration::from_secs(10),
+            started.elapsed() < Duration::from_secs(60),
             "{sql}: {:?}",
             started.elapsed()
         );
@@ -110,8 +110,8 @@ fn rows_end_at_the_limit_and_mistakes_are_explained() {
             .append_points(Flags(0), Step(step), layout, &[0])
             .unwrap();
     }
-    assert!(producer.close(Duration::from_secs(10)).durable);
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    assert!(producer.close(Duration::from_secs(90)).durable);
+    ingest.finish(Duration::from_secs(90)).unwrap();
     let reader = run.reader();
     let options = QueryOptions {
         rows: Some(3),

@@ -24,11 +24,11 @@ fn mixed_run() -> Run {
             log(&producer, from);
             common::wait("the frames", || producer.backlog_bytes() == 0);
             if job == "one" {
-                assert!(producer.close(Duration::from_secs(20)).durable);
+                assert!(producer.close(Duration::from_secs(90)).durable);
             }
         }
         if job == "one" {
-            ingest.finish(Duration::from_secs(20)).unwrap();
+            ingest.finish(Duration::from_secs(90)).unwrap();
         }
     }
     run

@@ -161,5 +161,5 @@ fn idle_and_slow() {
             used / secs as f64 * 100.0
         );
     }
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
 }

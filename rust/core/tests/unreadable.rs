@@ -73,7 +73,7 @@ fn a_damaged_meta_costs_its_producer_alone_and_is_told_once() {
         wait("the good one", || {
             good.backlog_bytes() == 0 && !foreign.exists()
         });
-        let status = ingest.finish(Duration::from_secs(20)).unwrap();
+        let status = ingest.finish(Duration::from_secs(90)).unwrap();
         assert_eq!(status.last_error, None);
         let gaps = run.reader().gaps().unwrap();
         assert_eq!((gaps.len(), gaps[0].reason.as_str()), (1, "damaged_meta"));
@@ -99,5 +99,5 @@ fn inner_unreadable() {
         status.producers > 0 && status.backlog_bytes == 0
     });
     assert!(told, "no error was seen: the injection did not work");
-    ingest.finish(Duration::from_secs(10)).unwrap();
+    ingest.finish(Duration::from_secs(90)).unwrap();
 }

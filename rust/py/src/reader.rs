@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyString};
 use tm_core::StoreError;
 use tm_core::store::{
-    AlertRow, AttemptRow, GapRow, MetricInfo, ProducerEntry, Series, SeriesOptions, StepRow,
-    SystemLatest, SystemQuery, Values,
+    AlertRow, AttemptRow, GapRow, MetricInfo, ProducerEntry, RankRow, Series, SeriesOptions,
+    StepRow, SystemLatest, SystemQuery, Values,
 };
 
 use crate::column::{Column, Numbers};
@@ -158,6 +158,12 @@ impl RunReader {
             .iter()
             .map(|producer| producer_dict(py, producer))
             .collect()
+    }
+
+    /// Lists the ranks of the newest attempt.
+    fn ranks<'py>(&self, py: Python<'py>) -> Rows<'py> {
+        let ranks = self.read(py, tm_core::RunReader::ranks)?;
+        ranks.iter().map(|rank| rank_dict(py, rank)).collect()
     }
 
     /// Lists the alerts.
@@ -370,6 +376,17 @@ fn producer_dict<'py>(py: Python<'py>, row: &ProducerEntry) -> PyResult<Bound<'p
     facts.set_item("points", row.points)?;
     facts.set_item("accepted_points", row.accepted_points)?;
     facts.set_item("rejected", row.rejected.as_deref())?;
+    Ok(facts)
+}
+
+fn rank_dict<'py>(py: Python<'py>, row: &RankRow) -> PyResult<Bound<'py, PyDict>> {
+    let facts = producer_dict(py, &row.process)?;
+    facts.set_item("processes", row.processes)?;
+    facts.set_item("points", row.points)?;
+    facts.set_item("last_step", row.last_step)?;
+    facts.set_item("last_time", row.last_time)?;
+    facts.set_item("step_secs", row.step_secs)?;
+    facts.set_item("lag_secs", row.lag_secs)?;
     Ok(facts)
 }
 

@@ -93,7 +93,7 @@ pub(crate) fn process_start(pid: u32) -> io::Result<Option<(u64, bool)>> {
     }
 }
 
-/// When a process started, in clock ticks since boot; 0 where that is not known.
+/// When a process started, in clock ticks since boot; 0 where that is not known, and then nobody passes for it.
 #[must_use]
 pub fn start_ticks(pid: u32) -> u64 {
     let found = process_start(pid).ok().flatten();
@@ -103,7 +103,7 @@ pub fn start_ticks(pid: u32) -> u64 {
 /// Whether the process that started then still runs; a zombie does not.
 ///
 /// # Errors
-/// As [`process_start`].
+/// The kernel does not say now: no descriptor is left, for one.
 pub fn runs(pid: u32, start_ticks: u64) -> io::Result<bool> {
     let found = process_start(pid)?;
     Ok(found.is_some_and(|(ticks, zombie)| ticks == start_ticks && !zombie))

@@ -1,5 +1,6 @@
 //! Damage in sealed blobs: told, and never another value.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tm_spool::{Flags, ProducerReader, Step};
@@ -19,14 +20,13 @@ fn harm(store: &Store, select: &str, update: &str) {
     store.conn.execute(update, [blob]).unwrap();
 }
 
-#[test]
-fn a_flipped_bit_is_an_error_for_its_key_and_for_no_other() {
-    let run = tempfile::tempdir().unwrap();
-    let producer = producer(run.path());
+/// Three groups of two keys, "loss" and "lr", of a producer that has ended.
+fn three_groups(run: &Path) -> Store {
+    let producer = producer(run);
     let keys = [b"loss".as_slice(), b"lr"].map(|name| producer.key(name).unwrap());
     let layout = producer.layout(&keys).unwrap();
     let mut reader = ProducerReader::open(producer.dir()).unwrap();
-    let mut store = Store::open(&run.path().join(DATABASE_NAME), Alphas::default()).unwrap();
+    let mut store = Store::open(&run.join(DATABASE_NAME), Alphas::default()).unwrap();
     let mut source = store.register(reader.info()).unwrap();
     for step in 0..300 {
         let slots = [(step as f64).sin().to_bits(), (step as f64 / 7.0).to_bits()];
@@ -50,6 +50,21 @@ fn a_flipped_bit_is_an_error_for_its_key_and_for_no_other() {
     store
         .commit(&mut [&mut source], &CommitOptions::default())
         .unwrap();
+    store
+}
+
+/// Do all the work that can wait.
+fn tend(store: &mut Store) {
+    while store
+        .tend(Instant::now() + Duration::from_millis(15))
+        .unwrap()
+    {}
+}
+
+#[test]
+fn a_flipped_bit_is_an_error_for_its_key_and_for_no_other() {
+    let run = tempfile::tempdir().unwrap();
+    let mut store = three_groups(run.path());
     let series = |key: &[u8]| {
         let reader = RunReader::open(run.path()).unwrap();
         reader.series(key, &SeriesOptions::default())
@@ -64,10 +79,8 @@ fn a_flipped_bit_is_an_error_for_its_key_and_for_no_other() {
     assert_eq!(series(b"loss").unwrap_err().to_string(), told);
     assert_eq!(series(b"lr").unwrap().step.len(), 300);
     // Compaction leaves it as it is, and says so once.
-    for _ in 0..2 {
-        let soon = || Instant::now() + Duration::from_millis(15);
-        while store.tend(soon()).unwrap() {}
-    }
+    tend(&mut store);
+    tend(&mut store);
     let gaps = RunReader::open(run.path()).unwrap().gaps().unwrap();
     assert_eq!((gaps.len(), gaps[0].reason.as_str()), (1, "damaged_column"));
     assert_eq!(gaps[0].detail.as_deref(), Some(told));
@@ -98,4 +111,22 @@ fn a_flipped_bit_is_an_error_for_its_key_and_for_no_other() {
         .map(|step| f64::from(step).sin())
         .fold(0.0, f64::max);
     assert_eq!((zoom[0].count, zoom[0].max), (300, Some(expected)));
+}
+
+#[test]
+fn a_lost_layout_is_told_and_its_groups_stay_as_they_are() {
+    let run = tempfile::tempdir().unwrap();
+    let mut store = three_groups(run.path());
+    let series = || {
+        let reader = RunReader::open(run.path()).unwrap();
+        reader.series(b"loss", &SeriesOptions::default()).unwrap()
+    };
+    let sound = series();
+    store.conn.execute("DELETE FROM layouts", []).unwrap();
+    tend(&mut store);
+    assert_eq!(series(), sound);
+    let told = "a stored column cannot be decoded: layout 0 of producer 1 is missing";
+    let reader = RunReader::open(run.path()).unwrap();
+    assert_eq!(reader.steps(5).unwrap_err().to_string(), told);
+    assert_eq!(reader.gaps().unwrap()[0].detail.as_deref(), Some(told));
 }

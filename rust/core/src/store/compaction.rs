@@ -286,8 +286,12 @@ impl Job {
             let (n, s, t): (u32, Vec<u8>, Vec<u8>) = select.query_row([group.id], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
-            steps.append(&mut decode_ints(&s, n as usize)?);
-            times.append(&mut decode_ints(&t, n as usize)?);
+            let ints = |packed: &[u8]| {
+                let of_group = |error| ColumnError(format!("group {}: {error}", group.id));
+                decode_ints(packed, n as usize).map_err(of_group)
+            };
+            steps.append(&mut ints(&s)?);
+            times.append(&mut ints(&t)?);
         }
         let chain = groups.first().map_or((0, 0), |group| group.chain);
         let layout = groups.first().and_then(|group| group.layout);

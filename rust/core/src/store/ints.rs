@@ -4,7 +4,7 @@ use super::bytes::{ByteReader, ByteWriter};
 use super::checked::COLUMN;
 use super::numbers::{ColumnError, QUICK_LEVEL, check_rows, compress, decompress};
 
-const PACKED: u8 = 2;
+const PCO: u8 = 2;
 const LINE: u8 = 4;
 
 /// Encode integers (steps, times): a straight line is 25 bytes, whatever its length.
@@ -33,7 +33,7 @@ pub(super) fn pack_ints(values: &[i64]) -> Result<Vec<u8>, ColumnError> {
         out.extend_from_slice(&stride.to_le_bytes());
         return Ok(out);
     }
-    out.push(PACKED);
+    out.push(PCO);
     out.extend_from_slice(&compress(values, QUICK_LEVEL)?);
     Ok(out)
 }

@@ -8,6 +8,7 @@ use tm_spool::{Mode, ProducerInfo, clock};
 use super::bytes::unpack_u32s;
 use super::error::StoreError;
 use super::firsts::Firsts;
+use super::numbers::ColumnError;
 use super::rows::insert_gap_once;
 use super::source::{Dictionary, FreshTally, Pending, ProducerRow, Source};
 use super::write::CommitOptions;
@@ -177,6 +178,9 @@ pub(crate) fn load_dictionary(conn: &Connection, producer: i64) -> Result<Dictio
 }
 
 /// The keys that groups of this layout may have, each once; without a layout those of their producer.
+///
+/// # Errors
+/// [`StoreError::Column`] when the layout was lost: its groups cannot be read as rows.
 pub(crate) fn keys_of(
     conn: &Connection,
     producer: i64,
@@ -192,7 +196,9 @@ pub(crate) fn keys_of(
                 .prepare_cached("SELECT keys FROM layouts WHERE producer = ?1 AND id = ?2")?
                 .query_row(params![producer, layout], |row| row.get(0))
                 .optional()?;
-            packed.map_or_else(Vec::new, |keys| unpack_u32s(&keys))
+            let missing =
+                || ColumnError(format!("layout {layout} of producer {producer} is missing"));
+            unpack_u32s(&packed.ok_or_else(missing)?)
         }
     };
     keys.sort_unstable();

@@ -106,7 +106,7 @@ pub(crate) fn insert_undefined(
     Ok(())
 }
 
-/// A gap of unknown size; the same one is stored once.
+/// A gap of unknown size; with the same producer, reason and detail it is stored once.
 pub(crate) fn insert_gap_once(
     conn: &Connection,
     producer: Option<i64>,
@@ -115,7 +115,7 @@ pub(crate) fn insert_gap_once(
 ) -> Result<(), StoreError> {
     conn.execute(
         "INSERT INTO gaps(producer, reason, noticed_ns, detail) SELECT ?1, ?2, ?3, ?4
-         WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE reason = ?2 AND detail = ?4)",
+         WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE producer IS ?1 AND reason = ?2 AND detail = ?4)",
         params![producer, reason, clock::wall_ns(), detail],
     )?;
     Ok(())

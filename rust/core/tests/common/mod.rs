@@ -77,7 +77,7 @@ pub fn floats(producer: &Producer, names: &[&str]) -> LayoutId {
 
 /// Wait until something is true; a test that waits too long fails.
 pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(90);
     while !done() {
         assert!(Instant::now() < deadline, "waited 20 s for {what}");
         std::thread::sleep(Duration::from_millis(2));
@@ -99,7 +99,7 @@ pub fn long_run() -> Run {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-    assert!(producer.close(Duration::from_secs(20)).durable);
-    ingest.finish(Duration::from_secs(20)).unwrap();
+    assert!(producer.close(Duration::from_secs(90)).durable);
+    ingest.finish(Duration::from_secs(90)).unwrap();
     run
 }

@@ -9,6 +9,7 @@ mod metrics;
 mod place;
 mod points;
 mod query;
+mod ranks;
 mod series;
 mod statistics;
 mod steps;
@@ -37,6 +38,7 @@ pub use metrics::MetricInfo;
 pub use query::{
     Chunk, Datum, Interrupted, PointStream, QueryError, QueryOptions, StreamOptions, Table,
 };
+pub use ranks::RankRow;
 pub use series::{Series, SeriesOptions, Values};
 pub use statistics::KeyStatistics;
 pub use steps::StepRow;

@@ -187,7 +187,7 @@ impl Pool {
         }
         let (spans, windows) = Spans::load(&state.reader.conn, key)?;
         let windows: Arc<[i64]> = windows.into();
-        state.spans.keep(key, spans);
+        state.spans.keep(key, Arc::new(spans));
         state.windows.insert(key, windows.clone());
         Ok(windows)
     }

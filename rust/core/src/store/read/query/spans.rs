@@ -10,8 +10,10 @@ use crate::store::error::StoreError;
 
 /// A window has about so many points, more only where the steps of its groups overlap.
 const WINDOW_POINTS: u64 = 64 * 1024;
-/// Of so many groups it is kept where they lie; beyond, of the last key alone.
+/// Of so many groups it is kept where they lie, and of one key in any case.
 const KEPT_GROUPS: usize = 1 << 20;
+/// What a key costs besides its groups, in groups.
+const KEY_COST: usize = 8;
 
 /// The steps of one group, both included, and its number.
 type Span = (i64, i64, i64);
@@ -54,6 +56,8 @@ impl Spans {
             .map(|(_, _, group)| *group)
             .collect();
         groups.sort_unstable();
+        // A key that stands twice in a layout has two columns in a group.
+        groups.dedup();
         groups
     }
 }
@@ -94,44 +98,104 @@ impl Cuts {
     }
 }
 
-/// The spans of the keys that were looked at last.
-#[derive(Debug, Default)]
+/// The spans of the keys that were loaded last.
+#[derive(Debug)]
 pub(super) struct KnownSpans {
     known: HashMap<u32, Arc<Spans>>,
     /// The keys in the order in which they came.
     order: VecDeque<u32>,
-    groups: usize,
+    cost: usize,
+    most: usize,
+}
+
+impl Default for KnownSpans {
+    fn default() -> Self {
+        Self::with_room_for(KEPT_GROUPS)
+    }
 }
 
 impl KnownSpans {
+    fn with_room_for(most: usize) -> Self {
+        Self {
+            known: HashMap::new(),
+            order: VecDeque::new(),
+            cost: 0,
+            most,
+        }
+    }
+
     /// Those of a key, which are loaded if they are not known.
     pub(super) fn of(&mut self, conn: &Connection, key: u32) -> Result<Arc<Spans>, StoreError> {
         if let Some(spans) = self.known.get(&key) {
             return Ok(spans.clone());
         }
-        let (spans, _) = Spans::load(conn, key)?;
-        Ok(self.keep(key, spans))
+        let spans = Arc::new(Spans::load(conn, key)?.0);
+        self.keep(key, spans.clone());
+        Ok(spans)
     }
 
-    /// Keep what was loaded, and forget what came first where it is too much.
-    pub(super) fn keep(&mut self, key: u32, spans: Spans) -> Arc<Spans> {
-        let spans = Arc::new(spans);
-        self.forget(key);
-        self.groups += spans.spans.len();
-        self.known.insert(key, spans.clone());
-        self.order.push_back(key);
-        while self.groups > KEPT_GROUPS && self.order.len() > 1 {
-            let Some(first) = self.order.pop_front() else {
-                break;
-            };
-            self.forget(first);
+    /// Keep what was loaded of a key, and forget what came first where that is too much.
+    pub(super) fn keep(&mut self, key: u32, spans: Arc<Spans>) {
+        let cost = |spans: &Spans| spans.spans.len() + KEY_COST;
+        self.cost += cost(&spans);
+        match self.known.insert(key, spans) {
+            Some(before) => self.cost -= cost(&before),
+            None => self.order.push_back(key),
         }
-        spans
+        while self.cost > self.most && self.order.len() > 1 {
+            let first = self.order.pop_front();
+            let gone = first.and_then(|first| self.known.remove(&first));
+            self.cost -= gone.map_or(0, |spans| cost(&spans));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn spans(mut list: Vec<Span>) -> Spans {
+        list.sort_unstable();
+        let mut high = i64::MIN;
+        let highest = list.iter().map(|span| {
+            high = high.max(span.1);
+            high
+        });
+        Spans {
+            highest: highest.collect(),
+            spans: list,
+        }
     }
 
-    fn forget(&mut self, key: u32) {
-        if let Some(spans) = self.known.remove(&key) {
-            self.groups -= spans.spans.len();
+    proptest! {
+        #[test]
+        fn a_stretch_has_the_groups_that_a_plain_look_at_all_of_them_finds(
+            list in prop::collection::vec((-50..50i64, 0..40i64, 0..30i64), 0..40),
+            from in -60..60i64,
+            length in 0..30i64,
+        ) {
+            let list: Vec<Span> = list.iter().map(|(at, len, group)| (*at, at + len, *group)).collect();
+            let to = from + length;
+            let hit = |span: &&Span| span.0 <= to && span.1 >= from;
+            let mut plain: Vec<i64> = list.iter().filter(hit).map(|span| span.2).collect();
+            plain.sort_unstable();
+            plain.dedup();
+            prop_assert_eq!(spans(list).between(from, to), plain);
         }
+    }
+
+    #[test]
+    fn what_was_loaded_first_goes_first_and_the_newest_stays() {
+        let two = || Arc::new(spans(vec![(0, 1, 1), (2, 3, 2)]));
+        let mut known = KnownSpans::with_room_for(3 * (2 + KEY_COST));
+        (0..5).for_each(|key| known.keep(key, two()));
+        known.keep(4, two());
+        let mut left: Vec<u32> = known.known.keys().copied().collect();
+        left.sort_unstable();
+        assert_eq!((left, known.cost), (vec![2, 3, 4], 3 * (2 + KEY_COST)));
+        known.keep(9, Arc::new(spans((0..100).map(|n| (n, n, n)).collect())));
+        assert_eq!(known.order, [9]);
+        assert_eq!(known.cost, 100 + KEY_COST);
     }
 }
