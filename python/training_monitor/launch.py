@@ -16,6 +16,7 @@ from training_monitor.run import Run, activate, close
 from training_monitor.settings import Settings, resolve, unset
 from training_monitor.spawn import monitor_argv, monitor_env, monitor_log
 from training_monitor.texts import quoted
+from training_monitor.uncaught import watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def _open(settings: Settings) -> Run:
         _core.set_monitor_command([], {}, "", "")
     _open_producer(settings, run_dir, name, job)
     run = activate(Run(name, run_dir, strict=settings.strict))
+    watch()
     if starts:
         _start_monitor(run_dir)
     if job.rank == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from statistics import median
 
@@ -45,6 +46,13 @@ class Rank:
         lag_secs: Behind the first rank at the same step, the median of the last 64. Ranks that wait
             for each other have the same step time: the one that the others wait for is late here.
             Between hosts it is as good as their clocks agree. None when not known.
+        end: How it ended, for people; None when it closed, and as long as it logs.
+        signal: The signal that killed it, as SIGKILL; None when none is known.
+        exit_code: Its exit code, when it ended without close(); None when that is not known.
+        oom_kills: Processes that the kernel killed for want of memory while it ran, in its cgroup
+            or, where there is none, on its machine; None when not known.
+        exception: The exception that nobody caught, with its message; None without one.
+        traceback: Where that came from; None without one.
         silent: It goes on, others log, and it has logged nothing for ten of its steps and ten
             seconds.
     """
@@ -64,6 +72,12 @@ class Rank:
     step_secs: float | None
     straggler: float | None
     lag_secs: float | None
+    end: str | None
+    signal: str | None
+    exit_code: int | None
+    oom_kills: int | None
+    exception: str | None
+    traceback: str | None
     silent: bool
 
 
@@ -74,13 +88,30 @@ def made_ranks(rows: list[dict[str, Any]]) -> list[Rank]:
     names = set(Rank.__dataclass_fields__)
     return [
         Rank(
-            **{name: value for name, value in row.items() if name in names},
+            **{name: value for name, value in (row | _end(row)).items() if name in names},
             steps_behind=None if row["last_step"] is None else furthest - row["last_step"],
             straggler=_straggler(row, rows),
             silent=_is_silent(row, newest),
         )
         for row in rows
     ]
+
+
+def _end(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of the end of a rank: what the kernel said, and what nobody caught."""
+    last = json.loads(row["exit"] or "{}")
+    raised = json.loads(row["exception"] or "{}")
+    exception = None
+    if raised:
+        exception = ": ".join(part for part in (raised["type"], raised["message"]) if part)
+    return {
+        "end": last.get("text"),
+        "signal": last.get("signal"),
+        "exit_code": last.get("exit_code"),
+        "oom_kills": last.get("oom_kills"),
+        "exception": exception,
+        "traceback": raised.get("traceback"),
+    }
 
 
 def _straggler(row: dict[str, Any], rows: list[dict[str, Any]]) -> float | None:

@@ -9,6 +9,7 @@ import time
 from training_monitor import _core
 from training_monitor.errors import RejectedError, SettingError, shown, told, warned
 from training_monitor.texts import quoted
+from training_monitor.uncaught import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,6 +214,9 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # The run is over before the interpreter tells anybody.
+        if kind is not None and not issubclass(kind, SystemExit):
+            record(kind, error, traceback)
         self.close()
 
     def __repr__(self) -> str:

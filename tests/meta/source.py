@@ -29,6 +29,7 @@ FLOORS: dict[str, int] = {
     "plotting": 3,
     "machine": 3,
     "ranks": 3,
+    "uncaught": 3,
     "statistics": 3,
     "backup": 4,
     "tables": 4,

@@ -27,6 +27,8 @@ def row(rank: int, **facts: Any) -> dict[str, Any]:
         "last_time": 1000.0,
         "step_secs": 1.0,
         "lag_secs": 0.0,
+        "exit": None,
+        "exception": None,
         **facts,
     }
 

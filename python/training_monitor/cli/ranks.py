@@ -79,7 +79,8 @@ def _duration(secs: float | None) -> str:
 
 def _remark(rank: Rank) -> str:
     if rank.ended_how is not None:
-        return rank.ended_how
+        why = rank.exception if rank.exception is not None else rank.signal
+        return rank.ended_how if why is None else f"{rank.ended_how}, {why}"
     if rank.silent:
         return f"silent, last point {render.ago(rank.last_time)}"
     slow, late = (rank.straggler or 0.0) >= _SLOW, (rank.lag_secs or 0.0) >= _LATE_SECS

@@ -70,6 +70,7 @@ impl Ingest {
                 short: alpha(ema_alpha_short, usual.alphas.short),
                 long: alpha(ema_alpha_long, usual.alphas.long),
             },
+            ..usual
         };
         let started = py.detach(|| tm_core::Ingest::start(&run_dir, options));
         let ingest = started.map_err(|error| errors::store(py, error))?;

@@ -27,6 +27,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(producer::open_producer, module)?)?;
     module.add_function(wrap_pyfunction!(producer::disable, module)?)?;
     module.add_function(wrap_pyfunction!(producer::append_alert, module)?)?;
+    module.add_function(wrap_pyfunction!(producer::append_event, module)?)?;
     module.add_function(wrap_pyfunction!(producer::should_stop, module)?)?;
     module.add_function(wrap_pyfunction!(producer::stop_reason, module)?)?;
     module.add_function(wrap_pyfunction!(producer::close_producer, module)?)?;

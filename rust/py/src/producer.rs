@@ -112,6 +112,12 @@ pub fn append_alert(py: Python<'_>, json: &str) -> PyResult<()> {
     append_blob(py, Kind::Alert, json.as_bytes())
 }
 
+/// Records an event: a JSON object with its kind, and what belongs to it.
+#[pyfunction]
+pub fn append_event(py: Python<'_>, json: &str) -> PyResult<()> {
+    append_blob(py, Kind::Event, json.as_bytes())
+}
+
 fn append_blob(py: Python<'_>, kind: Kind, bytes: &[u8]) -> PyResult<()> {
     let Some(active) = active::here() else {
         return Ok(());

@@ -111,11 +111,27 @@ pub fn runs(pid: u32, start_ticks: u64) -> io::Result<bool> {
 
 fn start_of(stat: &[u8]) -> Option<(u64, bool)> {
     let text = String::from_utf8_lossy(stat);
-    // The command name may hold spaces and brackets: count from the last ')'.
-    let rest = &text[text.rfind(')')? + 1..];
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let fields = fields_of(&text)?;
     let zombie = matches!(fields.first(), Some(&"Z" | &"X"));
     fields.get(19)?.parse().ok().map(|ticks| (ticks, zombie))
+}
+
+/// The wait status of a zombie that started then, from its `/proc/PID/stat`. `None`: it is none.
+pub(crate) fn zombie_status(stat: &[u8], start_ticks: u64) -> Option<i32> {
+    if start_of(stat)? != (start_ticks, true) {
+        return None;
+    }
+    fields_of(&String::from_utf8_lossy(stat))?
+        .get(49)?
+        .parse()
+        .ok()
+}
+
+/// The fields from the third on.
+fn fields_of(stat: &str) -> Option<Vec<&str>> {
+    // The command name may hold spaces and brackets: count from the last ')'.
+    let rest = &stat[stat.rfind(')')? + 1..];
+    Some(rest.split_ascii_whitespace().collect())
 }
 
 /// The name of this host, cut at 255 bytes.

@@ -39,6 +39,8 @@ mod dict;
 #[cfg(not(loom))]
 mod durable;
 #[cfg(not(loom))]
+mod exit;
+#[cfg(not(loom))]
 mod files;
 #[cfg(not(loom))]
 mod forked;
@@ -85,6 +87,7 @@ pub use {
     batch::{Batch, GapRange, GapReason, Read},
     control::Control,
     dict::{DictTail, MAX_KEY_BYTES, MAX_KEYS, MAX_LAYOUTS},
+    exit::ProcessEnd,
     histogram::Histogram,
     meta::{OpenError, ProducerInfo},
     options::{CloseOutcome, CreateError, ProducerOptions},

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::control::Control;
 use crate::dict::{DictReader, DictTail};
 use crate::durable::{Sync, Synced};
+use crate::exit::{ExitWatch, ProcessEnd};
 use crate::files::Dir;
 use crate::lanes::LANES;
 use crate::meta::{Meta, OpenError, ProducerInfo};
@@ -62,6 +63,8 @@ pub struct ProducerReader {
     unopened: bool,
     lost: bool,
     synced: Synced,
+    /// `None`: its process had ended when we came, or is out of our sight.
+    exit: Option<ExitWatch>,
     _lock: File,
 }
 
@@ -86,6 +89,7 @@ impl ProducerReader {
         }
         let dict = DictReader::open(&dir, info.id).map_err(io)?;
         let life = stats::life(&dir, path, &info, &meta);
+        let exit = ExitWatch::new(&info);
         let now = Instant::now();
         Ok(Self {
             dir,
@@ -99,6 +103,7 @@ impl ProducerReader {
             unopened: false,
             lost: false,
             synced: Synced::default(),
+            exit,
             _lock: lock,
         })
     }
@@ -125,6 +130,13 @@ impl ProducerReader {
             );
         }
         self.life.1
+    }
+
+    /// How its process ended.
+    #[must_use]
+    pub fn process_end(&self) -> ProcessEnd {
+        let end = self.exit.as_ref().map(ExitWatch::end);
+        end.unwrap_or(ProcessEnd::Unknown)
     }
 
     /// The lanes that exist now. New ones want [`ProducerReader::set_mark`] before they are read.

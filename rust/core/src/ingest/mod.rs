@@ -1,8 +1,10 @@
 //! Ingest: one Rust thread that tails the lanes of a run and makes them durable in the database.
 
+mod endwatch;
 mod exposed;
 mod pace;
 mod shared;
+mod stall;
 mod tailed;
 mod worker;
 
@@ -31,6 +33,8 @@ pub struct IngestOptions {
     pub idle_seal: Duration,
     /// How fast the moving averages forget.
     pub alphas: Alphas,
+    /// No shorter silence of a rank is a stall, however quick its steps are.
+    pub stuck_after: Duration,
 }
 
 impl Default for IngestOptions {
@@ -40,6 +44,7 @@ impl Default for IngestOptions {
             commit_interval: Duration::from_millis(250),
             idle_seal: Duration::from_secs(30),
             alphas: Alphas::default(),
+            stuck_after: Duration::from_secs(60),
         }
     }
 }

@@ -8,7 +8,9 @@ use tm_spool::{
     frames,
 };
 
+use super::endwatch::EndWatch;
 use super::exposed::Exposed;
+use super::stall::Pace;
 use crate::store::{End, Gap, Source};
 
 /// A dictionary that cannot be read is tried for so long.
@@ -48,11 +50,14 @@ pub(crate) struct Tailed {
     /// What is in memory only.
     pub exposed: Exposed,
     pub gaps: u64,
+    end_watch: EndWatch,
+    pub pace: Pace,
 }
 
 impl Tailed {
     pub(super) fn new(reader: ProducerReader, source: Source) -> Self {
         let now = Instant::now();
+        let end_watch = EndWatch::new(reader.info().pid);
         Self {
             reader,
             source,
@@ -69,6 +74,8 @@ impl Tailed {
             active: now,
             exposed: Exposed::new(now),
             gaps: 0,
+            end_watch,
+            pace: Pace::new(now),
         }
     }
 
@@ -109,7 +116,7 @@ impl Tailed {
                 }
                 if let Some(batch) = batch {
                     got += batch.bytes.len();
-                    self.add_batch(batch);
+                    self.add_batch(batch, now);
                 }
                 if let Some(gap) = gap {
                     self.add_gap(gap);
@@ -175,13 +182,14 @@ impl Tailed {
         self.urgent = true;
     }
 
-    fn add_batch(&mut self, batch: Batch) {
+    fn add_batch(&mut self, batch: Batch, now: Instant) {
         self.source.pending.marks.insert(batch.lane.0, batch.end.0);
         self.bytes += batch.bytes.len();
         for frame in frames(&batch.bytes, batch.first) {
             let force = frame.flags.has(Flags::FORCE_ANALYSIS);
             if frame.kind == Kind::Points {
                 self.points += u64::from(frame.n);
+                self.pace.observe(frame.step.0, frame.boottime_ns, now);
                 self.unknown |= if frame.flags.has(Flags::PAIRS) {
                     let keys = (0..frame.n as usize).filter_map(|i| frame.pair_key(i));
                     keys.max().is_some_and(|key| key.0 >= self.keys)
@@ -251,6 +259,13 @@ impl Tailed {
         if (!now && self.reader.life() == Life::Alive) || !self.reader.drained()? {
             return Ok(false);
         }
+        let mut exit = None;
+        if self.reader.life() == Life::Dead {
+            exit = self.end_watch.exit(&self.reader, Instant::now(), now);
+            if exit.is_none() {
+                return Ok(false);
+            }
+        }
         self.learn(Instant::now())?;
         let stats = self.reader.stats();
         let counted = Reject::ALL
@@ -274,6 +289,7 @@ impl Tailed {
                 .filter(|(why, _)| matches!(why, Reject::NoSpace | Reject::LanesBusy))
                 .map(|(_, count)| count)
                 .sum(),
+            exit,
         });
         self.source.pending.seal = true;
         Ok(true)

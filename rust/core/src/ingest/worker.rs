@@ -18,9 +18,11 @@ mod aside;
 mod clock;
 mod commit;
 mod discover;
+mod stalls;
 mod tend;
 
 use clock::ClockWatch;
+use stalls::StallTold;
 
 /// A commit does not wait for more once so many points wait.
 const COMMIT_POINTS: u64 = 1_000_000;
@@ -70,6 +72,7 @@ pub(crate) struct Worker {
     backoff: Backoff,
     rate: Rate,
     clock: ClockWatch,
+    stalls: StallTold,
     started: Instant,
     committed_at: Instant,
     read_at: Instant,
@@ -114,6 +117,7 @@ impl Worker {
             backoff: Backoff::default(),
             rate: Rate::new(now),
             clock: ClockWatch::default(),
+            stalls: StallTold::default(),
             started: now,
             committed_at: now,
             read_at: now,
@@ -185,6 +189,7 @@ impl Worker {
         self.sync_late(now);
         self.tend(now, got);
         if self.tell.is_due(now) || self.shared.deadline().is_some() {
+            self.watch_stalls(now);
             self.publish(now);
         }
         got

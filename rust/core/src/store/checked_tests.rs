@@ -46,6 +46,7 @@ fn three_groups(run: &Path) -> Store {
         accepted_points: 600,
         rejected: "{}".into(),
         homeless_frames: 0,
+        exit: None,
     });
     store
         .commit(&mut [&mut source], &CommitOptions::default())

@@ -36,6 +36,7 @@ fn end(store: &mut Store, source: &mut Source) {
         accepted_points: 0,
         rejected: "{}".into(),
         homeless_frames: 0,
+        exit: None,
     });
     store
         .commit(&mut [source], &CommitOptions::default())

@@ -6,6 +6,7 @@ mod checked;
 mod columns;
 mod compaction;
 mod error;
+mod exits;
 mod firsts;
 #[cfg(test)]
 mod fuzz;
@@ -44,7 +45,7 @@ use crate::stats::Alphas;
 use compaction::Job;
 use keys::KeyTable;
 use rollup::Rollup;
-pub(crate) use source::{End, Gap, Pending, Source};
+pub(crate) use source::{End, Exit, Gap, Pending, Source};
 use statistics::Board;
 use system::SystemTable;
 pub(crate) use write::{ClockSample, CommitOptions};

@@ -7,6 +7,7 @@ use tm_spool::{Batch, Value, clock};
 
 use super::cell::text_or_blob;
 use super::error::StoreError;
+use super::exits::record_exit;
 use super::notes::insert_event;
 use super::registry::hex;
 use super::scan::{Row, Scan};
@@ -205,6 +206,7 @@ pub(crate) fn end_producer(conn: &Connection, producer: i64, end: &End) -> Resul
         end.accepted_points as i64,
         end.rejected
     ])?;
+    record_exit(conn, producer, end)?;
     insert_untold(conn, producer, end)
 }
 

@@ -1,6 +1,7 @@
 //! One producer as the store sees it: who it is, what its numbers mean, what waits to be stored.
 
 use std::collections::HashMap;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -107,6 +108,20 @@ pub(crate) struct End {
     pub rejected: String,
     /// Calls for which no lane had a place.
     pub homeless_frames: u64,
+    /// `None`: it closed.
+    pub exit: Option<Exit>,
+}
+
+/// How a process ended that did not close.
+#[derive(Debug, Clone)]
+pub(crate) struct Exit {
+    /// `None`: nobody can say.
+    pub status: Option<ExitStatus>,
+    /// Processes that the kernel killed for want of memory while it ran, in its cgroup, or on its machine.
+    /// `None`: not known.
+    pub oom_kills: Option<u64>,
+    /// `None`: it logged no metric.
+    pub last_step: Option<i64>,
 }
 
 /// What was read from the lanes and is not durable yet.

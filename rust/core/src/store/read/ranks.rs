@@ -27,6 +27,10 @@ pub struct RankRow {
     /// Seconds behind the rank that reached a step first: the median of the last 64 steps that others logged,
     /// too. `None`: there are none. Between machines it is as good as their clocks agree.
     pub lag_secs: Option<f64>,
+    /// JSON: how its newest process ended that did not close. `None`: none did.
+    pub exit: Option<String>,
+    /// JSON: the last exception that nobody caught. `None`: there was none.
+    pub exception: Option<String>,
 }
 
 /// When a rank reached its last steps: nanoseconds that order across machines.
@@ -52,6 +56,7 @@ impl RunReader {
                     add_process(&mut ranks, producer);
                 }
             }
+            add_newest(conn, attempt, &mut ranks)?;
             add_ends(conn, attempt, &mut ranks)?;
             add_steps(&reached(conn, attempt)?, &mut ranks);
             Ok(ranks.into_values().collect())
@@ -70,6 +75,8 @@ fn add_process(ranks: &mut BTreeMap<u32, RankRow>, producer: ProducerEntry) {
         last_time: None,
         step_secs: None,
         lag_secs: None,
+        exit: None,
+        exception: None,
     });
     row.processes += 1;
     row.points += points;
@@ -79,7 +86,7 @@ fn add_process(ranks: &mut BTreeMap<u32, RankRow>, producer: ProducerEntry) {
 }
 
 /// The highest step and the newest time of each rank.
-fn add_ends(
+fn add_newest(
     conn: &Connection,
     attempt: u32,
     ranks: &mut BTreeMap<u32, RankRow>,
@@ -93,6 +100,31 @@ fn add_ends(
             rank.last_step = row.get(1)?;
             let time_ns: Option<i64> = row.get(2)?;
             rank.last_time = time_ns.map(|ns| ns as f64 / NS);
+        }
+    }
+    Ok(())
+}
+
+/// How processes ended, and what nobody caught.
+fn add_ends(
+    conn: &Connection,
+    attempt: u32,
+    ranks: &mut BTreeMap<u32, RankRow>,
+) -> Result<(), StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT rank, kind, detail FROM events JOIN producers ON producers.id = events.producer
+         WHERE attempt = ?1 AND kind IN ('exit', 'exception') AND json_valid(detail)
+             AND parent IS NULL AND json_extract(detail, '$.thread') IS NULL ORDER BY events.id",
+    )?;
+    let mut rows = select.query([attempt])?;
+    while let Some(row) = rows.next()? {
+        let kind: String = row.get(1)?;
+        if let Some(rank) = ranks.get_mut(&row.get(0)?) {
+            let place = match kind.as_str() {
+                "exit" => &mut rank.exit,
+                _ => &mut rank.exception,
+            };
+            *place = row.get(2)?;
         }
     }
     Ok(())
@@ -177,6 +209,8 @@ mod tests {
             last_time: None,
             step_secs: None,
             lag_secs: None,
+            exit: None,
+            exception: None,
         }
     }
 

@@ -18,7 +18,7 @@ pub enum SystemLine {
 /// Numbers of one moment, from one probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SystemSample {
-    pub(super) host: String,
+    pub(crate) host: String,
     pub(super) probe: String,
     pub(super) time_ns: i64,
     pub(super) sources: Vec<SystemSource>,
@@ -27,7 +27,7 @@ pub struct SystemSample {
 /// What is known of one source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SystemSource {
-    pub(super) name: String,
+    pub(crate) name: String,
     /// JSON. `None`: the sample says nothing about it.
     pub(super) facts: Option<String>,
     pub(super) values: Vec<(String, f64)>,
@@ -36,11 +36,11 @@ pub struct SystemSource {
 /// Something that a person should know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SystemFinding {
-    pub(super) host: String,
-    pub(super) source: String,
-    pub(super) name: String,
-    pub(super) time_ns: i64,
-    pub(super) text: String,
+    pub(crate) host: String,
+    pub(crate) source: String,
+    pub(crate) name: String,
+    pub(crate) time_ns: i64,
+    pub(crate) text: String,
 }
 
 /// A line that is none of ours.

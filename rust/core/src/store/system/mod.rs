@@ -148,11 +148,17 @@ fn record(conn: &Connection, finding: &SystemFinding) -> Result<(), StoreError> 
     let known: Option<String> = last
         .query_row([&finding.host, &finding.source], |row| row.get(0))
         .optional()?;
-    if known.as_deref() == Some(finding.name.as_str()) {
+    // What nobody was told of cannot be over.
+    if known.as_deref().unwrap_or("over") == finding.name {
         return Ok(());
     }
+    Ok(insert_finding(conn, finding.time_ns, &finding.json())?)
+}
+
+/// A finding that is told whatever was told before.
+pub(super) fn insert_finding(conn: &Connection, time_ns: i64, json: &str) -> rusqlite::Result<()> {
     conn.prepare_cached("INSERT INTO events(kind, time_ns, detail) VALUES('finding', ?1, ?2)")?
-        .execute(params![finding.time_ns, finding.json()])?;
+        .execute(params![time_ns, json])?;
     Ok(())
 }
 
