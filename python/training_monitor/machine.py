@@ -20,6 +20,7 @@ __all__ = [
     "Finding",
     "Latest",
     "SystemSeries",
+    "is_of_the_machine",
     "latest",
     "read_all",
     "read_findings",
@@ -63,12 +64,12 @@ class SystemSeries:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the machine that a person should know.
+    """Something about the machine, or the end of a trainer, that a person should know.
 
     Attributes:
         time: Wall clock, in seconds since 1970.
         host: The machine.
-        source: What it is about, as gpu0.
+        source: What it is about, as gpu0; rank3/end, or steps that do not come any more.
         name: In one word, as gpu_lost.
         text: For people.
         stands: Whether that is so still: the last word about its source, not older than a sample
@@ -174,6 +175,11 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
     ]
 
 
+def is_of_the_machine(finding: Finding) -> bool:
+    """Return whether a probe found it; ends of trainers and their silence are found by ingest."""
+    return finding.source != "steps" and not finding.source.endswith("/end")
+
+
 def unresolved(findings: Iterable[Finding]) -> list[Finding]:
     """Return the last finding about each source, unless it says that nothing is wrong."""
     last = {(finding.host, finding.source): finding for finding in findings}
@@ -190,6 +196,8 @@ def _stands(finding: Finding, sampled: dict[tuple[str, str], float], began: floa
     """
     if sampled.get((finding.host, finding.source), 0.0) > finding.time:
         return False
+    if not is_of_the_machine(finding):
+        return finding.time >= began
     # An attempt on another machine, or without samples: nobody looks there any more.
     return finding.time >= began or sampled.get((finding.host, ""), 0.0) >= began
 

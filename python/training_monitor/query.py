@@ -256,7 +256,7 @@ class RunView:
         return read_one(self._reader, metric, since=since, max_points=max_points)
 
     def findings(self) -> list[Finding]:
-        """Return what was found out about the machine, as a GPU that is lost, oldest first."""
+        """Return what was found out, as a lost GPU or a rank that was killed, oldest first."""
         from training_monitor.machine import read_findings
 
         return read_findings(self._reader)

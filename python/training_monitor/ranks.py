@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AcrossRanks", "Rank", "made_across", "made_ranks"]
 
-# A rank is silent when the newest point is so many of its steps, and so many seconds, ahead.
-_SILENT_STEPS = 10
-_SILENT_SECS = 10.0
+# A rank is silent when the newest point on its host is so many of its longest pauses, and so many
+# seconds, ahead.
+_SILENT_PAUSES = 5
+_SILENT_SECS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,12 @@ class Rank:
         exit_code: Its exit code, when it ended without close(); None when that is not known.
         oom_kills: Processes that the kernel killed for want of memory while it ran, in its cgroup
             or, where there is none, on its machine; None when not known.
-        exception: The exception that nobody caught, with its message; None without one.
+        exception: The last exception that nobody caught, or that ended a `with` block, with its
+            message; None without one.
         traceback: Where that came from; None without one.
-        silent: It goes on, others log, and it has logged nothing for ten of its steps and ten
-            seconds.
+        silent: It goes on, others on its host log, and it has logged nothing for five of its
+            longest pauses among the last 64 steps, and for a minute. A rank that has logged fewer
+            than ten steps is never silent: many runs log on rank 0 alone.
     """
 
     rank: int
@@ -84,14 +87,13 @@ class Rank:
 def made_ranks(rows: list[dict[str, Any]]) -> list[Rank]:
     """Compare the ranks that the reader lists."""
     furthest = max((row["last_step"] for row in rows if row["last_step"] is not None), default=0)
-    newest = max((row["last_time"] for row in rows if row["last_time"] is not None), default=0.0)
     names = set(Rank.__dataclass_fields__)
     return [
         Rank(
             **{name: value for name, value in (row | _end(row)).items() if name in names},
             steps_behind=None if row["last_step"] is None else furthest - row["last_step"],
             straggler=_straggler(row, rows),
-            silent=_is_silent(row, newest),
+            silent=_is_silent(row, rows),
         )
         for row in rows
     ]
@@ -121,11 +123,12 @@ def _straggler(row: dict[str, Any], rows: list[dict[str, Any]]) -> float | None:
     return float(row["step_secs"] / median(others))
 
 
-def _is_silent(row: dict[str, Any], newest: float) -> bool:
-    if row["ended"] is not None:
+def _is_silent(row: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+    if row["ended"] is not None or row["last_time"] is None or row["longest_secs"] is None:
         return False
-    last = row["started"] if row["last_time"] is None else row["last_time"]
-    return bool(newest - last > max(_SILENT_SECS, _SILENT_STEPS * (row["step_secs"] or 0.0)))
+    newest = max(peer["last_time"] or 0.0 for peer in rows if peer["host"] == row["host"])
+    patience = max(_SILENT_SECS, _SILENT_PAUSES * row["longest_secs"])
+    return bool(newest - row["last_time"] > patience)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

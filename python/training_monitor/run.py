@@ -215,9 +215,11 @@ class Run:
         traceback: TracebackType | None,
     ) -> None:
         # The run is over before the interpreter tells anybody.
-        if kind is not None and not issubclass(kind, SystemExit):
-            record(kind, error, traceback)
-        self.close()
+        try:
+            if kind is not None and not issubclass(kind, SystemExit) and not self.closed:
+                record(kind, error, traceback)
+        finally:
+            self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "active"

@@ -13,10 +13,17 @@ if TYPE_CHECKING:
 
 __all__ = ["record", "watch"]
 
+# Of one process; a thread that fails again and again says the same.
+_MOST = 20
 _MOST_FRAMES = 100
+_MOST_LINKS = 10
 _MOST_CHARS = 16_000
 _MOST_MESSAGE_CHARS = 500
+# What is redacted before it is cut: a secret that is cut in two is not known any more.
+_MOST_RAW_CHARS = 1 << 18
+_INTERRUPTED = '{"kind":"exception","type":"KeyboardInterrupt","message":"","traceback":null}'
 _watching = False
+_recorded = 0
 
 
 def watch() -> None:
@@ -30,14 +37,18 @@ def watch() -> None:
     def uncaught(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
-        record(kind, error, trace)
-        before(kind, error, trace)
+        try:
+            record(kind, error, trace)
+        finally:
+            before(kind, error, trace)
 
     def uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
-        if args.exc_type is not SystemExit:
-            name = "unknown" if args.thread is None else args.thread.name
-            record(args.exc_type, args.exc_value, args.exc_traceback, thread=name)
-        before_in_threads(args)
+        try:
+            if args.exc_type is not SystemExit:
+                name = "unknown" if args.thread is None else args.thread.name
+                record(args.exc_type, args.exc_value, args.exc_traceback, thread=name)
+        finally:
+            before_in_threads(args)
 
     sys.excepthook = uncaught
     threading.excepthook = uncaught_in_thread
@@ -51,15 +62,25 @@ def record(
     thread: str | None = None,
 ) -> None:
     """Record an exception with its traceback, secrets taken out; None: in the main thread."""
+    global _recorded
+    _recorded += 1
+    if _recorded > _MOST:
+        return
     try:
+        if kind is KeyboardInterrupt:
+            # No import here: CPython ends by SIGINT, as shells expect, only if nobody runs eval()
+            # meanwhile, and some of the modules behind traceback do.
+            _core.append_event(_INTERRUPTED)
+            return
         import traceback
 
-        lines = traceback.format_exception(kind, error, trace, limit=-_MOST_FRAMES)
+        chain = _links(error) <= _MOST_LINKS
+        lines = traceback.format_exception(kind, error, trace, limit=-_MOST_FRAMES, chain=chain)
         event = {
             "kind": "exception",
             "type": kind.__qualname__,
-            "message": _core.redact(_message(error)),
-            "traceback": _core.redact("".join(lines)[-_MOST_CHARS:]),
+            "message": _safe(_message(error))[:_MOST_MESSAGE_CHARS],
+            "traceback": _safe("".join(lines))[-_MOST_CHARS:],
             "thread": thread,
         }
         _core.append_event(_core.to_json(event))
@@ -67,8 +88,21 @@ def record(
         pass
 
 
+def _links(error: BaseException | None) -> int:
+    """Return how many exceptions a traceback would show one after the other, up to too many."""
+    count = 0
+    while error is not None and count <= _MOST_LINKS:
+        error = error.__cause__ or error.__context__
+        count += 1
+    return count
+
+
+def _safe(text: str) -> str:
+    return _core.redact(text[-_MOST_RAW_CHARS:])
+
+
 def _message(error: BaseException | None) -> str:
     try:
-        return "" if error is None else str(error)[:_MOST_MESSAGE_CHARS]
+        return "" if error is None else str(error)
     except Exception:  # noqa: BLE001 -- its own text fails
         return ""

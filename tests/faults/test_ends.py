@@ -43,7 +43,7 @@ def only_rank(root: Path) -> Rank:
 
 def findings(root: Path) -> list[tuple[str, str]]:
     found = tm.open_run(root / "run").findings()
-    return [(it.source, it.name) for it in found if it.source == "rank0"]
+    return [(it.source, it.name) for it in found if it.source.endswith("/end")]
 
 
 @pytest.mark.parametrize("reaped", [False, True], ids=["not waited for", "waited for"])
@@ -78,7 +78,7 @@ def test_an_end_without_close_is_told_by_signal_or_exit_code(
     assert rank.end is not None
     assert f"rank 0 (pid {process.pid} on " in rank.end
     assert rank.end.endswith("its last step was 4")
-    assert findings(root) == [("rank0", name)]
+    assert findings(root) == [("rank0/end", name)]
     told = processes.training_monitor("status", "run", "--root-dir", root)
     assert rank.end in " ".join(told.stdout.split())
     assert process.wait(60) == code
@@ -106,7 +106,9 @@ train()
     assert rank.traceback is not None
     assert "in train" in rank.traceback
     assert "abcdefghijklmnop" not in rank.exception + rank.traceback
-    assert findings(root) == [("rank0", "exception")]
+    assert rank.end is not None
+    assert rank.end.endswith(f"nobody caught {rank.exception}")
+    assert findings(root) == [("rank0/end", "exception")]
 
 
 def test_an_exception_ends_a_with_block_and_is_told(tmp_path: Path, root: Path) -> None:
@@ -122,6 +124,8 @@ def test_an_exception_ends_a_with_block_and_is_told(tmp_path: Path, root: Path) 
     assert processes.run_script(tmp_path, body, root) == "caught outside\n"
     rank = only_rank(root)
     assert rank.exception == "KeyError: 'missing'"
+    assert (rank.ended_how, rank.end) == ("closed", None)
+    assert findings(root) == []
 
 
 def test_an_exception_of_a_thread_is_recorded_and_ends_nothing(tmp_path: Path, root: Path) -> None:
@@ -199,4 +203,46 @@ tm.close()
     assert process.returncode == 0
     rank = only_rank(root)
     assert (rank.ended_how, rank.processes) == ("closed", 5)
-    assert findings(root) == ([("rank0", "crashed")] if KEPT_BY_THE_KERNEL else [])
+    found = [name for _, name in findings(root)]
+    assert found == (["crashed"] if KEPT_BY_THE_KERNEL else [])
+    assert rank.end is None
+
+
+def test_secrets_at_the_places_where_a_text_is_cut_do_not_get_out(
+    tmp_path: Path, root: Path
+) -> None:
+    process = start(
+        tmp_path,
+        root,
+        """
+url = "postgres://user:hunter2" + "x" * 30 + "@host/db"
+raise RuntimeError("y" * 475 + " " + url + " " + "z" * 15_900)
+""",
+    )
+    process.communicate(timeout=60)
+    rank = only_rank(root)
+    assert rank.exception is not None
+    assert rank.traceback is not None
+    assert len(rank.exception) < 600
+    assert "hunter2" not in rank.exception + rank.traceback
+    assert "xxxx" not in rank.exception + rank.traceback
+
+
+def test_a_script_that_ends_without_close_is_no_finding(tmp_path: Path, root: Path) -> None:
+    process = start(tmp_path, root, "")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    rank = only_rank(root)
+    assert (rank.ended_how, rank.exit_code) == ("died", 0)
+    assert findings(root) == []
+
+
+def test_ctrl_c_still_ends_by_the_signal_and_is_no_finding(tmp_path: Path, root: Path) -> None:
+    process = start(tmp_path, root, "time.sleep(600)")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in err
+    rank = only_rank(root)
+    assert (rank.signal, rank.exception) == ("SIGINT", "KeyboardInterrupt")
+    assert findings(root) == []

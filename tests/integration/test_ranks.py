@@ -65,8 +65,6 @@ def test_each_rank_of_a_job_is_told_with_its_pace_and_its_end(tmp_path: Path, ro
     assert loss.mean.tolist() == [15.0 + step for step in range(5, 20)]
     assert set(loss.min_rank.tolist()) == {0}
     assert set(loss.max_rank.tolist()) == {3}
-    # Metrics that one rank alone logs stand beside those that all log.
-    assert view.steps(last=1)[0].metrics.keys() >= {"loss"}
     assert view.across_ranks("eval").count.tolist() == [1] * 20
 
 

@@ -27,6 +27,7 @@ def row(rank: int, **facts: Any) -> dict[str, Any]:
         "last_time": 1000.0,
         "step_secs": 1.0,
         "lag_secs": 0.0,
+        "longest_secs": 2.0,
         "exit": None,
         "exception": None,
         **facts,
@@ -48,16 +49,17 @@ def test_steps_behind_are_those_to_the_furthest_rank() -> None:
 @pytest.mark.parametrize(
     ("facts", "silent"),
     [
-        ({"last_time": 995.0}, False),
-        ({"last_time": 985.0}, True),
-        ({"last_time": 985.0, "step_secs": 60.0}, False),
-        ({"last_time": 300.0, "step_secs": 60.0}, True),
-        ({"last_time": 985.0, "ended": 986.0, "ended_how": "died"}, False),
-        ({"last_time": None, "last_step": None, "step_secs": None}, True),
-        ({"last_time": None, "last_step": None, "step_secs": None, "started": 999.0}, False),
+        ({"last_time": 941.0}, False),
+        ({"last_time": 939.0}, True),
+        ({"last_time": 939.0, "longest_secs": 20.0}, False),
+        ({"last_time": 899.0, "longest_secs": 20.0}, True),
+        ({"last_time": 500.0, "longest_secs": None}, False),
+        ({"last_time": 500.0, "host": "b"}, False),
+        ({"last_time": 500.0, "ended": 986.0, "ended_how": "died"}, False),
+        ({"last_time": None, "last_step": None, "step_secs": None, "longest_secs": None}, False),
     ],
 )
-def test_silence_is_ten_steps_and_ten_seconds_while_others_log(
+def test_silence_is_a_minute_and_five_of_the_longest_pauses_while_others_log(
     facts: dict[str, Any], silent: bool
 ) -> None:
     assert [rank.silent for rank in made_ranks([row(0), row(1, **facts)])] == [False, silent]

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from training_monitor import _core
 from training_monitor.cli import render
+from training_monitor.errors import StoreError
 from training_monitor.ranks import made_ranks
 
 TYPE_CHECKING = False
@@ -20,14 +21,15 @@ __all__ = ["print_ranks", "rank_facts", "ranks_of"]
 _SHOWN = 16
 _LATE_SECS = 1.0
 _SLOW = 1.2
+_REMARK_CHARS = 60
 
 
 def ranks_of(path: str) -> list[Rank]:
     """Return the ranks of the newest attempt; none where nothing is durable yet."""
     try:
         return made_ranks(_core.RunReader(path).ranks())
-    except FileNotFoundError:
-        return []
+    except (FileNotFoundError, StoreError):
+        return []  # the rest of the answer says why
 
 
 def rank_facts(ranks: Sequence[Rank]) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def print_ranks(ranks: Sequence[Rank]) -> None:
 
 def _worst(ranks: Sequence[Rank]) -> list[Rank]:
     def badness(rank: Rank) -> tuple[bool, bool, float, float, int]:
-        died, behind = rank.ended_how == "died", rank.steps_behind or 0
+        died = rank.ended_how == "died" and rank.exit_code != 0
+        behind = rank.steps_behind or 0
         return died, rank.silent, rank.straggler or 0.0, rank.lag_secs or 0.0, behind
 
     return sorted(ranks, key=badness, reverse=True)[:_SHOWN]
@@ -77,10 +80,19 @@ def _duration(secs: float | None) -> str:
     return render.in_nanoseconds(round(secs * 1e9))
 
 
+def _ending(rank: Rank) -> str:
+    if rank.ended_how != "died":
+        return rank.ended_how or ""
+    if rank.exception is not None and rank.exit_code == 1:
+        return rank.exception[:_REMARK_CHARS]
+    if rank.exit_code == 0:
+        return "ended"
+    return rank.signal or ("died" if rank.exit_code is None else f"exit code {rank.exit_code}")
+
+
 def _remark(rank: Rank) -> str:
     if rank.ended_how is not None:
-        why = rank.exception if rank.exception is not None else rank.signal
-        return rank.ended_how if why is None else f"{rank.ended_how}, {why}"
+        return _ending(rank)
     if rank.silent:
         return f"silent, last point {render.ago(rank.last_time)}"
     slow, late = (rank.straggler or 0.0) >= _SLOW, (rank.lag_secs or 0.0) >= _LATE_SECS

@@ -12,7 +12,7 @@ import time
 
 from training_monitor import _core
 from training_monitor.errors import SettingError, SpoolError, StoreError
-from training_monitor.machine import read_findings, unresolved
+from training_monitor.machine import is_of_the_machine, read_findings, unresolved
 from training_monitor.monitor.sender import Sender
 from training_monitor.settings import TABLE
 from training_monitor.system.pace import Pace
@@ -258,7 +258,11 @@ def _earlier_findings(run_dir: str) -> list[Finding] | None:
     except (StoreError, OSError, ValueError):
         return None
     host = os.uname().nodename
-    return [Finding(row.name, row.source, row.text) for row in found if row.host == host]
+    return [
+        Finding(row.name, row.source, row.text)
+        for row in found
+        if row.host == host and is_of_the_machine(row)
+    ]
 
 
 def _pause_secs(interval_secs: float, failures: int) -> float:

@@ -64,6 +64,7 @@ fn check(reader: &RunReader) {
 fn a_database_of_format_1_is_read_as_it_is() {
     let run = copy(FORMAT_1);
     check(&run.reader());
+    assert!(run.reader().ranks().is_ok());
     let version = run
         .reader()
         .query("PRAGMA user_version", Default::default());
@@ -123,6 +124,11 @@ fn check_format_2(reader: &RunReader) {
 fn a_database_of_format_2_is_read_as_it_is_and_migrated_by_its_next_writer() {
     let run = copy(FORMAT_2);
     check_format_2(&run.reader());
+    let ranks = run.reader().ranks().unwrap();
+    assert!(
+        ranks.iter().any(|rank| rank.step_secs.is_some()),
+        "{ranks:?}"
+    );
     let ordered = "SELECT order_ns FROM latest WHERE order_ns > 0";
     let error = run.reader().query(ordered, Default::default());
     assert!(error.is_err(), "a reader changes nothing");

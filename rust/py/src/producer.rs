@@ -115,7 +115,11 @@ pub fn append_alert(py: Python<'_>, json: &str) -> PyResult<()> {
 /// Records an event: a JSON object with its kind, and what belongs to it.
 #[pyfunction]
 pub fn append_event(py: Python<'_>, json: &str) -> PyResult<()> {
-    append_blob(py, Kind::Event, json.as_bytes())
+    // A forked child that has not logged does not begin to.
+    match active::own() {
+        Some(_) => append_blob(py, Kind::Event, json.as_bytes()),
+        None => Ok(()),
+    }
 }
 
 fn append_blob(py: Python<'_>, kind: Kind, bytes: &[u8]) -> PyResult<()> {

@@ -387,6 +387,7 @@ fn rank_dict<'py>(py: Python<'py>, row: &RankRow) -> PyResult<Bound<'py, PyDict>
     facts.set_item("last_time", row.last_time)?;
     facts.set_item("step_secs", row.step_secs)?;
     facts.set_item("lag_secs", row.lag_secs)?;
+    facts.set_item("longest_secs", row.longest_secs)?;
     facts.set_item("exit", row.exit.as_deref())?;
     facts.set_item("exception", row.exception.as_deref())?;
     Ok(facts)

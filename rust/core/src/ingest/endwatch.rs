@@ -12,10 +12,14 @@ use crate::store::Exit;
 /// is dumped.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A kill of the kernel within so long before a death is taken for its cause.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// Watches one producer for its end.
 #[derive(Debug)]
 pub(super) struct EndWatch {
     kills: OomKills,
+    looked: Instant,
     /// When it was first seen dead. `None`: it lives.
     noticed: Option<Instant>,
 }
@@ -24,7 +28,16 @@ impl EndWatch {
     pub(super) fn new(pid: u32) -> Self {
         Self {
             kills: OomKills::of(pid, Path::new("/proc"), Path::new("/sys/fs/cgroup")),
+            looked: Instant::now(),
             noticed: None,
+        }
+    }
+
+    /// It lives: what the kernel killed so far was not it.
+    pub(super) fn look(&mut self, now: Instant) {
+        if now.duration_since(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            self.kills.look();
         }
     }
 
@@ -51,13 +64,15 @@ impl EndWatch {
     }
 }
 
-/// The kernel's count of processes it killed for want of memory, in the cgroup of a process and in all.
+/// The kernel's count of processes it killed for want of memory in the cgroup of a process. The count of the whole
+/// machine says nothing about one of them.
 #[derive(Debug)]
 struct OomKills {
-    counters: Vec<Counter>,
+    /// `None`: there is no such count.
+    counter: Option<Counter>,
 }
 
-/// A file with a line "oom_kill N", and N when the watch began.
+/// A file with a line "oom_kill N", and N at the last look.
 #[derive(Debug)]
 struct Counter {
     path: PathBuf,
@@ -81,7 +96,7 @@ fn count(path: &Path) -> Option<u64> {
 impl OomKills {
     fn of(pid: u32, proc: &Path, cgroups: &Path) -> Self {
         let own = fs::read_to_string(proc.join(format!("{pid}/cgroup"))).unwrap_or_default();
-        let places = own.lines().filter_map(|line| {
+        let mut places = own.lines().filter_map(|line| {
             let (_, rest) = line.split_once(':')?;
             let (controllers, path) = rest.split_once(':')?;
             let path = path.trim_start_matches('/');
@@ -93,15 +108,21 @@ impl OomKills {
                 .then(|| Counter::new(cgroups.join("memory").join(path).join("memory.oom_control")))
                 .flatten()
         });
-        let mut counters: Vec<Counter> = places.collect();
-        counters.extend(Counter::new(proc.join("vmstat")));
-        Self { counters }
+        Self {
+            counter: places.next(),
+        }
     }
 
-    /// How many were killed since, by the first counter that can still be read: a cgroup may be gone by then.
+    fn look(&mut self) {
+        if let Some(counter) = &mut self.counter {
+            counter.before = count(&counter.path).unwrap_or(counter.before);
+        }
+    }
+
+    /// How many were killed since the last look. `None`: not known, the cgroup may be gone.
     fn since(&self) -> Option<u64> {
-        let read = |counter: &Counter| Some(count(&counter.path)?.saturating_sub(counter.before));
-        self.counters.iter().find_map(read)
+        let counter = self.counter.as_ref()?;
+        Some(count(&counter.path)?.saturating_sub(counter.before))
     }
 }
 
@@ -127,20 +148,23 @@ mod tests {
     }
 
     #[test]
-    fn kills_are_those_of_the_own_cgroup_and_of_the_machine_when_it_is_gone() {
+    fn kills_are_those_of_the_own_cgroup_since_the_last_look() {
         let root = tempfile::tempdir().unwrap();
         let (proc, cgroups) = (root.path().join("proc"), root.path().join("cgroup"));
         write(proc.join("7/cgroup"), "0::/job/step\n");
-        write(proc.join("vmstat"), "nr_free_pages 5\noom_kill 40\n");
         let events = cgroups.join("job/memory.events");
         write(events.clone(), "oom 9\noom_kill 3\noom_group_kill 0\n");
-        let kills = OomKills::of(7, &proc, &cgroups);
+        let mut kills = OomKills::of(7, &proc, &cgroups);
         assert_eq!(kills.since(), Some(0));
-        write(events.clone(), "oom 9\noom_kill 5\n");
-        write(proc.join("vmstat"), "oom_kill 47\n");
+        // A worker on Monday, and another death on Friday.
+        write(events.clone(), "oom 9\noom_kill 4\n");
+        kills.look();
+        assert_eq!(kills.since(), Some(0));
+        write(events.clone(), "oom 9\noom_kill 6\n");
         assert_eq!(kills.since(), Some(2));
         fs::remove_file(events).unwrap();
-        assert_eq!(kills.since(), Some(7));
+        kills.look();
+        assert_eq!(kills.since(), None);
     }
 
     #[test]

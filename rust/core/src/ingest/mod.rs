@@ -33,7 +33,7 @@ pub struct IngestOptions {
     pub idle_seal: Duration,
     /// How fast the moving averages forget.
     pub alphas: Alphas,
-    /// No shorter silence of a rank is a stall, however quick its steps are.
+    /// When nobody has logged for so long, and for much longer than usual, that is told.
     pub stuck_after: Duration,
 }
 
@@ -44,7 +44,7 @@ impl Default for IngestOptions {
             commit_interval: Duration::from_millis(250),
             idle_seal: Duration::from_secs(30),
             alphas: Alphas::default(),
-            stuck_after: Duration::from_secs(60),
+            stuck_after: Duration::from_secs(900),
         }
     }
 }

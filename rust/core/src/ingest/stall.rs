@@ -1,130 +1,132 @@
-//! Steps that no longer come: each producer's pace is learned, and a silence much longer than that is told.
+//! Metrics that no longer come: the pace of each producer is learned, and a silence of them all that is much longer
+//! is told.
 
 use std::time::{Duration, Instant};
 
-/// So many steps must have been seen before a silence means anything.
-const LEARNED_STEPS: u32 = 10;
-/// A silence is told when it is so many usual steps long...
-const USUAL_STEPS: f64 = 30.0;
-/// ...and so many of the longest silences that were followed by a step: evaluations, checkpoints.
-const LONGEST_PAUSES: f64 = 3.0;
-/// How fast the usual step forgets.
+/// So many calls must have been seen before a silence means anything.
+const LEARNED: u32 = 10;
+/// A silence is told when it is so many usual intervals long...
+const USUAL: f64 = 30.0;
+/// ...and so many of the longest ones that ended: evaluations, checkpoints.
+const LONGEST: f64 = 3.0;
+/// A machine that was suspended overnight must not hide a hang for days.
+const MOST_PAUSE_SECS: f64 = 3600.0;
+/// How fast the usual interval forgets.
 const ALPHA: f64 = 0.05;
-/// One pause moves the usual step as if it were at most so many times as long.
+/// One pause moves the usual interval as if it were at most so many times as long.
 const MOST_TIMES: f64 = 4.0;
 
-/// The pace of one producer.
+/// The pace of one producer: whatever it logs, at whatever step, it lives.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// The highest step, and its boottime. `None`: no step yet.
-    highest: Option<(i64, i64)>,
-    steps: u32,
+    /// Boottime of its newest frame of points. `None`: it has logged none.
+    newest_ns: Option<i64>,
+    highest_step: Option<i64>,
+    intervals: u32,
     usual_secs: f64,
     longest_secs: f64,
-    /// When the highest step was read here.
-    advanced: Instant,
+    /// When a frame of points was last read here.
+    heard: Instant,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            highest: None,
-            steps: 0,
+            newest_ns: None,
+            highest_step: None,
+            intervals: 0,
             usual_secs: 0.0,
             longest_secs: 0.0,
-            advanced: now,
+            heard: now,
         }
     }
 
-    /// A frame of points; steps that were passed before change nothing.
+    /// A frame of points.
     pub(super) fn observe(&mut self, step: i64, boottime_ns: i64, now: Instant) {
-        if let Some((highest, before_ns)) = self.highest {
-            if step <= highest {
-                return;
-            }
-            let secs = boottime_ns.saturating_sub(before_ns).max(0) as f64 / 1e9;
-            self.learn(secs);
+        if let Some(before_ns) = self.newest_ns {
+            self.learn(boottime_ns.saturating_sub(before_ns).max(0) as f64 / 1e9);
         }
-        self.highest = Some((step, boottime_ns));
-        self.advanced = now;
+        self.newest_ns = self.newest_ns.max(Some(boottime_ns));
+        self.highest_step = self.highest_step.max(Some(step));
+        self.heard = now;
     }
 
     fn learn(&mut self, secs: f64) {
-        self.longest_secs = self.longest_secs.max(secs);
-        if self.steps == 0 {
+        self.longest_secs = self.longest_secs.max(secs.min(MOST_PAUSE_SECS));
+        if self.intervals == 0 {
             self.usual_secs = secs;
         } else {
             let at_most = secs.min(MOST_TIMES * self.usual_secs.max(1e-6));
             self.usual_secs += ALPHA * (at_most - self.usual_secs);
         }
-        self.steps = self.steps.saturating_add(1);
+        self.intervals = self.intervals.saturating_add(1);
     }
 
-    pub(super) fn step(&self) -> Option<i64> {
-        self.highest.map(|(step, _)| step)
+    /// Whether a frame was logged after this boottime.
+    pub(super) fn is_newer_than(&self, boottime_ns: i64) -> bool {
+        self.newest_ns > Some(boottime_ns)
     }
 
-    /// For how long no step has come, when that is far longer than usual; `least` is not told in any case.
-    pub(super) fn stall(&self, now: Instant, least: Duration) -> Option<Duration> {
-        let silent = now.saturating_duration_since(self.advanced);
-        let usual = (USUAL_STEPS * self.usual_secs).max(LONGEST_PAUSES * self.longest_secs);
-        let is_long = silent >= least && silent.as_secs_f64() >= usual;
-        (self.steps >= LEARNED_STEPS && is_long).then_some(silent)
+    /// Whether its silence would mean anything.
+    pub(super) fn is_learned(&self) -> bool {
+        self.intervals >= LEARNED
+    }
+
+    /// For how long nothing has come, when that is far longer than usual; less than `least` never is.
+    fn silence(&self, now: Instant, least: Duration) -> Option<Duration> {
+        let silent = now.saturating_duration_since(self.heard);
+        let usual = (USUAL * self.usual_secs).max(LONGEST * self.longest_secs);
+        (silent >= least && silent.as_secs_f64() >= usual).then_some(silent)
     }
 }
 
-/// One producer that logs, as [`describe`] sees it.
+/// A rank that logs, and its pace.
 #[derive(Debug)]
 pub(super) struct Standing<'a> {
     pub rank: u32,
     pub pace: &'a Pace,
-    /// `None`: it goes on.
-    pub stalled: Option<Duration>,
 }
 
-/// What to tell when steps stopped; of several ranks those that are behind are named, as the others may wait
-/// for them.
-pub(super) fn describe(standings: &[Standing<'_>]) -> String {
-    let stalled: Vec<&Standing<'_>> = standings.iter().filter(|s| s.stalled.is_some()).collect();
-    let longest = stalled
-        .iter()
-        .filter_map(|s| s.stalled)
-        .max()
-        .unwrap_or_default();
-    let usual = stalled
-        .iter()
-        .map(|s| s.pace.usual_secs)
-        .fold(0.0, f64::max);
-    let pause = stalled
-        .iter()
-        .map(|s| s.pace.longest_secs)
-        .fold(0.0, f64::max);
-    let who = if standings.len() == 1 {
-        String::new()
-    } else if stalled.len() == standings.len() {
-        format!(" from any of {} ranks", standings.len())
-    } else {
-        format!(" from {}", ranks(stalled.iter().map(|s| s.rank)))
+/// For how long nobody has logged, when that is far longer than usual for each who does. `None`: somebody has, or
+/// nobody's pace is known. Ranks that log now and then say nothing.
+pub(super) fn silence(
+    standings: &[Standing<'_>],
+    now: Instant,
+    least: Duration,
+) -> Option<Duration> {
+    let mut shortest = None;
+    for standing in standings.iter().filter(|s| s.pace.is_learned()) {
+        let silent = standing.pace.silence(now, least)?;
+        shortest = Some(shortest.map_or(silent, |known: Duration| known.min(silent)));
+    }
+    shortest
+}
+
+/// What to tell of a silence; ranks that are behind are named, as the others may wait for them.
+pub(super) fn describe(standings: &[Standing<'_>], silent: Duration) -> String {
+    let learned: Vec<&Standing<'_>> = standings.iter().filter(|s| s.pace.is_learned()).collect();
+    let most = |of: fn(&Pace) -> f64| learned.iter().map(|s| of(s.pace)).fold(0.0, f64::max);
+    let who = match learned.len() {
+        1 => String::new(),
+        count => format!(" from any of {count} ranks"),
     };
     let mut text = format!(
-        "no step for {}{who}; a step takes {}, and the longest pause before was {}",
-        duration(longest.as_secs_f64()),
-        duration(usual),
-        duration(pause)
+        "nothing was logged for {}{who}, where it is usually {}, and was {} at most: training hangs, or it is over \
+         and did not call close()",
+        duration(silent.as_secs_f64()),
+        duration(most(|pace| pace.usual_secs)),
+        duration(most(|pace| pace.longest_secs))
     );
-    let highest = standings.iter().filter_map(|s| s.pace.step()).max();
-    let behind: Vec<&&Standing<'_>> = stalled.iter().filter(|s| s.pace.step() < highest).collect();
-    if let (Some(highest), Some(last)) = (highest, behind.iter().map(|s| s.pace.step()).min())
-        && standings.len() > 1
+    let steps = || learned.iter().filter_map(|s| s.pace.highest_step);
+    if let (Some(lowest), Some(highest)) = (steps().min(), steps().max())
+        && lowest < highest
     {
-        let last_ranks = behind
+        let last = learned
             .iter()
-            .filter(|s| s.pace.step() == last)
-            .map(|s| s.rank);
-        let step = last.map_or("no step".to_owned(), |step| format!("step {step}"));
+            .filter(|s| s.pace.highest_step == Some(lowest));
+        let last = ranks(last.map(|s| s.rank));
         text.push_str(&format!(
-            "; {} at {step}, the furthest at step {highest}",
-            ranks(last_ranks)
+            "; {last} at step {lowest}, the furthest at step {highest}"
         ));
     }
     text
@@ -160,7 +162,7 @@ mod tests {
 
     const LEAST: Duration = Duration::from_secs(60);
 
-    /// A producer that took `secs` for each of these steps, the last one now.
+    /// A producer that took so many seconds before each of these steps, the last one now.
     fn pace(secs: impl Iterator<Item = f64>, now: Instant) -> Pace {
         let mut pace = Pace::new(now);
         let mut at = 0.0;
@@ -172,36 +174,61 @@ mod tests {
         pace
     }
 
-    fn stalls_after(pace: &Pace, now: Instant, secs: u64) -> bool {
-        pace.stall(now + Duration::from_secs(secs), LEAST).is_some()
+    fn after(paces: &[&Pace], now: Instant, secs: u64) -> Option<Duration> {
+        let standings: Vec<Standing<'_>> = (0..)
+            .zip(paces)
+            .map(|(rank, pace)| Standing { rank, pace })
+            .collect();
+        silence(&standings, now + Duration::from_secs(secs), LEAST)
     }
 
     #[test]
-    fn a_silence_of_many_steps_is_a_stall_and_of_a_minute_at_least() {
+    fn a_silence_of_many_intervals_is_told_and_none_below_the_least() {
         let now = Instant::now();
         let quick = pace((0..100).map(|_| 0.1), now);
-        assert!(!stalls_after(&quick, now, 59) && stalls_after(&quick, now, 60));
+        assert!(after(&[&quick], now, 59).is_none() && after(&[&quick], now, 60).is_some());
         let slow = pace((0..100).map(|_| 20.0), now);
-        assert!(!stalls_after(&slow, now, 599) && stalls_after(&slow, now, 601));
+        assert!(after(&[&slow], now, 599).is_none() && after(&[&slow], now, 601).is_some());
     }
 
     #[test]
-    fn pauses_that_ended_are_no_stall_when_they_come_again() {
+    fn pauses_that_ended_are_expected_again_but_not_a_night_of_sleep() {
         let now = Instant::now();
-        let evaluates = pace(
-            (0..1000).map(|step| if step % 100 == 99 { 300.0 } else { 0.1 }),
-            now,
+        let pauses = |long| {
+            pace(
+                (0..1000).map(move |step| if step % 100 == 99 { long } else { 0.1 }),
+                now,
+            )
+        };
+        let evaluates = pauses(300.0);
+        assert!(
+            after(&[&evaluates], now, 890).is_none() && after(&[&evaluates], now, 901).is_some()
         );
-        assert!(!stalls_after(&evaluates, now, 890) && stalls_after(&evaluates, now, 901));
+        assert!(after(&[&pauses(36_000.0)], now, 3 * 3600 + 1).is_some());
     }
 
     #[test]
-    fn a_few_steps_teach_nothing_and_old_steps_are_no_progress() {
+    fn whoever_logs_anything_ends_the_silence_of_all() {
         let now = Instant::now();
-        assert!(!stalls_after(&pace((0..9).map(|_| 0.1), now), now, 100_000));
-        let mut repeats = pace((0..100).map(|_| 0.1), now);
-        repeats.observe(50, i64::MAX, now + Duration::from_secs(90));
-        assert!(stalls_after(&repeats, now, 90));
+        let (silent, mut steps_again) = (
+            pace((0..100).map(|_| 0.1), now),
+            pace((0..100).map(|_| 0.1), now),
+        );
+        assert!(after(&[&silent, &steps_again], now, 90).is_some());
+        // A new epoch, counted from 0 again.
+        steps_again.observe(0, i64::MAX, now + Duration::from_secs(80));
+        assert!(after(&[&silent, &steps_again], now, 90).is_none());
+    }
+
+    #[test]
+    fn a_few_calls_teach_nothing_and_hold_nobody_up() {
+        let now = Instant::now();
+        let few = pace((0..5).map(|_| 0.1), now);
+        assert!(after(&[&few], now, 100_000).is_none());
+        assert!(after(&[], now, 100_000).is_none());
+        let mut late = pace((0..5).map(|_| 0.1), now);
+        late.heard = now + Duration::from_secs(85);
+        assert!(after(&[&pace((0..100).map(|_| 0.1), now), &late], now, 90).is_some());
     }
 
     #[test]
@@ -211,29 +238,26 @@ mod tests {
             pace((0..20).map(|_| 0.5), now),
             pace((0..19).map(|_| 0.5), now),
         );
-        let stalled = Some(Duration::from_secs(90));
-        let standing = |rank, pace, stalled| Standing {
-            rank,
-            pace,
-            stalled,
-        };
-        assert_eq!(
-            describe(&[standing(0, &ahead, stalled)]),
-            "no step for 90.0 s; a step takes 500 ms, and the longest pause before was 500 ms"
+        let standing = |rank, pace| Standing { rank, pace };
+        let silent = Duration::from_secs(90);
+        let alone = "nothing was logged for 90.0 s, where it is usually 500 ms, and was 500 ms at most: training \
+                     hangs, or it is over and did not call close()";
+        assert_eq!(describe(&[standing(0, &ahead)], silent), alone);
+        let text = describe(
+            &[
+                standing(0, &ahead),
+                standing(1, &behind),
+                standing(2, &ahead),
+            ],
+            silent,
         );
-        assert_eq!(
-            describe(&[
-                standing(0, &ahead, stalled),
-                standing(1, &behind, stalled),
-                standing(2, &ahead, stalled)
-            ]),
-            "no step for 90.0 s from any of 3 ranks; a step takes 500 ms, and the longest pause before was \
-             500 ms; rank 1 at step 19, the furthest at step 20"
+        assert!(
+            text.starts_with("nothing was logged for 90.0 s from any of 3 ranks, where"),
+            "{text}"
         );
-        assert_eq!(
-            describe(&[standing(0, &ahead, None), standing(1, &behind, stalled)]),
-            "no step for 90.0 s from rank 1; a step takes 500 ms, and the longest pause before was 500 ms; \
-             rank 1 at step 19, the furthest at step 20"
+        assert!(
+            text.ends_with("; rank 1 at step 19, the furthest at step 20"),
+            "{text}"
         );
     }
 }

@@ -256,7 +256,11 @@ impl Tailed {
         if self.source.pending.end.is_some() {
             return Ok(true);
         }
-        if (!now && self.reader.life() == Life::Alive) || !self.reader.drained()? {
+        if !now && self.reader.life() == Life::Alive {
+            self.end_watch.look(Instant::now());
+            return Ok(false);
+        }
+        if !self.reader.drained()? {
             return Ok(false);
         }
         let mut exit = None;

@@ -22,7 +22,7 @@ mod stalls;
 mod tend;
 
 use clock::ClockWatch;
-use stalls::StallTold;
+use stalls::SilenceTold;
 
 /// A commit does not wait for more once so many points wait.
 const COMMIT_POINTS: u64 = 1_000_000;
@@ -72,7 +72,7 @@ pub(crate) struct Worker {
     backoff: Backoff,
     rate: Rate,
     clock: ClockWatch,
-    stalls: StallTold,
+    silence: SilenceTold,
     started: Instant,
     committed_at: Instant,
     read_at: Instant,
@@ -117,7 +117,7 @@ impl Worker {
             backoff: Backoff::default(),
             rate: Rate::new(now),
             clock: ClockWatch::default(),
-            stalls: StallTold::default(),
+            silence: SilenceTold::Nothing(tm_spool::clock::boottime_ns()),
             started: now,
             committed_at: now,
             read_at: now,
@@ -189,7 +189,7 @@ impl Worker {
         self.sync_late(now);
         self.tend(now, got);
         if self.tell.is_due(now) || self.shared.deadline().is_some() {
-            self.watch_stalls(now);
+            self.watch_silence(now);
             self.publish(now);
         }
         got

@@ -1,8 +1,9 @@
 //! How producers ended that did not say goodbye, for people and for programs.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value as Json, json};
 use tm_spool::clock;
 
@@ -10,6 +11,9 @@ use super::error::StoreError;
 use super::notes::insert_event;
 use super::source::{End, Exit};
 use super::system::insert_finding;
+
+/// Between an exception and the end of its process: exit handlers, and what they wait for.
+const LEAVING_NS: i64 = 600_000_000_000;
 
 /// The process of a producer.
 struct Process {
@@ -39,13 +43,13 @@ pub(super) fn record_exit(conn: &Connection, producer: i64, end: &End) -> Result
         return Ok(());
     };
     let process = process_of(conn, producer)?;
-    let told = has_exception(conn, producer)?;
-    let finding = finding_of(&process, exit).filter(|_| !told);
+    let now = clock::wall_ns();
+    let exception = exception_of(conn, producer, exit, now)?;
+    let finding = finding_of(&process, exit);
     if process.is_forked && finding.is_none() {
         return Ok(());
     }
-    let now = clock::wall_ns();
-    let text = exit_text(&process, exit);
+    let text = exit_text(&process, exit, exception.as_deref());
     let signal = exit.status.and_then(|status| status.signal());
     let detail = json!({
         "signal": signal.map(signal_name),
@@ -53,49 +57,45 @@ pub(super) fn record_exit(conn: &Connection, producer: i64, end: &End) -> Result
         "core_dumped": exit.status.is_some_and(|status| status.core_dumped()),
         "oom_kills": exit.oom_kills,
         "last_step": exit.last_step,
+        "exception": exception,
         "text": text,
     });
     let step = exit.last_step.unwrap_or(-1);
     insert_event(conn, producer, "exit", step, now, Some(&detail.to_string()))?;
-    match finding {
+    match finding.map(|name| exception.map_or(name, |_| "exception")) {
         Some(name) => tell(conn, &process, name, &text, now),
         None => Ok(()),
     }
 }
 
-/// Whether an exception that nobody caught says why it ended.
-fn has_exception(conn: &Connection, producer: i64) -> Result<bool, StoreError> {
-    let mut select = conn.prepare_cached(
-        "SELECT EXISTS(SELECT 1 FROM events WHERE producer = ?1 AND kind = 'exception'
-             AND json_valid(detail) AND json_extract(detail, '$.thread') IS NULL)",
-    )?;
-    Ok(select.query_row([producer], |row| row.get(0))?)
-}
-
-/// An exception that nobody caught ends the process, unless it is that of a thread; also told as a finding.
-pub(super) fn tell_exception(
+/// An exception that nobody caught, if it is why the process ended: Python leaves with 1 then, or by SIGINT.
+fn exception_of(
     conn: &Connection,
     producer: i64,
-    parsed: &Json,
-    time_ns: i64,
-) -> Result<(), StoreError> {
-    let process = process_of(conn, producer)?;
-    if process.is_forked || parsed["thread"].is_string() {
-        return Ok(());
+    exit: &Exit,
+    now_ns: i64,
+) -> Result<Option<String>, StoreError> {
+    let is_pythons =
+        |status: ExitStatus| status.code() == Some(1) || status.signal() == Some(libc::SIGINT);
+    if !exit.status.is_some_and(is_pythons) {
+        return Ok(None);
     }
-    let (kind, message) = (
-        &parsed["type"],
-        parsed["message"].as_str().unwrap_or_default(),
-    );
-    let kind = kind.as_str().unwrap_or("exception");
-    let colon = if message.is_empty() { "" } else { ": " };
-    let text = format!("rank {} ended with {kind}{colon}{message}", process.rank);
-    let name = if kind == "KeyboardInterrupt" {
-        "interrupted"
-    } else {
-        "exception"
-    };
-    tell(conn, &process, name, &text, time_ns)
+    let mut select = conn.prepare_cached(
+        "SELECT detail FROM events WHERE producer = ?1 AND kind = 'exception' AND time_ns > ?2
+             AND json_valid(detail) AND json_extract(detail, '$.thread') IS NULL
+         ORDER BY id DESC LIMIT 1",
+    )?;
+    let detail: Option<String> = select
+        .query_row(params![producer, now_ns - LEAVING_NS], |row| row.get(0))
+        .optional()?;
+    let parsed: Option<Json> = detail.and_then(|detail| serde_json::from_str(&detail).ok());
+    Ok(parsed.map(|parsed| {
+        let text = |field: &str| parsed[field].as_str().unwrap_or_default().to_owned();
+        match text("message") {
+            message if message.is_empty() => text("type"),
+            message => format!("{}: {message}", text("type")),
+        }
+    }))
 }
 
 fn tell(
@@ -105,20 +105,26 @@ fn tell(
     text: &str,
     time_ns: i64,
 ) -> Result<(), StoreError> {
-    let source = format!("rank{}", process.rank);
+    // Not the source of its samples: those go on for a while, and say nothing about its end.
+    let source = if process.is_forked {
+        format!("rank{}/{}/end", process.rank, process.pid)
+    } else {
+        format!("rank{}/end", process.rank)
+    };
     let detail = json!({
         "host": process.host, "source": source, "finding": name, "time_ns": time_ns, "text": text,
     });
     Ok(insert_finding(conn, time_ns, &detail.to_string())?)
 }
 
-/// `None`: nobody needs to know. Workers of a data loader end without close(), and are ended.
+/// `None`: nobody needs to know. Ctrl-C was meant; workers of a data loader end without close(), and are ended.
 fn finding_of(process: &Process, exit: &Exit) -> Option<&'static str> {
     let status = exit.status?;
     let name = match (status.signal(), status.code()) {
         (Some(libc::SIGKILL), _) if exit.oom_kills > Some(0) => "out_of_memory",
-        (Some(libc::SIGTERM | libc::SIGINT | libc::SIGHUP), _) if process.is_forked => return None,
-        (Some(libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP), _) => "killed",
+        (Some(libc::SIGINT), _) => return None,
+        (Some(libc::SIGTERM | libc::SIGHUP), _) if process.is_forked => return None,
+        (Some(libc::SIGKILL | libc::SIGTERM | libc::SIGHUP), _) => "killed",
         (Some(_), _) => "crashed",
         (None, Some(0)) => return None,
         (None, _) if process.is_forked => return None,
@@ -127,7 +133,7 @@ fn finding_of(process: &Process, exit: &Exit) -> Option<&'static str> {
     Some(name)
 }
 
-fn exit_text(process: &Process, exit: &Exit) -> String {
+fn exit_text(process: &Process, exit: &Exit, exception: Option<&str>) -> String {
     let who = if process.is_forked {
         "a process forked by rank"
     } else {
@@ -153,13 +159,14 @@ fn exit_text(process: &Process, exit: &Exit) -> String {
         }
         None => String::new(),
     };
+    let exception = exception.map_or(String::new(), |what| format!("; nobody caught {what}"));
     let step = exit
         .last_step
         .map_or("; it had logged no step".to_owned(), |step| {
             format!("; its last step was {step}")
         });
     format!(
-        "{who} {} (pid {} on {}) {how}{memory}{step}",
+        "{who} {} (pid {} on {}) {how}{memory}{step}{exception}",
         process.rank, process.pid, process.host
     )
 }
@@ -192,7 +199,6 @@ fn signal_name(signal: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::ExitStatus;
 
     fn exit(raw: i32, oom_kills: Option<u64>) -> Exit {
         Exit {
@@ -221,6 +227,7 @@ mod tests {
         assert_eq!(of(libc::SIGSEGV | 0x80, None, false), Some("crashed"));
         assert_eq!(of(7 << 8, None, false), Some("exited"));
         assert_eq!(of(0, None, false), None);
+        assert_eq!(of(libc::SIGINT, None, false), None);
         // Forked: workers of a data loader.
         assert_eq!(of(libc::SIGTERM, None, true), None);
         assert_eq!(of(1 << 8, None, true), None);
@@ -231,14 +238,23 @@ mod tests {
     #[test]
     fn the_text_says_who_how_and_how_far() {
         assert_eq!(
-            exit_text(&process(false), &exit(libc::SIGKILL, Some(1))),
+            exit_text(&process(false), &exit(libc::SIGKILL, Some(1)), None),
             "rank 3 (pid 77 on node1) was killed by SIGKILL; the kernel killed 1 process there for want of \
              memory meanwhile; its last step was 42"
         );
         assert_eq!(
-            exit_text(&process(true), &exit(libc::SIGSEGV | 0x80, Some(9))),
+            exit_text(&process(true), &exit(libc::SIGSEGV | 0x80, Some(9)), None),
             "a process forked by rank 3 (pid 77 on node1) was killed by SIGSEGV, its core was dumped; its last \
              step was 42"
+        );
+        assert_eq!(
+            exit_text(
+                &process(false),
+                &exit(1 << 8, None),
+                Some("ValueError: bad")
+            ),
+            "rank 3 (pid 77 on node1) ended with exit code 1, without close(); its last step was 42; nobody caught \
+             ValueError: bad"
         );
         let unknown = Exit {
             status: None,
@@ -246,7 +262,7 @@ mod tests {
             last_step: None,
         };
         assert_eq!(
-            exit_text(&process(false), &unknown),
+            exit_text(&process(false), &unknown, None),
             "rank 3 (pid 77 on node1) ended without close(); how is not known; it had logged no step"
         );
     }

@@ -5,7 +5,6 @@ use serde_json::Value as Json;
 use tm_spool::Kind;
 
 use super::error::StoreError;
-use super::exits::tell_exception;
 use super::scan::Row;
 use super::source::ProducerRow;
 use super::write::Committed;
@@ -23,14 +22,13 @@ pub(crate) fn record(
         Kind::Alert => alert(conn, producer, row, &parsed),
         Kind::Control => control(conn, producer, row, &json, &parsed, committed),
         Kind::Gap => rejected(conn, producer, row, &json, &parsed),
-        Kind::Event => {
-            let kind = parsed["kind"].as_str().unwrap_or("event");
-            if kind == "exception" {
-                let time_ns = row.frame.boottime_ns + producer.wall_offset_ns;
-                tell_exception(conn, producer.id, &parsed, time_ns)?;
-            }
-            event(conn, producer, row, kind, &json)
-        }
+        Kind::Event => event(
+            conn,
+            producer,
+            row,
+            parsed["kind"].as_str().unwrap_or("event"),
+            &json,
+        ),
         Kind::Text => event(conn, producer, row, "text_sample", &json),
         Kind::Histogram => event(conn, producer, row, "histogram", &json),
         Kind::System => event(conn, producer, row, "system", &json),

@@ -1,69 +1,69 @@
-//! Tells when the steps of a run stop, and when they go on.
+//! Tells when nothing is logged any more, and when it is again.
 
 use std::time::Instant;
 
 use tm_spool::{Life, clock};
 
-use super::Worker;
-use crate::ingest::stall::{Standing, describe, duration};
+use super::{Tailed, Worker};
+use crate::ingest::stall::{Standing, describe, duration, silence};
 use crate::store::{SystemFinding, SystemLine};
 
 /// What the findings are about.
 const SOURCE: &str = "steps";
 
-/// What was told of the steps last.
-#[derive(Debug, Default)]
-pub(crate) enum StallTold {
-    /// Nothing; the monitor before this one may have told of a stall.
-    #[default]
-    Nothing,
-    /// That they come.
-    Coming,
-    /// That they stopped, at about this time.
-    Stopped(Instant),
+/// What was told of the silence last.
+#[derive(Debug)]
+pub(crate) enum SilenceTold {
+    /// Nothing since this boottime; the monitor before this one may have told of one.
+    Nothing(i64),
+    /// That it is over.
+    Over,
+    /// That it had begun at the first of these times; told at the second, a boottime.
+    Begun(Instant, i64),
 }
 
 impl Worker {
-    /// Forked workers log when they like; only the ranks themselves are looked at.
-    pub(super) fn watch_stalls(&mut self, now: Instant) {
-        let least = self.options.stuck_after;
-        let standings: Vec<Standing<'_>> = self
-            .tailed
-            .iter_mut()
-            .filter_map(|tailed| {
-                let is_rank = tailed.reader.info().parent.is_none();
-                let lives = is_rank && tailed.reader.life() == Life::Alive;
-                lives.then_some(&*tailed)
-            })
-            .map(|tailed| Standing {
-                rank: tailed.reader.info().rank,
-                pace: &tailed.pace,
-                stalled: tailed.pace.stall(now, least),
+    /// Look whether anybody still logs. Workers that were forked log when they like: they do not count. Nor does a
+    /// silence of ours, while the database takes nothing.
+    pub(super) fn watch_silence(&mut self, now: Instant) {
+        let is_read = |t: &Tailed| !t.reader.has_next() && !t.is_held();
+        if self.store.is_none() || !self.parked.is_empty() || !self.tailed.iter().all(is_read) {
+            return;
+        }
+        let is_rank = |t: &&mut Tailed| t.reader.info().parent.is_none();
+        let ranks = self.tailed.iter_mut().filter(is_rank);
+        let standings: Vec<Standing<'_>> = ranks
+            .filter_map(|t| (t.reader.life() == Life::Alive).then_some(&*t))
+            .map(|t| Standing {
+                rank: t.reader.info().rank,
+                pace: &t.pace,
             })
             .collect();
-        let longest = standings.iter().filter_map(|s| s.stalled).max();
-        let (name, text) = match (&self.stalls, longest) {
-            (StallTold::Nothing | StallTold::Coming, Some(silent)) => {
-                let text = describe(&standings);
+        let logged_since = |ns: i64| standings.iter().any(|s| s.pace.is_newer_than(ns));
+        let begun = silence(&standings, now, self.options.stuck_after);
+        let (name, text, told) = match (&self.silence, begun) {
+            (SilenceTold::Nothing(_) | SilenceTold::Over, Some(silent)) => {
                 let since = now.checked_sub(silent).unwrap_or(now);
-                self.stalls = StallTold::Stopped(since);
-                ("stuck", text)
+                let told = SilenceTold::Begun(since, clock::boottime_ns());
+                ("stuck", describe(&standings, silent), told)
             }
-            (StallTold::Stopped(since), None) => {
+            (SilenceTold::Begun(since, told_ns), _)
+                if standings.is_empty() || logged_since(*told_ns) =>
+            {
                 let after = duration(now.duration_since(*since).as_secs_f64());
-                let text = match standings.is_empty() {
-                    true => format!("the trainers ended after {after} without a step"),
-                    false => format!("steps come again, after {after}"),
+                let text = if standings.is_empty() {
+                    format!("the training ended, after {after} in which nothing was logged")
+                } else {
+                    format!("metrics come again, after {after}")
                 };
-                self.stalls = StallTold::Coming;
-                ("over", text)
+                ("over", text, SilenceTold::Over)
             }
-            (StallTold::Nothing, None) if standings.iter().any(|s| s.pace.step().is_some()) => {
-                self.stalls = StallTold::Coming;
-                ("over", "steps come again".to_owned())
+            (SilenceTold::Nothing(since_ns), None) if logged_since(*since_ns) => {
+                ("over", "metrics come again".to_owned(), SilenceTold::Over)
             }
             _ => return,
         };
+        self.silence = told;
         let finding = SystemFinding {
             host: clock::host_name(),
             source: SOURCE.to_owned(),

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{ProducerEntry, RunReader};
 use crate::store::error::StoreError;
+use crate::store::schema;
 
 const NS: f64 = 1e9;
 
@@ -18,7 +19,7 @@ pub struct RankRow {
     pub processes: u32,
     /// Points stored, of all of them.
     pub points: u64,
-    /// Its highest step. `None`: it has logged no metric.
+    /// Its highest step; processes that it forked count, here and below. `None`: it has logged no metric.
     pub last_step: Option<i64>,
     /// Wall clock of its newest point, seconds since 1970. `None`: it has logged no metric.
     pub last_time: Option<f64>,
@@ -27,9 +28,11 @@ pub struct RankRow {
     /// Seconds behind the rank that reached a step first: the median of the last 64 steps that others logged,
     /// too. `None`: there are none. Between machines it is as good as their clocks agree.
     pub lag_secs: Option<f64>,
-    /// JSON: how its newest process ended that did not close. `None`: none did.
+    /// The longest time between two of its last 64 steps, in seconds. `None`: fewer than ten are known.
+    pub longest_secs: Option<f64>,
+    /// JSON: how the process ended. `None`: it goes on, or has closed.
     pub exit: Option<String>,
-    /// JSON: the last exception that nobody caught. `None`: there was none.
+    /// JSON: the last exception of it that nobody caught. `None`: there was none.
     pub exception: Option<String>,
 }
 
@@ -75,6 +78,7 @@ fn add_process(ranks: &mut BTreeMap<u32, RankRow>, producer: ProducerEntry) {
         last_time: None,
         step_secs: None,
         lag_secs: None,
+        longest_secs: None,
         exit: None,
         exception: None,
     });
@@ -112,14 +116,16 @@ fn add_ends(
     ranks: &mut BTreeMap<u32, RankRow>,
 ) -> Result<(), StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT rank, kind, detail FROM events JOIN producers ON producers.id = events.producer
+        "SELECT rank, kind, detail, uuid FROM events JOIN producers ON producers.id = events.producer
          WHERE attempt = ?1 AND kind IN ('exit', 'exception') AND json_valid(detail)
              AND parent IS NULL AND json_extract(detail, '$.thread') IS NULL ORDER BY events.id",
     )?;
     let mut rows = select.query([attempt])?;
     while let Some(row) = rows.next()? {
         let kind: String = row.get(1)?;
-        if let Some(rank) = ranks.get_mut(&row.get(0)?) {
+        let uuid: String = row.get(3)?;
+        let rank = ranks.get_mut(&row.get(0)?);
+        if let Some(rank) = rank.filter(|rank| rank.process.uuid == uuid) {
             let place = match kind.as_str() {
                 "exit" => &mut rank.exit,
                 _ => &mut rank.exception,
@@ -131,8 +137,12 @@ fn add_ends(
 }
 
 fn reached(conn: &Connection, attempt: u32) -> Result<BTreeMap<u32, Reached>, StoreError> {
-    let mut select =
-        conn.prepare_cached("SELECT rank, step, order_ns FROM recent WHERE attempt = ?1")?;
+    // Earlier formats have but the wall clock.
+    let mut select = conn.prepare_cached(if schema::user_version(conn)? < 3 {
+        "SELECT rank, step, time_ns FROM recent WHERE attempt = ?1"
+    } else {
+        "SELECT rank, step, order_ns FROM recent WHERE attempt = ?1"
+    })?;
     let mut rows = select.query([attempt])?;
     let mut reached: BTreeMap<u32, Reached> = BTreeMap::new();
     while let Some(row) = rows.next()? {
@@ -154,6 +164,13 @@ fn add_steps(reached: &BTreeMap<u32, Reached>, ranks: &mut BTreeMap<u32, RankRow
             continue;
         };
         let pairs = steps.iter().zip(steps.iter().skip(1));
+        let pauses = pairs
+            .clone()
+            .map(|((_, before), (_, after))| after - before);
+        row.longest_secs = pauses
+            .max()
+            .filter(|_| steps.len() >= 10)
+            .map(|ns| ns as f64 / NS);
         row.step_secs = median(
             pairs
                 .filter(|((_, before), (_, after))| after > before)
@@ -209,6 +226,7 @@ mod tests {
             last_time: None,
             step_secs: None,
             lag_secs: None,
+            longest_secs: None,
             exit: None,
             exception: None,
         }
