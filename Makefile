@@ -59,6 +59,8 @@ bench-core: .venv/.ready ## Measure the append path and the store in Rust
 	@$(RUST) cargo bench --locked --quiet -p training-monitor-spool --bench spool
 	@echo
 	@$(RUST) cargo bench --locked --quiet -p training-monitor-core --bench store
+	@echo
+	@$(RUST) cargo bench --locked --quiet -p training-monitor-core --bench statistics
 
 bench-peers: .venv/.built ## Measure other trackers beside ours; ONLY="jsonl wandb" narrows
 	@PYTHONPATH=benches:benches/python $(BIN)/python -m peers --only "$(ONLY)"
