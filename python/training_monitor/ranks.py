@@ -50,8 +50,8 @@ class Rank:
         end: How it ended, for people; None when it closed, and as long as it logs.
         signal: The signal that killed it, as SIGKILL; None when none is known.
         exit_code: Its exit code, when it ended without close(); None when that is not known.
-        oom_kills: Processes that the kernel killed for want of memory while it ran, in its cgroup
-            or, where there is none, on its machine; None when not known.
+        oom_kills: Processes that the kernel killed for want of memory in its cgroup, within seconds
+            of its end; None when not known.
         exception: The last exception that nobody caught, or that ended a `with` block, with its
             message; None without one.
         traceback: Where that came from; None without one.

@@ -1,4 +1,4 @@
-//! How the process of a producer ended, and whether the kernel killed for memory while it ran.
+//! How the process of a producer ended, and whether the kernel killed for memory just before.
 
 use std::fs;
 use std::path::{Path, PathBuf};

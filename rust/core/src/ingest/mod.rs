@@ -4,7 +4,7 @@ mod endwatch;
 mod exposed;
 mod pace;
 mod shared;
-mod stall;
+mod silence;
 mod tailed;
 mod worker;
 

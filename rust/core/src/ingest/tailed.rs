@@ -10,7 +10,7 @@ use tm_spool::{
 
 use super::endwatch::EndWatch;
 use super::exposed::Exposed;
-use super::stall::Pace;
+use super::silence::Pace;
 use crate::store::{End, Gap, Source};
 
 /// A dictionary that cannot be read is tried for so long.

@@ -18,11 +18,11 @@ mod aside;
 mod clock;
 mod commit;
 mod discover;
-mod stalls;
+mod silence;
 mod tend;
 
 use clock::ClockWatch;
-use stalls::SilenceTold;
+use silence::SilenceTold;
 
 /// A commit does not wait for more once so many points wait.
 const COMMIT_POINTS: u64 = 1_000_000;

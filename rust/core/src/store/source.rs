@@ -117,7 +117,7 @@ pub(crate) struct End {
 pub(crate) struct Exit {
     /// `None`: nobody can say.
     pub status: Option<ExitStatus>,
-    /// Processes that the kernel killed for want of memory while it ran, in its cgroup, or on its machine.
+    /// Processes that the kernel killed for want of memory in its cgroup, within seconds of its end.
     /// `None`: not known.
     pub oom_kills: Option<u64>,
     /// `None`: it logged no metric.

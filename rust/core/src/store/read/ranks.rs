@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
+use super::tables::{NS, secs_or_none};
 use super::{ProducerEntry, RunReader};
 use crate::store::error::StoreError;
 use crate::store::schema;
-
-const NS: f64 = 1e9;
 
 /// One rank of the newest attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,11 +45,8 @@ impl RunReader {
     /// The database cannot be read.
     pub fn ranks(&self) -> Result<Vec<RankRow>, StoreError> {
         self.reading(|conn| {
-            let newest = conn
-                .query_row("SELECT max(id) FROM attempts", [], |row| row.get(0))
-                .optional()?
-                .flatten();
-            let Some(attempt) = newest else {
+            let newest = "SELECT max(id) FROM attempts";
+            let Some(attempt) = conn.query_row(newest, [], |row| row.get(0))? else {
                 return Ok(Vec::new());
             };
             let mut ranks: BTreeMap<u32, RankRow> = BTreeMap::new();
@@ -67,24 +63,31 @@ impl RunReader {
     }
 }
 
+impl RankRow {
+    /// A rank of which nothing is known but a process.
+    fn of(process: ProducerEntry) -> Self {
+        Self {
+            process,
+            processes: 0,
+            points: 0,
+            last_step: None,
+            last_time: None,
+            step_secs: None,
+            lag_secs: None,
+            longest_secs: None,
+            exit: None,
+            exception: None,
+        }
+    }
+}
+
 fn add_process(ranks: &mut BTreeMap<u32, RankRow>, producer: ProducerEntry) {
-    let points = producer.points;
-    let is_forked = producer.parent.is_some();
-    let row = ranks.entry(producer.rank).or_insert_with(|| RankRow {
-        process: producer.clone(),
-        processes: 0,
-        points: 0,
-        last_step: None,
-        last_time: None,
-        step_secs: None,
-        lag_secs: None,
-        longest_secs: None,
-        exit: None,
-        exception: None,
-    });
+    let row = ranks
+        .entry(producer.rank)
+        .or_insert_with(|| RankRow::of(producer.clone()));
     row.processes += 1;
-    row.points += points;
-    if !is_forked {
+    row.points += producer.points;
+    if producer.parent.is_none() {
         row.process = producer;
     }
 }
@@ -102,8 +105,7 @@ fn add_newest(
     while let Some(row) = rows.next()? {
         if let Some(rank) = ranks.get_mut(&row.get(0)?) {
             rank.last_step = row.get(1)?;
-            let time_ns: Option<i64> = row.get(2)?;
-            rank.last_time = time_ns.map(|ns| ns as f64 / NS);
+            rank.last_time = secs_or_none(row, 2)?;
         }
     }
     Ok(())
@@ -218,18 +220,7 @@ mod tests {
             accepted_points: None,
             rejected: None,
         };
-        RankRow {
-            process,
-            processes: 1,
-            points: 0,
-            last_step: None,
-            last_time: None,
-            step_secs: None,
-            lag_secs: None,
-            longest_secs: None,
-            exit: None,
-            exception: None,
-        }
+        RankRow::of(process)
     }
 
     #[test]

@@ -145,13 +145,13 @@ pub struct Counts {
     pub fresh: u64,
 }
 
-const NS: f64 = 1e9;
+pub(super) const NS: f64 = 1e9;
 
 fn secs(row: &Row<'_>, at: usize) -> rusqlite::Result<f64> {
     Ok(row.get::<_, i64>(at)? as f64 / NS)
 }
 
-fn secs_or_none(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<f64>> {
+pub(super) fn secs_or_none(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<f64>> {
     Ok(row.get::<_, Option<i64>>(at)?.map(|ns| ns as f64 / NS))
 }
 

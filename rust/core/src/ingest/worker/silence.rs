@@ -5,7 +5,7 @@ use std::time::Instant;
 use tm_spool::{Life, clock};
 
 use super::{Tailed, Worker};
-use crate::ingest::stall::{Standing, describe, duration, silence};
+use crate::ingest::silence::{Standing, describe, duration, silence};
 use crate::store::{SystemFinding, SystemLine};
 
 /// What the findings are about.
