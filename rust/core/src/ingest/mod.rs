@@ -2,6 +2,7 @@
 
 mod endwatch;
 mod exposed;
+mod feed;
 mod pace;
 mod shared;
 mod silence;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tm_spool::{OpenError, ProducerReader, producer_dirs};
 
 use super::{Tailed, Worker};
+use crate::ingest::feed::{Feed, Local};
 
 const FIND_YOUNG: Duration = Duration::from_millis(250);
 const FIND_IDLE: Duration = Duration::from_secs(1);
@@ -37,13 +38,16 @@ impl Worker {
         // Attempts are numbered in this order.
         opened.sort_by_key(|reader| (reader.info().wall_ns, reader.info().rank));
         for reader in opened {
-            self.register(reader);
+            self.refused.remove(reader.dir());
+            reader.control().beat();
+            self.register(Box::new(Local::new(reader)));
         }
         self.share_grant();
     }
 
     fn knows(&self, dir: &PathBuf) -> bool {
-        self.finished.contains(dir) || self.tailed.iter().any(|t| t.reader.dir() == dir)
+        let is_its = |t: &Tailed| t.feed.local().is_some_and(|reader| reader.dir() == dir);
+        self.finished.contains(dir) || self.tailed.iter().any(is_its)
     }
 
     /// `None`: it cannot be read, now or ever; the status says why.
@@ -67,19 +71,17 @@ impl Worker {
         }
     }
 
-    fn register(&mut self, reader: ProducerReader) {
+    fn register(&mut self, feed: Box<dyn Feed>) {
         let Some(store) = &mut self.store else { return };
-        match store.register(reader.info()) {
+        match store.register(feed.info()) {
             Ok(source) => {
-                let job_key = &reader.info().job_key;
+                let job_key = &feed.info().job_key;
                 if let Some((_, reason)) = self.stopped.iter().find(|(known, _)| known == job_key) {
-                    reader.control().stop(reason);
+                    feed.stop(reason);
                 }
-                reader.control().beat();
-                reader.control().set_durable_points(source.points);
+                feed.set_durable_points(source.points);
                 self.status.attempts = self.status.attempts.max(source.row.attempt);
-                self.refused.remove(reader.dir());
-                self.tailed.push(Tailed::new(reader, source));
+                self.tailed.push(Tailed::new(feed, source));
                 self.seen += 1;
             }
             Err(error) => self.store_failed(&error),
@@ -88,10 +90,17 @@ impl Worker {
 
     /// Divide what the lanes of this node may hold among those who log here.
     pub(super) fn share_grant(&self) {
-        for tailed in &self.tailed {
-            let sharers = u64::from(tailed.reader.info().local_world).max(self.tailed.len() as u64);
-            let share = self.options.node_limit_bytes / sharers.max(1);
-            tailed.reader.control().set_grant_bytes(share.max(1));
-        }
+        let readers = self.tailed.iter().filter_map(|t| t.feed.local());
+        share_grant(readers, self.options.node_limit_bytes);
+    }
+}
+
+/// Divide what the lanes of a node may hold among the producers there.
+pub(crate) fn share_grant<'a>(readers: impl Iterator<Item = &'a ProducerReader>, limit_bytes: u64) {
+    let readers: Vec<&ProducerReader> = readers.collect();
+    for reader in &readers {
+        let sharers = u64::from(reader.info().local_world).max(readers.len() as u64);
+        let share = limit_bytes / sharers.max(1);
+        reader.control().set_grant_bytes(share.max(1));
     }
 }
