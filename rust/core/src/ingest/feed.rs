@@ -1,5 +1,6 @@
 //! Where the frames of a producer come from: its lanes on this machine, or a relay that reads them elsewhere.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
@@ -10,13 +11,17 @@ use tm_spool::{
     ReadError,
 };
 
-use super::endwatch::EndWatch;
+use super::remote::Clock;
+use crate::readers::EndWatch;
 use crate::store::Exit;
 
 /// One producer, as ingest reads it.
 pub(crate) trait Feed: Debug + Send {
     /// Who the producer is, with the wall clock of this machine.
     fn info(&self) -> &ProducerInfo;
+
+    /// The wall clock of its machine. `None`: it is that of this one.
+    fn clock(&self) -> Option<Clock>;
 
     /// Whether it still logs, as far as is known here.
     fn life(&mut self) -> Life;
@@ -78,6 +83,9 @@ pub(crate) trait Feed: Debug + Send {
     /// Ask the training to stop.
     fn stop(&self, reason: &str);
 
+    /// Its lanes stand here in the database, and so many of its points are there.
+    fn open(&self, marks: &HashMap<u8, u64>, points: u64);
+
     /// So many of its points are in the database for good.
     fn set_durable_points(&self, points: u64);
 
@@ -117,6 +125,10 @@ impl Local {
 impl Feed for Local {
     fn info(&self) -> &ProducerInfo {
         self.reader.info()
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        None
     }
 
     fn life(&mut self) -> Life {
@@ -180,6 +192,10 @@ impl Feed for Local {
 
     fn stop(&self, reason: &str) {
         self.reader.control().stop(reason);
+    }
+
+    fn open(&self, _: &HashMap<u8, u64>, points: u64) {
+        self.set_durable_points(points);
     }
 
     fn set_durable_points(&self, points: u64) {

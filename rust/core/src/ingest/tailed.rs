@@ -3,13 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tm_spool::{
-    Batch, Flags, GapRange, Kind, LaneId, Life, Lsn, ReadError, Reject, clock, frames,
-};
+use tm_spool::{Batch, Flags, GapRange, Kind, LaneId, Life, Lsn, ReadError, Reject, clock, frames};
 
-use super::exposed::Exposed;
 use super::feed::Feed;
 use super::silence::Pace;
+use crate::readers::Exposed;
 use crate::store::{End, Gap, Source};
 
 /// A dictionary that cannot be read is tried for so long.

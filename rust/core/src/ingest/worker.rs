@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use tm_spool::{Life, ProducerReader, Sleeper, sweep_gone};
 
 use super::IngestOptions;
-use super::exposed::SYNC_AFTER;
 use super::pace::{Backoff, Every, Rate, Trouble};
+use super::remote::Hub;
 use super::shared::{IngestStatus, Shared};
 use super::tailed::Tailed;
+use crate::readers::SYNC_AFTER;
 use crate::store::{Store, StoreError};
 
 mod aside;
@@ -51,6 +52,7 @@ pub(crate) struct Worker {
     run_dir: PathBuf,
     options: IngestOptions,
     shared: Arc<Shared>,
+    hub: Arc<Hub>,
     /// `None`: it failed and is to be opened again.
     store: Option<Store>,
     tailed: Vec<Tailed>,
@@ -96,13 +98,14 @@ impl Worker {
         run_dir: PathBuf,
         store: Option<Store>,
         options: IngestOptions,
-        shared: Arc<Shared>,
+        (shared, hub): (Arc<Shared>, Arc<Hub>),
     ) -> Self {
         let now = Instant::now();
         let mut worker = Self {
             run_dir,
             options,
             shared,
+            hub,
             store: None,
             tailed: Vec::new(),
             parked: Vec::new(),
@@ -246,8 +249,11 @@ impl Worker {
         }
         let waits = self.tailed.iter().any(|t| !t.source.pending.is_empty());
         let timeout = if waits { NAP } else { LONGEST_SLEEP };
-        let mut readers: Vec<&mut ProducerReader> =
-            self.tailed.iter_mut().filter_map(|t| t.feed.local_mut()).collect();
+        let mut readers: Vec<&mut ProducerReader> = self
+            .tailed
+            .iter_mut()
+            .filter_map(|t| t.feed.local_mut())
+            .collect();
         if waits || readers.is_empty() {
             std::thread::sleep(timeout.min(Duration::from_millis(100)));
         } else {

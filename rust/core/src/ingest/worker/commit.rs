@@ -169,7 +169,8 @@ impl Worker {
         if error.needs_reopen() {
             self.store = None;
             let tailed = std::mem::take(&mut self.tailed).into_iter();
-            self.parked.extend(tailed.filter_map(|t| t.feed.into_local()));
+            self.parked
+                .extend(tailed.filter_map(|t| t.feed.into_local()));
         }
     }
 
@@ -208,6 +209,9 @@ impl Worker {
         }
         self.status.durable_points = store.points().unwrap_or(0);
         self.status.attempts = store.attempts().unwrap_or(0);
+        for job_key in store.job_keys().unwrap_or_default() {
+            self.hub.know_job(&job_key);
+        }
         let known = store.configs().unwrap_or_default();
         let new = known
             .into_iter()

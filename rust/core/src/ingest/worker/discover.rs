@@ -7,6 +7,8 @@ use tm_spool::{OpenError, ProducerReader, producer_dirs};
 
 use super::{Tailed, Worker};
 use crate::ingest::feed::{Feed, Local};
+use crate::ingest::remote::Remote;
+use crate::readers::share_grant;
 
 const FIND_YOUNG: Duration = Duration::from_millis(250);
 const FIND_IDLE: Duration = Duration::from_secs(1);
@@ -33,6 +35,7 @@ impl Worker {
         let mut opened: Vec<ProducerReader> =
             new.into_iter().filter_map(|dir| self.open(dir)).collect();
         if opened.is_empty() {
+            self.open_remotes();
             return;
         }
         // Attempts are numbered in this order.
@@ -43,6 +46,18 @@ impl Worker {
             self.register(Box::new(Local::new(reader)));
         }
         self.share_grant();
+        self.open_remotes();
+    }
+
+    /// Take on the producers that relays announced.
+    fn open_remotes(&mut self) {
+        for id in self.hub.unopened() {
+            if self.tailed.iter().all(|t| t.feed.info().id != id)
+                && let Some(remote) = Remote::new(&self.hub, id)
+            {
+                self.register(Box::new(remote));
+            }
+        }
     }
 
     fn knows(&self, dir: &PathBuf) -> bool {
@@ -73,13 +88,23 @@ impl Worker {
 
     fn register(&mut self, feed: Box<dyn Feed>) {
         let Some(store) = &mut self.store else { return };
-        match store.register(feed.info()) {
+        let registered = store.register(feed.info()).and_then(|source| {
+            let Some(clock) = feed.clock() else {
+                return Ok(source);
+            };
+            let host = &feed.info().host;
+            store
+                .record_clock(host, clock.offset_ns, clock.error_ns)
+                .map(|()| source)
+        });
+        match registered {
             Ok(source) => {
                 let job_key = &feed.info().job_key;
                 if let Some((_, reason)) = self.stopped.iter().find(|(known, _)| known == job_key) {
                     feed.stop(reason);
                 }
-                feed.set_durable_points(source.points);
+                self.hub.know_job(job_key);
+                feed.open(&source.marks, source.points);
                 self.status.attempts = self.status.attempts.max(source.row.attempt);
                 self.tailed.push(Tailed::new(feed, source));
                 self.seen += 1;
@@ -92,15 +117,5 @@ impl Worker {
     pub(super) fn share_grant(&self) {
         let readers = self.tailed.iter().filter_map(|t| t.feed.local());
         share_grant(readers, self.options.node_limit_bytes);
-    }
-}
-
-/// Divide what the lanes of a node may hold among the producers there.
-pub(crate) fn share_grant<'a>(readers: impl Iterator<Item = &'a ProducerReader>, limit_bytes: u64) {
-    let readers: Vec<&ProducerReader> = readers.collect();
-    for reader in &readers {
-        let sharers = u64::from(reader.info().local_world).max(readers.len() as u64);
-        let share = limit_bytes / sharers.max(1);
-        reader.control().set_grant_bytes(share.max(1));
     }
 }
