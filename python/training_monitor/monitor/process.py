@@ -8,10 +8,12 @@ import traceback
 
 from training_monitor import _core
 from training_monitor.errors import SettingError, StoreError
+from training_monitor.monitor.endpoint import LOOPBACK
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
+from training_monitor.monitor.receiver import Receiver
 from training_monitor.monitor.wakeup import Wakeup
 from training_monitor.settings import TABLE
 from training_monitor.spawn import monitor_log
@@ -142,7 +144,11 @@ class Monitor:
         try:
             ingest = self._start(poller)
             if ingest is not None:
-                self._loop(ingest, poller)
+                receiver = self._listen(ingest)
+                try:
+                    self._loop(ingest, poller)
+                finally:
+                    receiver.stop()
                 self._take_samples(ingest, poller)
                 if self._is_moved():
                     # Dropped as it is: every path that we know is wrong. The lanes have the rest.
@@ -180,6 +186,14 @@ class Monitor:
             self._wakeup.wait(_RETRY_SECS)
             self._watch_poller(poller)
         return None
+
+    def _listen(self, ingest: _core.Ingest) -> Receiver:
+        """Open the door for relays of other nodes."""
+        host = self._setting("zmq_host") or LOOPBACK
+        port = self._setting("zmq_port")
+        receiver = Receiver(self._run_dir, self._journal, host=host, port=port)
+        receiver.start(ingest)
+        return receiver
 
     def _setting(self, name: str) -> Any:
         """Return a setting from the environment; what is wrong there is told and not used."""
