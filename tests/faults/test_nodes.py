@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import training_monitor as tm
+from faults.break_network import monitor_port, play
 from harness import processes, reading
 from harness.nodes import KEY, Host, Network, can_make_networks, rank_env
 from harness.processes import finish, until
-from harness.proxy import FAULTS, FaultProxy
+from harness.proxy import FAULTS
 
 # Logs until the file is there, then says how far it came.
 TRAIN = """
@@ -100,35 +101,10 @@ def test_a_node_that_is_cut_off_loses_nothing_and_catches_up(
     assert facts == [(0, "nodea"), (1, "nodeb")]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_way_in_which_a_connection_breaks(
-    hosts: list[Host], tmp_path: Path, fault: str
-) -> None:
-    stop = tmp_path / "stop"
-    near, far = hosts
-    first = near.start(TRAIN, stop, env=rank_env(0, world=2, node=0) | {"TM_ZMQ_PORT": "0"})
-    proxy = FaultProxy(monitor_port(near.run_dir()))
-    through = {"TM_MONITOR_ADDRESS": f"127.0.0.1:{proxy.port}"}
-    second = far.start(TRAIN, stop, env=rank_env(1, world=2, node=1) | through)
-    reading.wait_for_points(near.run_dir(), "own/1", 50)
-    proxy.apply(fault, reset_after=1000)
-    seen = len(reading.raw(near.run_dir(), "own/1"))
-    until(lambda: len(reading.raw(near.run_dir(), "own/0")) > seen + 300, "the fault to last")
-    proxy.heal()
-    stop.touch()
-    steps = [int(finish(first)), int(finish(second))]
-    reading.settled(near.run_dir())
-    proxy.close()
-    compare(near.run_dir(), steps)
-
-
-def monitor_port(run_dir: Path) -> int:
-    """Return where the monitor of a run listens."""
-    import json
-
-    path = run_dir / ".endpoint.json"
-    until(path.exists, "the monitor to listen")
-    return int(json.loads(path.read_text())["port"])
+def test_every_way_in_which_a_connection_breaks(tmp_path: Path) -> None:
+    verdict = play(tmp_path, faults=2 * len(FAULTS), relays=2, seed=1)
+    assert verdict.faults == 12
+    assert verdict.is_clean, verdict
 
 
 def test_who_does_not_have_the_key_is_not_let_in(hosts: list[Host], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nodes of a job: processes with the variables of a launcher, on this host or in network namespaces."""
+"""Nodes of a job: processes with the variables of a launcher, on this host or in namespaces."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import traceback
 from training_monitor import _core
 from training_monitor.errors import SettingError, StoreError
 from training_monitor.monitor.endpoint import LOOPBACK
+from training_monitor.monitor.grace import grace_secs
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
@@ -29,8 +30,6 @@ _TICK_SECS = 1.0
 # At first more often: a training may last no longer than a second.
 _FIRST_TICK_SECS = 0.1
 _FIRST_SECS = 3.0
-_GRACE_SECS = 10.0
-_LONGEST_GRACE_SECS = 1e6
 _RETRY_SECS = 5.0
 # With nobody left to serve and nothing moving, what remains waits for `recover`.
 _STUCK_SECS = 600.0
@@ -81,15 +80,6 @@ def _producers_alive(run_dir: str) -> bool:
     return any(producer["life"] == "alive" for producer in _core.producers(run_dir))
 
 
-def _grace_secs() -> float:
-    """Return how long to wait for a new attempt; a text that is no number counts as not set."""
-    try:
-        secs = float(os.environ.get("TM_GRACE_SECS") or _GRACE_SECS)
-    except ValueError:
-        return _GRACE_SECS
-    return secs if 0.0 <= secs <= _LONGEST_GRACE_SECS else _GRACE_SECS
-
-
 class Monitor:
     """One monitor at work on one run, with its lock held by the caller.
 
@@ -116,7 +106,8 @@ class Monitor:
         self._poller = poller
         self._foreground = foreground
         self._open_store = open_store
-        self._grace_secs = _grace_secs()
+        self._host: str = self._setting("zmq_host") or LOOPBACK
+        self._grace_secs = grace_secs(is_on_one_node=self._host == LOOPBACK)
         self._state = ""
         self._trouble: object = None
         self._poller_trouble: str | None = None
@@ -189,9 +180,8 @@ class Monitor:
 
     def _listen(self, ingest: _core.Ingest) -> Receiver:
         """Open the door for relays of other nodes."""
-        host = self._setting("zmq_host") or LOOPBACK
         port = self._setting("zmq_port")
-        receiver = Receiver(self._run_dir, self._journal, host=host, port=port)
+        receiver = Receiver(self._run_dir, self._journal, host=self._host, port=port)
         receiver.start(ingest)
         return receiver
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 
 from training_monitor import _core
 from training_monitor.errors import SettingError
+from training_monitor.monitor.dealer import Dealer, knock
 from training_monitor.monitor.endpoint import candidates
+from training_monitor.monitor.grace import grace_secs
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.keys import keys_of, read_key
 from training_monitor.monitor.lock import RunLock
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
-from training_monitor.monitor.receiver import MESSAGE_BYTES
 from training_monitor.monitor.wakeup import Wakeup
 from training_monitor.settings import TABLE
 from training_monitor.spawn import node_log, relay_lock
@@ -23,20 +23,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    import zmq
+    from training_monitor.monitor.keys import Keys
 
 __all__ = ["Relay", "serve_relay"]
 
 _BUSY_SECS = 0.015
 _IDLE_SECS = 0.2
 _REPORT_SECS = 1.0
-_GRACE_SECS = 10.0
 # With nobody left to serve and nothing moving, what remains waits for the next relay.
 _STUCK_SECS = 600.0
 _SHORTEST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 2.0
-_CONNECT_SECS = 1.0
-_QUEUE = 64
+# Greetings, marks and pings are smaller: they do not mean that there is work.
+_SIGN_OF_LIFE_BYTES = 256
 
 
 def serve_relay(run_dir: str, run: str, *, respawned: int = 0, foreground: bool = False) -> int:
@@ -92,7 +91,9 @@ class Relay:
         self._foreground = foreground
         self._limit_bytes = TABLE["node_limit"].from_environment()
         self._core = _core.Relay(run_dir, run=run, node_limit_bytes=self._limit_bytes)
-        self._socket: zmq.Socket[bytes] | None = None
+        self._dealer: Dealer | None = None
+        self._secret = ""
+        self._keys: Keys | None = None
         self._waiting: bytes | None = None
         self._address: tuple[str, int] | None = None
         self._pause_secs = _SHORTEST_PAUSE_SECS
@@ -129,13 +130,13 @@ class Relay:
         if lines := self._poller.lines():
             self._core.add_samples(lines)
         moved = self._receive() + self._core.turn() + self._send()
-        if self._core.is_broken():
-            self._disconnect()
+        if self._dealer is not None and (self._dealer.ended or self._core.is_broken()):
+            self._disconnect(self._dealer.ended)
         return moved
 
     def _connect(self, now: float) -> None:
         """Try the next address at which the monitor may listen."""
-        if self._socket is not None or now < self._retry_at:
+        if self._dealer is not None or now < self._retry_at:
             return
         try:
             secret, places = read_key(self._run_dir), candidates(self._run_dir, os.environ)
@@ -165,7 +166,7 @@ class Relay:
             self._tried += 1
             if place[0] in silent:
                 continue
-            answer = _knock(place)
+            answer = knock(place)
             if answer == "open":
                 return place
             if answer == "silent":
@@ -174,36 +175,24 @@ class Relay:
         return None
 
     def _open(self, place: tuple[str, int], secret: str) -> None:
-        import zmq
-
-        keys = keys_of(secret)
-        dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        dealer.curve_serverkey = keys.monitor_public
-        dealer.curve_publickey, dealer.curve_secretkey = keys.relay_public, keys.relay_secret
-        dealer.maxmsgsize = MESSAGE_BYTES
-        dealer.sndhwm = dealer.rcvhwm = _QUEUE
-        dealer.ipv6 = True
-        dealer.linger = 0
-        # A connection that broke is another one, and begins with a greeting: we make it ourselves.
-        dealer.reconnect_ivl = -1
-        host, port = place
-        dealer.connect(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
-        self._socket, self._address = dealer, place
+        if secret != self._secret:
+            self._secret, self._keys = secret, keys_of(secret)
+        assert self._keys is not None  # noqa: S101 -- made above
+        self._dealer, self._address = Dealer(place, self._keys), place
         self._core.connected()
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, why: str) -> None:
         report = self._core.report()
-        if self._socket is not None:
-            self._socket.close(0)
-        self._socket, self._waiting = None, None
+        if self._dealer is not None:
+            self._dealer.close()
+        self._dealer, self._waiting = None, None
         self._core.disconnected()
-        now = time.monotonic()
-        if report["refused"]:
-            self._say_once("refused", f"not taken: {report['refused']}")
+        if report["refused"] or why:
+            self._say_once("refused", f"not connected: {report['refused'] or why}")
         if report["connected"]:
             # It worked a moment ago: the same address first, and soon.
             self._tried, self._pause_secs = 0, _SHORTEST_PAUSE_SECS
-        self._pause(now)
+        self._pause(time.monotonic())
 
     def _pause(self, now: float) -> None:
         self._retry_at = now + self._pause_secs
@@ -211,43 +200,29 @@ class Relay:
 
     def _wait(self, secs: float) -> None:
         """Wait for a message, a signal or the end of `secs`."""
-        if self._socket is None:
+        if self._dealer is None:
             self._wakeup.wait(secs)
-            return
-        import zmq
-
-        events = zmq.POLLIN | (zmq.POLLOUT if self._waiting else 0)
-        self._socket.poll(int(secs * 1000), events)
+        else:
+            self._dealer.wait(secs, self._wakeup.fileno(), to_send=self._waiting is not None)
+            self._wakeup.wait(0.0)
 
     def _receive(self) -> int:
-        import zmq
-
         got = 0
-        while self._socket is not None:
-            try:
-                message = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                break
+        while self._dealer is not None and (message := self._dealer.receive()) is not None:
             self._core.receive(message)
-            got += len(message) if len(message) > 256 else 0
+            got += len(message) if len(message) > _SIGN_OF_LIFE_BYTES else 0
         return got
 
     def _send(self) -> int:
         """Send what there is, as long as the library takes it; return the bytes."""
-        import zmq
-
         sent = 0
-        while self._socket is not None:
+        while self._dealer is not None:
             message = self._waiting or self._core.next_message()
-            self._waiting = None
-            if message is None:
-                break
-            try:
-                self._socket.send(message, zmq.NOBLOCK)
-            except zmq.Again:
+            if message is None or not self._dealer.send(message):
                 self._waiting = message
                 break
-            sent += len(message) if len(message) > 256 else 0
+            self._waiting = None
+            sent += len(message) if len(message) > _SIGN_OF_LIFE_BYTES else 0
         return sent
 
     def _may_leave(self, now: float) -> bool:
@@ -267,7 +242,7 @@ class Relay:
         if self._foreground:
             return True
         self._idle_since = now if self._idle_since is None else self._idle_since
-        return now - self._idle_since >= _GRACE_SECS
+        return now - self._idle_since >= grace_secs()
 
     def _tell(self, report: dict[str, Any], now: float) -> None:
         """Write a line when something changed, and how long the room lasts while cut off."""
@@ -303,11 +278,10 @@ class Relay:
     def _leave(self) -> int:
         """Say goodbye; return 1 when something stays here."""
         report = self._core.report()
-        if self._socket is not None:
-            self._socket.linger = 500
+        if self._dealer is not None:
             if report["connected"]:
-                self._socket.send(self._core.bye())
-            self._socket.close(500)
+                self._dealer.send(self._core.bye())
+            self._dealer.close(linger_ms=500)
         left = report["backlog_bytes"]
         if report["producers"] and left:
             self._journal.warn(
@@ -324,14 +298,3 @@ _HELP = {
     "key": "share the run directory, or set TM_RELAY_KEY to the same secret on every node",
     "address": "share the run directory, or set TM_MONITOR_ADDRESS or MASTER_ADDR",
 }
-
-
-def _knock(place: tuple[str, int]) -> str:
-    """Return what a port says, sooner than a greeting is missed: "open", "closed" or "silent"."""
-    try:
-        socket.create_connection(place, timeout=_CONNECT_SECS).close()
-    except ConnectionRefusedError:
-        return "closed"
-    except (OSError, UnicodeError):
-        return "silent"
-    return "open"
