@@ -11,6 +11,6 @@ pub mod stats;
 pub mod store;
 mod wire;
 
-pub use ingest::{Answer, Ingest, IngestOptions, IngestStatus, RelayStatus};
+pub use ingest::{Answer, Ingest, IngestOptions, IngestStatus, RelayStatus, Sink};
 pub use relay::{Relay, RelayOptions, RelayReport};
 pub use store::{BadLine, RunReader, StoreError};

@@ -5,11 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 use tm_core::stats::Alphas;
 use tm_core::{IngestOptions, IngestStatus, RelayStatus};
 
 use crate::errors;
+use crate::relay::{Addressed, addressed};
 
 /// Brings the lanes of a run into its database, on a thread of its own that never needs the interpreter.
 #[pyclass(module = "training_monitor._core", frozen)]
@@ -101,11 +102,9 @@ impl Ingest {
     }
 
     /// Returns the messages to send, each with the name of its connection.
-    fn answers<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    fn answers<'py>(&self, py: Python<'py>) -> Vec<Addressed<'py>> {
         let answers = py.detach(|| self.with(tm_core::Ingest::answers, |_| Vec::new()));
-        let bytes = |bytes: Vec<u8>| PyBytes::new(py, &bytes);
-        let pairs = answers.into_iter();
-        pairs.map(|(to, what)| (bytes(to), bytes(what))).collect()
+        addressed(py, answers)
     }
 
     /// Tells which relays are connected: host, seconds of silence, producers, bytes that wait there.

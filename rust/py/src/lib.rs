@@ -40,6 +40,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run_dir::producers, module)?)?;
     module.add_class::<ingest::Ingest>()?;
     module.add_class::<relay::Relay>()?;
+    module.add_class::<relay::Sink>()?;
     module.add_class::<reader::RunReader>()?;
     module.add_class::<column::Column>()?;
     module.add_class::<query::PointStream>()?;

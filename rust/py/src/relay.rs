@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use tm_core::{RelayOptions, RelayReport};
 
+use crate::errors;
+
 /// Reads the lanes of a run on this node and makes the messages that bring them to the monitor on another one.
 #[pyclass(module = "training_monitor._core", frozen)]
 pub struct Relay {
@@ -83,6 +85,55 @@ impl Relay {
         let report = py.detach(|| self.lock().report());
         report_dict(py, report)
     }
+}
+
+/// Stands where the monitor would and stores nothing: for measuring the way between nodes.
+#[pyclass(module = "training_monitor._core", frozen)]
+pub struct Sink {
+    /// Never held while Python code runs.
+    sink: Mutex<tm_core::Sink>,
+}
+
+impl Sink {
+    fn lock(&self) -> MutexGuard<'_, tm_core::Sink> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Sink {
+    #[new]
+    fn new(run: &str) -> Self {
+        Self {
+            sink: Mutex::new(tm_core::Sink::new(run)),
+        }
+    }
+
+    /// A message of a relay came by the connection of this name.
+    fn receive(&self, py: Python<'_>, connection: &[u8], message: &[u8]) {
+        py.detach(|| self.lock().receive(connection, message));
+    }
+
+    /// Acknowledges what came, and returns the messages to send.
+    fn answers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Addressed<'py>>> {
+        let answers = py.detach(|| self.lock().answers());
+        let answers = answers.map_err(|error| errors::store(py, error))?;
+        Ok(addressed(py, answers))
+    }
+
+    /// Tells how many bytes of lanes came.
+    fn taken_bytes(&self) -> u64 {
+        self.lock().bytes()
+    }
+}
+
+/// The name of a connection, and a message for it.
+pub type Addressed<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+pub fn addressed(py: Python<'_>, answers: Vec<tm_core::Answer>) -> Vec<Addressed<'_>> {
+    let bytes = |bytes: Vec<u8>| PyBytes::new(py, &bytes);
+    let pairs = answers.into_iter();
+    pairs.map(|(to, what)| (bytes(to), bytes(what))).collect()
 }
 
 fn report_dict(py: Python<'_>, report: RelayReport) -> PyResult<Bound<'_, PyDict>> {

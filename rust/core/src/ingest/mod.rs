@@ -5,6 +5,7 @@ mod pace;
 mod remote;
 mod shared;
 mod silence;
+mod sink;
 mod tailed;
 mod worker;
 
@@ -19,6 +20,7 @@ use remote::Hub;
 pub use remote::{Answer, RelayStatus};
 pub use shared::IngestStatus;
 use shared::Shared;
+pub use sink::Sink;
 use worker::Worker;
 
 /// A turn of the thread takes milliseconds; after so long it is told.

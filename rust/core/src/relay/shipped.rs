@@ -14,7 +14,7 @@ use crate::readers::{EndWatch, Exposed};
 use crate::wire::{Announced, Durable, ExitTold, Message, State};
 
 /// About so many bytes of a lane make a message.
-const BATCH_BYTES: usize = 128 << 10;
+const BATCH_BYTES: usize = 256 << 10;
 /// The dictionary is looked at in pieces of this size.
 const RECORDS_BYTES: usize = 8 << 10;
 /// New lanes are looked for so often.
