@@ -19,6 +19,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import training_monitor as tm
@@ -77,7 +78,7 @@ def monitor_port(run_dir: Path) -> int:
 
 def durable_and_accepted(run_dir: Path) -> tuple[int, int]:
     """Return the points of a node that its monitor has, and those that were logged."""
-    rows = _core.producers(str(run_dir))
+    rows: list[dict[str, Any]] = _core.producers(str(run_dir))
     return sum(row["durable"] for row in rows), sum(row["accepted"] for row in rows)
 
 

@@ -78,28 +78,38 @@ def can_make_networks() -> bool:
 
 
 class Network:
-    """Two hosts in network namespaces of their own, with a cable between them."""
+    """Two hosts in network namespaces of their own.
+
+    One cable between them can be cut; the other one is that of the training.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._id = f"tm{os.getpid()}"
         self.addresses = ("10.77.0.1", "10.77.0.2")
+        self.training_address = "10.78.0.1"
         names = ("nodea", "nodeb")
         spaces = [f"{self._id}{name}" for name in names]
         for space in spaces:
             _ip("netns", "add", space)
         self._spaces = spaces
-        ends = (f"{self._id}a", f"{self._id}b")
-        _ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
-        for space, end, address in zip(spaces, ends, self.addresses, strict=True):
-            _ip("link", "set", end, "netns", space)
-            _ip("-n", space, "addr", "add", f"{address}/24", "dev", end)
-            _ip("-n", space, "link", "set", end, "up")
+        self._end = self._cable("r", self.addresses)
+        self._cable("t", (self.training_address, "10.78.0.2"))
+        for space in spaces:
             _ip("-n", space, "link", "set", "lo", "up")
-        self._end = (spaces[1], ends[1])
         self.hosts = [
             Host(directory, name, ("ip", "netns", "exec", space, *_as_host(name)))
             for name, space in zip(names, spaces, strict=True)
         ]
+
+    def _cable(self, name: str, addresses: tuple[str, str]) -> tuple[str, str]:
+        """Connect the two; return where the far end is."""
+        ends = (f"{self._id}{name}a", f"{self._id}{name}b")
+        _ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+        for space, end, address in zip(self._spaces, ends, addresses, strict=True):
+            _ip("link", "set", end, "netns", space)
+            _ip("-n", space, "addr", "add", f"{address}/24", "dev", end)
+            _ip("-n", space, "link", "set", end, "up")
+        return self._spaces[1], ends[1]
 
     def cut(self) -> None:
         """Pull the cable."""

@@ -14,7 +14,7 @@ use super::parts::{
 /// The version of this format. Another one is refused.
 pub(crate) const VERSION: u8 = 1;
 const MAGIC: [u8; 4] = *b"TMR1";
-const HEAD_BYTES: usize = 16;
+pub(super) const HEAD_BYTES: usize = 16;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq)]

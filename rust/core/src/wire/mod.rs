@@ -3,6 +3,10 @@
 mod fields;
 mod message;
 mod parts;
+#[cfg(test)]
+mod tests;
 
+#[cfg(test)]
+use message::HEAD_BYTES;
 pub(crate) use message::Message;
 pub(crate) use parts::{Announced, Durable, ExitTold, State};
