@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from training_monitor import _core
 from training_monitor.errors import SpoolError, StoreError
 from training_monitor.monitor.lock import holder
+from training_monitor.spawn import relay_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Snapshot:
         rejected_by: Calls and values that were refused in processes that ended, by reason.
         rejected_at: Wall clock when calls were last found to have had no place; None when none had.
         out_of_reach: Why producers cannot be looked at from here, as their files are elsewhere.
+        elsewhere: Ranks on other nodes that still log, as their relays say: "rank 8 on nodeb".
+        relay: Process id of the relay of this node, 0 when it is not known; None when there is none.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Snapshot:
     rejected_by: dict[str, int] = field(default_factory=dict)
     rejected_at: float | None = None
     out_of_reach: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    relay: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts for JSON."""
@@ -68,7 +73,9 @@ def take_snapshot(path: str) -> Snapshot:
     run_dir = os.path.dirname(path) if path.endswith(".db") else path
     monitor = holder(run_dir)
     counts, error = _counts(path)
-    producers, out_of_reach = _producers(run_dir)
+    producers, unseen = _producers(run_dir)
+    elsewhere, unseen = _elsewhere(counts.get("open", {}), producers, unseen, monitor)
+    out_of_reach = list(unseen.values())
     alive = [producer for producer in producers if producer["life"] == "alive"]
     backlog_bytes = sum(producer["backlog_bytes"] for producer in producers)
     steps = [producer["last_step"] for producer in producers] + [counts.get("last_step")]
@@ -76,7 +83,7 @@ def take_snapshot(path: str) -> Snapshot:
         name=os.path.basename(run_dir),
         dir=run_dir,
         state=_state(
-            alive=bool(alive),
+            alive=bool(alive or elsewhere),
             monitor=monitor,
             backlog=backlog_bytes,
             error=error,
@@ -95,6 +102,8 @@ def take_snapshot(path: str) -> Snapshot:
         rejected_by=counts.get("rejected_by", {}),
         rejected_at=counts.get("rejected_at"),
         out_of_reach=out_of_reach,
+        elsewhere=elsewhere,
+        relay=holder(run_dir, relay_lock(run_dir)),
     )
 
 
@@ -122,18 +131,49 @@ def _counts(path: str) -> tuple[dict[str, Any], str | None]:
 
 def _read_counts(reader: _core.RunReader) -> dict[str, Any]:
     counts = reader.counts()
+    counts["open"] = {
+        row["id"]: f"rank {row['rank']} on {row['host']}"
+        for row in reader.producers()
+        if row["ended_how"] is None
+    }
     if counts["gaps"]:
         noticed = [gap["noticed"] for gap in reader.gaps() if gap["reason"] == "rejected"]
         counts["rejected_at"] = max(noticed, default=None)
     return counts
 
 
-def _producers(run_dir: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the producers that can be looked at, and why others cannot."""
+def _producers(run_dir: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the producers that can be looked at, and why others cannot, by their ids."""
     try:
         rows: list[dict[str, Any]] = _core.producers(run_dir)
     except (SpoolError, OSError) as error:
-        return [], [f"cannot look for producers: {error}"]
+        return [], {"": f"cannot look for producers: {error}"}
     known = [row for row in rows if row["life"] != "unknown"]
-    troubles = [f"producer {row['id']}: {row['trouble']}" for row in rows if row not in known]
-    return known, troubles
+    unseen = [row for row in rows if row["life"] == "unknown"]
+    return known, {row["id"]: f"producer {row['id']}: {row['trouble']}" for row in unseen}
+
+
+def _elsewhere(
+    is_open: dict[str, str],
+    producers: list[dict[str, Any]],
+    unseen: dict[str, str],
+    monitor: int | None,
+) -> tuple[list[str], dict[str, str]]:
+    """Return the ranks that log on other nodes, and what is out of reach now.
+
+    Args:
+        is_open: The producers that have not ended as far as the database knows: rank and host.
+        producers: Those whose files are here.
+        unseen: Those whose files cannot be looked at, and why.
+        monitor: The monitor that hears of them; None when there is none.
+    """
+    here = {producer["id"] for producer in producers}
+    remote = {uuid: who for uuid, who in is_open.items() if uuid not in here}
+    if monitor is not None:
+        return sorted(remote.values()), {u: why for u, why in unseen.items() if u not in remote}
+    lost = {
+        uuid: f"{who} had not ended when it was last heard: `training-monitor relay` there brings "
+        "home what it has"
+        for uuid, who in remote.items()
+    }
+    return [], unseen | lost

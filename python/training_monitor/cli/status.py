@@ -22,6 +22,7 @@ HELP = "Tell whether a run is alive, its last step, rate, backlog and last value
 
 _SAMPLE_SECS = 0.5
 _VALUES = 12
+_RANKS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +74,8 @@ def print_status(
 ) -> None:
     """Print the status for people."""
     monitor = "no monitor" if snapshot.monitor is None else monitor_text(snapshot.monitor)
+    if snapshot.monitor is None and snapshot.relay is not None:
+        monitor = f"relay {snapshot.relay} hands it to the monitor on another node"
     lines = [
         ("state", f"{snapshot.state}, {monitor}"),
         ("directory", snapshot.dir),
@@ -89,6 +92,8 @@ def print_status(
         lines.append(("gaps", f"{render.whole(snapshot.gaps)} recorded"))
     if snapshot.rejected_by:
         lines.append(("rejected", rejections(snapshot)))
+    if snapshot.elsewhere:
+        lines.append(("on other nodes", ", ".join(snapshot.elsewhere[:_RANKS])))
     lines += [("out of reach", trouble) for trouble in snapshot.out_of_reach]
     if snapshot.error:
         lines.append(("error", snapshot.error))

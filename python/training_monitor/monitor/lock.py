@@ -107,10 +107,15 @@ def lock_path(run_dir: str) -> str:
     return os.path.join(run_dir, _NAME)
 
 
-def holder(run_dir: str) -> int | None:
-    """Return the process that holds the lock of a run, or UNKNOWN_PID; None when nobody does."""
+def holder(run_dir: str, path: str | None = None) -> int | None:
+    """Return the process that holds the lock of a run, or UNKNOWN_PID; None when nobody does.
+
+    Args:
+        run_dir: The run directory.
+        path: The file in it that is locked; None means that of the monitor.
+    """
     try:
-        file = os.open(lock_path(run_dir), os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path or lock_path(run_dir), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:

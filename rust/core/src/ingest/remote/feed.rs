@@ -1,6 +1,6 @@
 //! A producer on another machine, as ingest reads it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -134,11 +134,7 @@ impl Feed for Remote {
     }
 
     fn backlog_bytes(&self) -> u64 {
-        self.with(|inbox| {
-            let lanes: BTreeMap<u8, u64> = inbox.received.clone();
-            let here: u64 = lanes.keys().map(|lane| inbox.waiting(*lane)).sum();
-            here.max(inbox.state.backlog_bytes)
-        })
+        self.with(|inbox| inbox.all_waiting().max(inbox.state.backlog_bytes))
     }
 
     fn stop(&self, reason: &str) {

@@ -12,6 +12,8 @@ use crate::wire::Message;
 
 /// How far the producers are is repeated so often, whatever happens.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// What one relay may have on its way at the very most: its window and the largest call.
+const MOST_WAITING: u64 = 256 << 20;
 /// Answers that nobody fetches are no reason to fill memory.
 const MOST_ANSWERS: usize = 65_536;
 
@@ -280,10 +282,19 @@ impl State {
             _ => return self.restart(connection, "that is a message of the monitor"),
         };
         match taken {
+            // The relay of a defect, or of somebody else's hand, must not fill our memory.
+            Some(Taken::Yes) if self.waiting_bytes(connection) > MOST_WAITING => {
+                self.restart(connection, "more than the window is on its way");
+            }
             Some(Taken::Yes | Taken::Known) => {}
             Some(Taken::No(why)) => self.restart(connection, why),
             None => self.restart(connection, "announce the producer first"),
         }
+    }
+
+    fn waiting_bytes(&self, connection: &[u8]) -> u64 {
+        let its = self.inboxes.values().filter(|i| i.peer == connection);
+        its.map(Inbox::all_waiting).sum()
     }
 
     fn inbox_of(&mut self, id: ProducerId, connection: &[u8]) -> Option<&mut Inbox> {

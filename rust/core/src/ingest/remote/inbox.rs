@@ -235,6 +235,11 @@ impl Inbox {
         received.saturating_sub(durable)
     }
 
+    /// As [`Inbox::waiting`], of all lanes.
+    pub(super) fn all_waiting(&self) -> u64 {
+        self.received.keys().map(|lane| self.waiting(*lane)).sum()
+    }
+
     pub(super) fn resume(&self) -> Message {
         let list =
             |positions: &BTreeMap<u8, u64>| positions.iter().map(|(l, p)| (*l, *p)).collect();
