@@ -27,6 +27,7 @@ __all__ = ["init"]
 _lock = _thread.allocate_lock()
 _inits = 0
 _told_without_effect: set[str] = set()
+_told_of_slow_lanes = False
 
 
 def init(
@@ -164,7 +165,7 @@ def _open(settings: Settings) -> Run:
 def _open_producer(settings: Settings, run_dir: str, name: str, job: Job) -> None:
     """Make the lanes of this process."""
     try:
-        _core.open_producer(
+        slow = _core.open_producer(
             run_dir=run_dir,
             job_key=job.key,
             rank=job.rank,
@@ -181,6 +182,21 @@ def _open_producer(settings: Settings, run_dir: str, name: str, job: Job) -> Non
             f"cannot record into {run_dir!r}: {error}; choose a place with room for it, and the "
             "right to write there, with root_dir= or TM_ROOT_DIR"
         ) from error
+    if slow is not None and job.local_rank == 0:
+        _warn_of_slow_lanes(run_dir, slow)
+
+
+def _warn_of_slow_lanes(run_dir: str, file_system: str) -> None:
+    """Say once what a file system costs that cannot hold mapped lanes, and how to avoid it."""
+    global _told_of_slow_lanes
+    if not _told_of_slow_lanes:
+        _told_of_slow_lanes = True
+        warned(
+            f"{run_dir!r} is on a file system ({file_system}) that cannot hold mapped lanes, and "
+            "no local directory can: each log() is a system call. Set TMPDIR to a directory on a "
+            "local disk, or root_dir= to one",
+            stacklevel=5,
+        )
 
 
 def _start_monitor(run_dir: str) -> None:

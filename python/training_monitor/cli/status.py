@@ -89,6 +89,8 @@ def print_status(
         lines.append(("gaps", f"{render.whole(snapshot.gaps)} recorded"))
     if snapshot.rejected_by:
         lines.append(("rejected", rejections(snapshot)))
+    if snapshot.copy is not None:
+        lines.append(("database", str(snapshot.copy)))
     lines += [("out of reach", trouble) for trouble in snapshot.out_of_reach]
     if snapshot.error:
         lines.append(("error", snapshot.error))

@@ -142,6 +142,7 @@ class Monitor:
         try:
             ingest = self._start(poller)
             if ingest is not None:
+                self._report_place()
                 self._loop(ingest, poller)
                 self._take_samples(ingest, poller)
                 if self._is_moved():
@@ -180,6 +181,21 @@ class Monitor:
             self._wakeup.wait(_RETRY_SECS)
             self._watch_poller(poller)
         return None
+
+    def _report_place(self) -> None:
+        """Say where the database is, when the run directory is no good place for it."""
+        file_system, is_good = _core.file_system(self._run_dir)
+        database = _core.find_database(self._run_dir)[0]
+        if os.path.dirname(database) != self._run_dir:
+            self._journal.info(
+                f"{file_system} cannot hold a live database: it is {database} until the run ends, "
+                "and copies of it come here"
+            )
+        elif not is_good:
+            self._journal.warn(
+                f"the database is on {file_system}, and no local directory can hold it: read this "
+                "run on this machine only, or set TMPDIR to a directory on a local disk"
+            )
 
     def _setting(self, name: str) -> Any:
         """Return a setting from the environment; what is wrong there is told and not used."""

@@ -9,6 +9,7 @@ use tm_spool::{Life, ProducerReader, Sleeper, sweep_gone};
 
 use super::IngestOptions;
 use super::exposed::SYNC_AFTER;
+use super::home::Home;
 use super::pace::{Backoff, Every, Rate, Trouble};
 use super::shared::{IngestStatus, Shared};
 use super::tailed::Tailed;
@@ -49,6 +50,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// Everything the thread owns.
 pub(crate) struct Worker {
     run_dir: PathBuf,
+    home: Arc<Home>,
     options: IngestOptions,
     shared: Arc<Shared>,
     /// `None`: it failed and is to be opened again.
@@ -94,6 +96,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(super) fn new(
         run_dir: PathBuf,
+        home: Arc<Home>,
         store: Option<Store>,
         options: IngestOptions,
         shared: Arc<Shared>,
@@ -101,6 +104,7 @@ impl Worker {
         let now = Instant::now();
         let mut worker = Self {
             run_dir,
+            home,
             options,
             shared,
             store: None,
