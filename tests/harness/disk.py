@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-PRELUDE = """
-import os, signal, subprocess, sys, time
+PRELUDE = '''
+import os, signal, subprocess, sys, textwrap, time
 from pathlib import Path
 import training_monitor as tm
 from harness import processes, reading
@@ -28,8 +28,40 @@ def bind(source, target):
     Path(target).mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "--bind", source, target], check=True)
 
-root = Path(sys.argv[1])
+def mount_network(target):
+    """A real file system that is not on the list, and counts as one of the network."""
+    Path(target).mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "ramfs", "-o", "mode=700", "ramfs", target], check=True)
+
+def no_local_disk():
+    """Leave no directory on a local disk where lanes or a database could go."""
+    os.environ.pop("TMPDIR", None)
+    for place in ("/var/tmp", "/tmp"):
+        mount_network(f"{place}/training_monitor-{os.geteuid()}")
+
+def local_disk(path):
+    """Make a directory the place for what cannot lie on a network file system."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = str(path)
+    return Path(path) / f"training_monitor-{os.geteuid()}"
+
+def elsewhere(hidden, body):
+    """Run a script on what looks like another machine: another name, and none of our local disk."""
+    command = ["unshare", "-um", sys.executable, "-c", textwrap.dedent(ELSEWHERE) + textwrap.dedent(body)]
+    return subprocess.run([*command, str(root), str(hidden)], capture_output=True, text=True)
+
+ELSEWHERE = """
+    import os, socket, subprocess, sys
+    from pathlib import Path
+    import training_monitor as tm
+    from harness import processes, reading
+    root = Path(sys.argv[1])
+    socket.sethostname("another")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", sys.argv[2]], check=True)
 """
+
+root = Path(sys.argv[1])
+'''
 
 
 @cache
