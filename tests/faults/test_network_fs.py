@@ -1,69 +1,12 @@
 """Runs on a file system that can hold neither mapped lanes nor a live database.
 
-ramfs is one: a real file system that is not on the list, as any file system of the network that nobody has heard of.
+ramfs is one: a real file system that is not on the list, as those of the network that nobody has
+heard of.
 """
 
-import textwrap
 from pathlib import Path
 
-from harness.disk import run_with_small_disk
-
-TRAINER = '''
-TRAINER = """
-import os, sys
-import training_monitor as tm
-tm.init("net", root_dir=sys.argv[1], strict=True)
-print("ready", flush=True)
-sys.stdin.readline()
-for step in range(int(sys.argv[2]), int(sys.argv[3])):
-    tm.log({"loss": step * 0.5, "lr": 1e-3}, step)
-print("logged", flush=True)
-sys.stdin.readline()
-"""
-
-def train(first, end):
-    command = [sys.executable, "-c", TRAINER, str(root), str(first), str(end)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\\n"
-    return process
-
-def log_all(process):
-    process.stdin.write("\\n")
-    process.stdin.flush()
-    assert process.stdout.readline() == "logged\\n"
-
-def copy_of(run_dir):
-    return tm.open_run(run_dir / "training_monitor.db")
-
-def until_stored(path, count):
-    def stored():
-        try:
-            view = tm.open_run(path)
-            return not count or len(view.series("loss", raw=True).step) >= count
-        except (tm.TrainingMonitorError, OSError, KeyError):
-            return False
-    processes.until(stored, f"{count} points in {path}")
-
-def kill_all(run_dir, trainer):
-    """Kill the trainer, its monitor, and whatever these had started meanwhile."""
-    trainer.kill()
-    trainer.communicate()
-    def are_dead():
-        found = processes.mentioning(run_dir)
-        for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return not found
-    processes.until(are_dead, "all to die")
-
-'''
-
-
-def run(tmp_path: Path, root: Path, body: str) -> None:
-    """Run a script that knows how to train, in a mount namespace of its own."""
-    run_with_small_disk(tmp_path, root, TRAINER + textwrap.dedent(body))
+from harness.disk import run_on_network_disk as run
 
 
 def test_the_live_database_is_on_a_local_disk_and_its_copy_stays(
@@ -143,22 +86,22 @@ def test_another_machine_reads_the_copy_and_starts_no_second_history(
         mount_network(root)
         base = local_disk(root.parent / "local")
         run_dir, copy = root / "net", root / "net" / "training_monitor.db"
-        # The monitor is killed when the lanes are brought home, so that only the live database is out of reach.
+        # Killed when the lanes are brought home: only the live database is out of reach then.
         os.environ["TM_GRACE_SECS"] = "60"
         trainer = train(0, 1000)
         log_all(trainer)
         until_stored(copy, 1000)
         trainer.communicate("\\n")
-        processes.until(lambda: not tm._core.producers(str(run_dir)), "the lanes to be brought home")
+        processes.until(lambda: not tm._core.producers(str(run_dir)), "the lanes to go")
         kill_all(run_dir, trainer)
         hidden = base.parent
 
         def there(*words):
             script = f"done = processes.training_monitor(*{words!r})\\n"
             script += "print(done.returncode, done.stdout, done.stderr)"
-            done = elsewhere(hidden, script)
-            assert done.returncode == 0, done
-            return done.stdout
+            out, err = elsewhere(hidden, script).communicate()
+            assert out, err
+            return out
 
         host = os.uname().nodename
         said = there("status", run_dir.as_posix())
@@ -195,9 +138,9 @@ def test_giving_up_what_another_machine_has_records_a_gap(tmp_path: Path, root: 
         until_stored(copy, 1000)
         kill_all(run_dir, trainer)
         script = "print(processes.training_monitor('recover', '--from-copy', root / 'net'))"
-        done = elsewhere(base.parent, script)
+        out, err = elsewhere(base.parent, script).communicate()
         # What its lanes held is there, too, and nobody here can tell.
-        assert "out of reach: producer" in done.stdout, done
+        assert "out of reach: producer" in out, (out, err)
         assert not (run_dir / "training_monitor.live").exists()
         (gap,) = [gap for gap in tm.open_run(run_dir).gaps if gap.reason == "left_elsewhere"]
         assert str(base) in gap.detail and os.uname().nodename in gap.detail, gap
@@ -261,143 +204,118 @@ def test_rm_takes_the_live_database_along(tmp_path: Path, root: Path) -> None:
     )
 
 
-def test_lanes_by_pwrite_warn_once_and_hold_what_forks_log(tmp_path: Path, root: Path) -> None:
+def test_a_machine_without_the_live_database_waits_and_takes_over_by_itself(
+    tmp_path: Path, root: Path
+) -> None:
     run(
         tmp_path,
         root,
         """
-        import warnings
-        mount_fuse(root, 200 << 20)
-        no_local_disk()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            for name in ("one", "net"):
-                tm.init(name, root_dir=root, strict=True)
-        (warning,) = caught
-        assert str(root) in str(warning.message) and "FUSE" in str(warning.message), warning
-        assert "TMPDIR" in str(warning.message) and "root_dir" in str(warning.message)
+        mount_network(root)
+        base = local_disk(root.parent / "local")
         run_dir = root / "net"
-        (producer,) = tm._core.producers(str(run_dir))
-        assert producer["mode"] == "pwrite", producer
-        for step in range(3000):
-            tm.log({"loss": step * 0.5}, step)
-        child = os.fork()
-        if not child:
-            for step in range(3000, 4000):
+        os.environ["TM_GRACE_SECS"] = "60"
+        trainer = train(0, 1000)
+        log_all(trainer)
+        until_stored(run_dir, 1000)
+        trainer.communicate("\\n")
+        processes.until(lambda: not tm._core.producers(str(run_dir)), "the lanes to go")
+        kill_all(run_dir, trainer)
+        os.environ["TM_GRACE_SECS"] = "0.5"
+        other = elsewhere(
+            base.parent,
+            '''
+            tm.init("net", root_dir=root, strict=True)
+            for step in range(1000, 2000):
                 tm.log({"loss": step * 0.5}, step)
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        tm.close()
-        reading.settled(run_dir)
-        stored = sorted(reading.raw(run_dir, "loss"))
-        assert stored == [(step, step * 0.5) for step in range(4000)]
-        log = (run_dir / "training_monitor.log").read_text()
-        assert "the database is on FUSE, and no local directory can hold it" in log, log
-        """,
-    )
-
-
-def test_a_trainer_with_lanes_by_pwrite_is_asked_to_stop(tmp_path: Path, root: Path) -> None:
-    run(
-        tmp_path,
-        root,
-        """
-        mount_fuse(root, 200 << 20)
-        no_local_disk()
-        run_dir = root / "net"
-        tm.init("net", root_dir=root, start_monitor=False)
-        tm.log({"loss": 1.0}, 0)
-        ingest = tm._core.Ingest(str(run_dir))
-        processes.until(lambda: ingest.status()["durable_points"] == 1, "the point")
-        assert not tm.should_stop()
-        ingest.set_stop("enough")
-        processes.until(tm.should_stop, "to be asked to stop")
-        assert tm._core.stop_reason() == "enough"
-        tm.close()
-        ingest.finish(60.0)
-        """,
-    )
-
-
-def test_lanes_by_pwrite_survive_kills_of_trainer_and_monitor(tmp_path: Path, root: Path) -> None:
-    run(
-        tmp_path,
-        root,
-        """
-        mount_fuse(root, 400 << 20)
-        no_local_disk()
-        run_dir = root / "net"
-        endless = TRAINER.replace('print("logged"', 'print("logged", step').replace(
-            "    tm.log", "    print(step, flush=True)\\n    tm.log"
+            print("logged", flush=True)
+            sys.stdin.readline()
+            # The copy, which everybody sees, and then what was only held in the lanes here.
+            processes.until(lambda: tm.health().durable >= 1000, "all to be durable")
+            tm.close()
+            reading.settled(root / "net")
+            print("done", flush=True)
+            ''',
         )
-        first, told = 0, []
-        for turn in range(3):
-            command = [sys.executable, "-c", endless, str(root), str(first), str(10**9)]
-            trainer = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            assert trainer.stdout.readline() == "ready\\n"
-            trainer.stdin.write("\\n")
-            trainer.stdin.flush()
-            for _ in range(500 + 700 * turn):
-                line = trainer.stdout.readline()
-            # The monitor alone, then the rest.
-            if pid := processes.monitor_pid(run_dir):
-                os.kill(pid, signal.SIGKILL)
-            trainer.kill()
-            lines = trainer.stdout.read().split("\\n")
-            # Before each call its step is told: all but the last were accepted.
-            last = int(([line.strip()] + [step for step in lines[:-1] if step])[-1])
-            kill_all(run_dir, trainer)
-            told.append((first, last))
-            first = last + 1000
-        done = processes.training_monitor("recover", run_dir)
-        assert done.returncode == 0, done
-        steps = reading.steps_of(run_dir, "loss")
-        assert len(set(steps)) == len(steps), "twice"
-        for first, last in told:
-            stored = [step for step in steps if first <= step <= last]
-            assert stored in (list(range(first, last)), list(range(first, last + 1))), (first, last)
+        assert other.stdout.readline() == "logged\\n", other.communicate()
+        host = os.uname().nodename
+        log = run_dir / "training_monitor.log"
+        processes.until(lambda: f"this run is on {host}" in log.read_text(), "the monitor to wait")
+        processes.until(
+            lambda: processes.training_monitor("recover", run_dir).returncode == 0
+            or not (run_dir / "training_monitor.live").exists(),
+            "the live database to be brought home",
+        )
+        out, err = other.communicate("\\n")
+        assert out == "done\\n", (out, err)
+        assert reading.steps_of(run_dir, "loss") == list(range(2000))
         assert tm.open_run(run_dir).gaps == []
         """,
     )
 
 
-def test_a_full_network_disk_rejects_counts_and_catches_up(tmp_path: Path, root: Path) -> None:
+def test_kills_while_the_last_state_is_published_lose_nothing(tmp_path: Path, root: Path) -> None:
     run(
         tmp_path,
         root,
         """
-        import warnings
-        warnings.simplefilter("ignore")
-        mount_fuse(root, 12 << 20)
-        no_local_disk()
-        os.environ["TM_LANE_BYTES"] = str(1 << 20)
-        run_dir = root / "net"
-        tm.init("net", root_dir=root)
-        noise = [os.urandom(8).hex() for _ in range(64)]
-        for step in range(100_000):
-            tm.log({"loss": step * 0.5, "text": noise[step % 64] * 20}, step)
-            if tm.health().rejected > 100:
-                break
-        full = tm.health()
-        assert full.rejected > 100 and full.accepted > 0, full
-        assert (root / ".limit").write_text(str(400 << 20))
+        import random
+        draw = random.Random(11)
+        mount_network(root)
+        base = local_disk(root.parent / "local")
+        run_dir, copy = root / "net", root / "net" / "training_monitor.db"
+        trainer = train(0, 40_000)
+        log_all(trainer)
+        until_stored(run_dir, 40_000)
+        kill_all(run_dir, trainer)
+        count = 0
+        for _ in range(12):
+            command = [sys.executable, "-m", "training_monitor", "recover", run_dir]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            time.sleep(draw.uniform(0.1, 0.5))
+            process.kill()
+            process.wait()
+            before = count
+            try:
+                count = len(tm.open_run(copy).series("loss", raw=True).step)
+            except (FileNotFoundError, tm.TrainingMonitorError, KeyError):
+                assert count == 0, "a copy that was whole is gone"
+            assert count >= before, "an older copy took its place"
+        assert processes.training_monitor("recover", run_dir).returncode == 0
+        assert reading.steps_of(copy, "loss") == list(range(40_000))
+        assert tm.open_run(run_dir).gaps == []
+        assert list(base.iterdir()) == []
+        """,
+    )
 
-        def accepts_again():
-            before = tm.health().accepted
-            tm.log({"later": 1.0}, 10**6)
-            return tm.health().accepted > before
 
-        processes.until(accepts_again, "log() to accept again")
-        accepted = tm.health().accepted
-        tm.close()
+def test_a_full_network_disk_keeps_the_old_copy_and_gets_the_new_one_later(
+    tmp_path: Path, root: Path
+) -> None:
+    run(
+        tmp_path,
+        root,
+        """
+        mount_fuse(root, 400 << 20)
+        base = local_disk(root.parent / "local")
+        run_dir, copy = root / "net", root / "net" / "training_monitor.db"
+        trainer = train(0, 1000)
+        until_stored(copy, 0)
+        (root / ".limit").write_text("0")
+        log_all(trainer)
+        trainer.communicate("\\n")
+        until_stored(run_dir, 1000)
         reading.settled(run_dir)
-        steps = reading.steps_of(run_dir, "loss")
-        assert len(set(steps)) == len(steps)
-        view = tm.open_run(run_dir)
-        stored = sum(metric.count for metric in view.metrics())
-        assert stored == accepted, (stored, accepted)
-        assert len(steps) == len(view.series("text", raw=True).step)
+        log = (run_dir / "training_monitor.log").read_text()
+        assert len(tm.open_run(copy).attempts) == 1
+        assert (run_dir / "training_monitor.live").exists()
+        # It is still readable here, and nothing but a copy is missing.
+        assert reading.steps_of(run_dir, "loss") == list(range(1000))
+        failed = processes.training_monitor("recover", run_dir)
+        assert failed.returncode == 1 and "not in the run directory" in failed.stdout, failed
+        (root / ".limit").write_text(str(400 << 20))
+        assert processes.training_monitor("recover", run_dir).returncode == 0
+        assert reading.steps_of(copy, "loss") == list(range(1000))
+        assert tm.open_run(run_dir).gaps == [] and list(base.iterdir()) == []
         """,
     )

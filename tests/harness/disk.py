@@ -57,9 +57,12 @@ def local_disk(path):
     return Path(path) / f"training_monitor-{os.geteuid()}"
 
 def elsewhere(hidden, body):
-    """Run a script on what looks like another machine: another name, and none of our local disk."""
-    command = ["unshare", "-um", sys.executable, "-c", textwrap.dedent(ELSEWHERE) + textwrap.dedent(body)]
-    return subprocess.run([*command, str(root), str(hidden)], capture_output=True, text=True)
+    """Start a script on what looks like another machine: named otherwise, without our disk."""
+    script = textwrap.dedent(ELSEWHERE) + textwrap.dedent(body)
+    return subprocess.Popen(
+        ["unshare", "-um", sys.executable, "-c", script, str(root), str(hidden)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
 
 ELSEWHERE = """
     import os, socket, subprocess, sys
@@ -72,6 +75,59 @@ ELSEWHERE = """
 """
 
 root = Path(sys.argv[1])
+'''
+
+
+TRAINER = '''
+TRAINER = """
+import os, sys
+import training_monitor as tm
+tm.init("net", root_dir=sys.argv[1], strict=True)
+print("ready", flush=True)
+sys.stdin.readline()
+for step in range(int(sys.argv[2]), int(sys.argv[3])):
+    tm.log({"loss": step * 0.5, "lr": 1e-3}, step)
+print("logged", flush=True)
+sys.stdin.readline()
+"""
+
+def train(first, end):
+    command = [sys.executable, "-c", TRAINER, str(root), str(first), str(end)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\\n"
+    return process
+
+def log_all(process):
+    process.stdin.write("\\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "logged\\n"
+
+def copy_of(run_dir):
+    return tm.open_run(run_dir / "training_monitor.db")
+
+def until_stored(path, count):
+    def stored():
+        try:
+            view = tm.open_run(path)
+            return not count or len(view.series("loss", raw=True).step) >= count
+        except (tm.TrainingMonitorError, OSError, KeyError):
+            return False
+    processes.until(stored, f"{count} points in {path}")
+
+def kill_all(run_dir, trainer):
+    """Kill the trainer, its monitor, and whatever these had started meanwhile."""
+    trainer.kill()
+    trainer.communicate()
+    def are_dead():
+        found = processes.mentioning(run_dir)
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not found
+    processes.until(are_dead, "all to die")
+
 '''
 
 
@@ -109,3 +165,8 @@ def run_with_small_disk(directory: Path, root: Path, body: str, *, within_secs: 
         pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def run_on_network_disk(directory: Path, root: Path, body: str) -> None:
+    """Run a script that may mount, and that knows how to train and to kill a training."""
+    run_with_small_disk(directory, root, TRAINER + textwrap.dedent(body))

@@ -1,7 +1,7 @@
-"""A file system in memory behind /dev/fuse, spoken without a library: real, limited in size, and not on the list.
+"""A file system in memory behind /dev/fuse, spoken without a library: real, and limited in size.
 
-`python -m harness.fuse TARGET BYTES` mounts it, prints "mounted" and serves until it is unmounted or killed. Writing a
-number into its file `.limit` changes how many bytes it holds.
+`python -m harness.fuse TARGET BYTES` mounts it, prints "mounted" and serves until it is unmounted
+or killed. Writing a number into its file `.limit` changes how many bytes it holds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Node:
     changed_ns: int = field(default_factory=time.time_ns)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An answer with an error number."""
 
 
@@ -57,16 +57,17 @@ class FileSystem:
         """Return the body of the reply."""
         if operation == 26:
             flags = struct.unpack_from("<I", body, 12)[0] & (1 << 5)  # writes of more than a page
-            return struct.pack("<IIIIHHIIHHI7I", 7, 31, 0, flags, 12, 9, _MOST_WRITTEN, 1, 0, 0, *[0] * 8)  # fmt: skip
+            facts = (7, 31, 0, flags, 12, 9, _MOST_WRITTEN, 1, 0, 0)
+            return struct.pack("<IIIIHHIIHHI7I", *facts, *[0] * 8)
         handler = self.answers.get(operation)
         if handler is None:
-            raise Refused(errno.ENOSYS)
+            raise RefusedError(errno.ENOSYS)
         return handler(self.nodes[node], body)
 
-    def _nothing(self, node: Node, body: bytes) -> bytes:
+    def _nothing(self, _node: Node, _body: bytes) -> bytes:
         return b""
 
-    def _open(self, node: Node, body: bytes) -> bytes:
+    def _open(self, _node: Node, _body: bytes) -> bytes:
         return struct.pack("<QII", 0, 0, 0)
 
     def _attr(self, node: Node) -> bytes:
@@ -85,22 +86,26 @@ class FileSystem:
 
     def _child(self, node: Node, name: bytes) -> Node:
         if name not in node.names:
-            raise Refused(errno.ENOENT)
+            raise RefusedError(errno.ENOENT)
         return self.nodes[node.names[name]]
 
     def _lookup(self, node: Node, body: bytes) -> bytes:
         return self._entry(self._child(node, body.rstrip(b"\0")))
 
+    def _is_control(self, node: Node) -> bool:
+        return self.nodes[1].names.get(b".limit") == node.number
+
     def _resize(self, node: Node, size: int) -> None:
         grown = size - len(node.data)
-        if grown > 0 and self.used + grown > self.limit:
-            raise Refused(errno.ENOSPC)
+        if grown > 0 and self.used + grown > self.limit and not self._is_control(node):
+            raise RefusedError(errno.ENOSPC)
         self.used += grown if node.links else 0
         node.data = node.data[:size] if grown < 0 else node.data
         node.data.extend(bytes(max(grown, 0)))
 
     def _set_attributes(self, node: Node, body: bytes) -> bytes:
-        valid, size, mode = (struct.unpack_from(f, body, at)[0] for f, at in (("<I", 0), ("<Q", 16), ("<I", 68)))  # fmt: skip
+        (valid,), (size,) = struct.unpack_from("<I", body), struct.unpack_from("<Q", body, 16)
+        (mode,) = struct.unpack_from("<I", body, 68)
         if valid & _SIZE:
             self._resize(node, size)
         if valid & _MODE:
@@ -110,7 +115,7 @@ class FileSystem:
 
     def _add(self, node: Node, name: bytes, mode: int) -> Node:
         if name in node.names:
-            raise Refused(errno.EEXIST)
+            raise RefusedError(errno.EEXIST)
         made = Node(max(self.nodes) + 1, mode)
         self.nodes[made.number] = made
         node.names[name] = made.number
@@ -129,7 +134,7 @@ class FileSystem:
         name = body.rstrip(b"\0")
         gone = self._child(node, name)
         if gone.names:
-            raise Refused(errno.ENOTEMPTY)
+            raise RefusedError(errno.ENOTEMPTY)
         del node.names[name]
         gone.links = 0
         self.used -= len(gone.data)
@@ -155,11 +160,11 @@ class FileSystem:
         self._resize(node, max(len(node.data), at + size))
         node.data[at : at + size] = data
         node.changed_ns = time.time_ns()
-        if self.nodes[1].names.get(b".limit") == node.number:
+        if self._is_control(node):
             self.limit = int(data)
         return struct.pack("<II", size, 0)
 
-    def _statfs(self, node: Node, body: bytes) -> bytes:
+    def _statfs(self, _node: Node, _body: bytes) -> bytes:
         free = max(self.limit - self.used, 0) // _BLOCK
         counts = (self.limit // _BLOCK, free, free, 1 << 20, 1 << 19)
         return struct.pack("<5Q4I6I", *counts, _BLOCK, 255, _BLOCK, 0, *[0] * 6)
@@ -193,7 +198,7 @@ def serve(device: int, system: FileSystem) -> None:
             continue
         try:
             body, code = system.answer(operation, node, request[40:]), 0
-        except Refused as refused:
+        except RefusedError as refused:
             body, code = b"", -refused.args[0]
         try:
             os.write(device, struct.pack("<IiQ", 16 + len(body), code, unique) + body)

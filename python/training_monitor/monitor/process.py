@@ -178,9 +178,20 @@ class Monitor:
             if not _producers_alive(self._run_dir) and not self._foreground:
                 self._journal.error("nobody is recording: what is left waits for `recover`")
                 return None
-            self._wakeup.wait(_RETRY_SECS)
+            if not self._wait_to_retry():
+                return None
             self._watch_poller(poller)
         return None
+
+    def _wait_to_retry(self) -> bool:
+        """Wait; return False when another process took the run over meanwhile."""
+        if _core.find_database(self._run_dir)[1] is None:
+            self._wakeup.wait(_RETRY_SECS)
+            return True
+        # The machine that has the live database needs the lock to bring it home.
+        self._lock.pause()
+        self._wakeup.wait(_RETRY_SECS)
+        return self._lock.resume()
 
     def _report_place(self) -> None:
         """Say where the database is, when the run directory is no good place for it."""

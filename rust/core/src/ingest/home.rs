@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -61,6 +62,7 @@ impl Home {
         }
         if is_dir(&pointer.dir)? {
             let lock = Mutex::new(lock(&pointer.dir)?);
+            sweep(run_dir, &pointer);
             let home = home(Some(Live { pointer, lock }));
             home.restore()?;
             return Ok(home);
@@ -171,12 +173,33 @@ fn settle(run_dir: &Path, alphas: Alphas, lost: Option<&Lost>) -> Result<Option<
         .write(run_dir)
         .map_err(file("cannot write", &run_dir.join(live::POINTER)))?;
     fs::rename(&draft, &pointer.dir).map_err(file("cannot make", &pointer.dir))?;
+    sweep(run_dir, &pointer);
     // A log beside a copy would be taken for the copy's.
     for end in ["-wal", "-shm"] {
         remove(&run_dir.join(format!("{DATABASE_NAME}{end}")))?;
     }
     let lock = Mutex::new(held);
     Ok(Some(Live { pointer, lock }))
+}
+
+/// Delete what starts and leaves of this run that were killed have left in our places, under the names that a
+/// directory has before its pointer stands and after it went.
+fn sweep(run_dir: &Path, pointer: &Pointer) {
+    let known = [pointer.draft(), pointer.gone()];
+    for base in private_bases(Holds::Database) {
+        // Room is all it costs: what cannot be deleted now is found by the next start.
+        for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            let is_left =
+                name.starts_with('.') && (name.ends_with(".new") || name.ends_with(".gone"));
+            let is_its =
+                || fs::read(path.join(RUN)).is_ok_and(|run| run == run_dir.as_os_str().as_bytes());
+            if is_left && !known.contains(&path) && is_its() && lock(&path).is_ok() {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
+    }
 }
 
 /// A place of this machine with room for three times the copy; what is lost at a reboot comes last. `None`: there
@@ -191,6 +214,8 @@ fn base_for(copy_bytes: u64) -> Option<PathBuf> {
     roomy.or(bases.first()).cloned()
 }
 
+/// The file in a live directory that says of which run it is.
+const RUN: &str = "run";
 /// A write-ahead log may grow to this.
 const LEAST_ROOM: u64 = 64 << 20;
 
@@ -205,6 +230,8 @@ fn draft_of(
     let made = DirBuilder::new().mode(0o700).create(draft);
     made.map_err(file("cannot make", draft))?;
     let filled = lock(draft).and_then(|held| {
+        let named = fs::write(draft.join(RUN), run_dir.as_os_str().as_bytes());
+        named.map_err(file("cannot write", draft))?;
         let database = draft.join(DATABASE_NAME);
         let damaged = seed(&run_dir.join(DATABASE_NAME), &database)?;
         for lost in lost.into_iter().chain(&damaged) {
