@@ -174,10 +174,6 @@ fn settle(run_dir: &Path, alphas: Alphas, lost: Option<&Lost>) -> Result<Option<
         .map_err(file("cannot write", &run_dir.join(live::POINTER)))?;
     fs::rename(&draft, &pointer.dir).map_err(file("cannot make", &pointer.dir))?;
     sweep(run_dir, &pointer);
-    // A log beside a copy would be taken for the copy's.
-    for end in ["-wal", "-shm"] {
-        remove(&run_dir.join(format!("{DATABASE_NAME}{end}")))?;
-    }
     let lock = Mutex::new(held);
     Ok(Some(Live { pointer, lock }))
 }
@@ -327,3 +323,7 @@ fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreErr
         },
     }
 }
+
+#[cfg(test)]
+#[path = "home_tests.rs"]
+mod tests;

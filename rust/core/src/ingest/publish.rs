@@ -133,17 +133,20 @@ pub(super) fn publish(
         path: path.to_path_buf(),
         source,
     };
-    match fs::remove_file(&draft) {
-        Err(error) if !live::is_missing(&error) => {
-            return Err(failed("cannot remove", &draft, error));
-        }
-        _ => {}
-    }
+    let remove = |path: &Path| match fs::remove_file(path) {
+        Err(error) if !live::is_missing(&error) => Err(failed("cannot remove", path, error)),
+        _ => Ok(()),
+    };
+    remove(&draft)?;
     let reader = RunReader::open(&home.database())?;
     let copied = reader.backup(&draft, |_| go_on());
     // What has the name of the run directory now may be another run's.
     if matches!(copied, Ok(true)) && home.is_ours() {
         let to = run_dir.join(DATABASE_NAME);
+        // Of a database that lay here before, or of somebody's look at one: it would be taken for the copy's log.
+        for end in ["-wal", "-shm"] {
+            remove(&run_dir.join(format!("{DATABASE_NAME}{end}")))?;
+        }
         return fs::rename(&draft, &to)
             .and_then(|()| live::sync_names(run_dir))
             .map_err(|error| failed("cannot write", &to, error));
