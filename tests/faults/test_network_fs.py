@@ -264,12 +264,12 @@ def test_kills_while_the_last_state_is_published_lose_nothing(tmp_path: Path, ro
         mount_network(root)
         base = local_disk(root.parent / "local")
         run_dir, copy = root / "net", root / "net" / "training_monitor.db"
-        trainer = train(0, 40_000)
+        trainer = train(0, 10_000)
         log_all(trainer)
-        until_stored(run_dir, 40_000)
+        until_stored(run_dir, 10_000)
         kill_all(run_dir, trainer)
         count = 0
-        for _ in range(12):
+        for _ in range(6):
             command = [sys.executable, "-m", "training_monitor", "recover", run_dir]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             time.sleep(draw.uniform(0.1, 0.5))
@@ -282,7 +282,7 @@ def test_kills_while_the_last_state_is_published_lose_nothing(tmp_path: Path, ro
                 assert count == 0, "a copy that was whole is gone"
             assert count >= before, "an older copy took its place"
         assert processes.training_monitor("recover", run_dir).returncode == 0
-        assert reading.steps_of(copy, "loss") == list(range(40_000))
+        assert reading.steps_of(copy, "loss") == list(range(10_000))
         assert tm.open_run(run_dir).gaps == []
         assert list(base.iterdir()) == []
         """,
@@ -317,5 +317,58 @@ def test_a_full_network_disk_keeps_the_old_copy_and_gets_the_new_one_later(
         assert processes.training_monitor("recover", run_dir).returncode == 0
         assert reading.steps_of(copy, "loss") == list(range(1000))
         assert tm.open_run(run_dir).gaps == [] and list(base.iterdir()) == []
+        """,
+    )
+
+
+def test_a_file_system_is_judged_by_what_lies_below(tmp_path: Path, root: Path) -> None:
+    run(
+        tmp_path,
+        root,
+        """
+        root.mkdir()
+        def judged(path):
+            return tm._core.file_system(str(path))
+
+        def overlay(name, kind):
+            parts = [root / name / part for part in ("lower", "upper", "work", "merged")]
+            (mount_network if kind == "ramfs" else lambda at: mount(at, "64m"))(root / name)
+            for part in parts:
+                part.mkdir()
+            options = "userxattr,lowerdir={},upperdir={},workdir={}".format(*parts)
+            command = ["mount", "-t", "overlay", "-o", options, "overlay", parts[3]]
+            if subprocess.run(command, capture_output=True).returncode:
+                return None
+            return judged(parts[3])
+
+        assert overlay("memory", "tmpfs") in (("overlay", True), None)
+        assert overlay("network", "ramfs") in (("unknown", False), None)
+        assert judged(root / "memory") == ("tmpfs", True)
+        assert judged(root / "network") == ("unknown", False)
+        mount_fuse(root / "fuse", 1 << 20)
+        assert judged(root / "fuse") == ("FUSE", False)
+        """,
+    )
+
+
+def test_lanes_go_to_the_next_place_when_one_has_no_room(tmp_path: Path, root: Path) -> None:
+    run(
+        tmp_path,
+        root,
+        """
+        mount_network(root)
+        no_local_disk()
+        mount(root.parent / "small", "1m")
+        roomy = f"/var/tmp/training_monitor-{os.geteuid()}"
+        mount(roomy, "64m")
+        os.chmod(roomy, 0o700)
+        os.environ["TMPDIR"] = str(root.parent / "small")
+        tm.init("net", root_dir=root, strict=True, start_monitor=False)
+        (producer,) = tm._core.producers(str(root / "net"))
+        assert producer["mode"] == "mmap" and producer["dir"].startswith(roomy), producer
+        ingest = tm._core.Ingest(str(root / "net"))
+        tm.log({"loss": 1.0}, 0)
+        tm.close()
+        assert ingest.finish(60.0)["durable_points"] == 1
         """,
     )

@@ -125,8 +125,8 @@ def test_a_full_network_disk_rejects_counts_and_catches_up(tmp_path: Path, root:
         tm.log({"loss": 0.0, "text": "x"}, 0)
         until_stored(run_dir, 1)
         (root / ".limit").write_text("0")
-        for step in range(1, 4001):
-            tm.log({"loss": step * 0.5, "text": "x" * 100}, step)
+        for step in range(1, 1501):
+            tm.log({"loss": step * 0.5, "text": "x" * 300}, step)
         full = tm.health()
         assert full.rejected > 100 and full.accepted > 0, full
         assert (root / ".limit").write_text(str(400 << 20))
