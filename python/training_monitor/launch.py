@@ -262,6 +262,12 @@ def _tell(settings: Settings, run: Run, *, suffixed: bool) -> None:
     if fresh:
         _told_without_effect.update(fresh)
         told(f"no effect in this version: {', '.join(fresh)}", quiet=settings.quiet)
+    if trouble := _core.find_database(run.dir)[1]:
+        warned(
+            f"{trouble}: until `training-monitor recover` brings it home there, or goes on without "
+            "it here with --from-copy, what log() takes stays in the spool",
+            stacklevel=4,
+        )
     if suffixed:
         warned(
             f"the name {settings.experiment_name!r} is in use: this run is {run.name!r}",

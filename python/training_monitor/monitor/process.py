@@ -197,7 +197,7 @@ class Monitor:
         """Say where the database is, when the run directory is no good place for it."""
         file_system, is_good = _core.file_system(self._run_dir)
         database = _core.find_database(self._run_dir)[0]
-        if os.path.dirname(database) != self._run_dir:
+        if os.path.dirname(database) != self._run_dir.rstrip("/"):
             self._journal.info(
                 f"{file_system} cannot hold a live database: it is {database} until the run ends, "
                 "and copies of it come here"

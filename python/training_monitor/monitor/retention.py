@@ -166,7 +166,7 @@ def disk_bytes(run_dir: str) -> int:
     total = 0
     pending = [os.path.join(run_dir, name) for name in _belongings(run_dir)[0]]
     live_dir = os.path.dirname(_core.find_database(run_dir)[0])
-    if live_dir != run_dir:
+    if os.path.realpath(live_dir) != os.path.realpath(run_dir):
         pending.append(live_dir)
     while pending:
         path = pending.pop()

@@ -163,7 +163,7 @@ fn upper_of(path: &Path) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let wanted = format!("{}:{}", libc::major(device), libc::minor(device));
     let upper = upper_in(&mounts, &wanted)?;
-    upper.is_dir().then_some(upper)
+    (upper.is_absolute() && upper.is_dir()).then_some(upper)
 }
 
 /// The upper layer of the overlay with this device number, by `/proc/self/mountinfo`.
