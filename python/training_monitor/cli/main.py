@@ -37,6 +37,7 @@ COMMANDS = {
     "status": "tell whether a run is alive, its rate and its last values",
     "show": "print a table of the metrics of a run",
     "recover": "bring home what dead processes left behind",
+    "relay": "hand what is logged on this node to the monitor on another one",
     "query": "answer a SELECT over all points of a run",
     "export": "write all points into a file: csv, jsonl, parquet",
     "backup": "copy a run while it is recorded",

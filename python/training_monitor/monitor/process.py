@@ -8,10 +8,13 @@ import traceback
 
 from training_monitor import _core
 from training_monitor.errors import SettingError, StoreError
+from training_monitor.monitor.endpoint import LOOPBACK
+from training_monitor.monitor.grace import grace_secs
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
+from training_monitor.monitor.receiver import Receiver
 from training_monitor.monitor.wakeup import Wakeup
 from training_monitor.settings import TABLE
 from training_monitor.spawn import monitor_log
@@ -27,8 +30,6 @@ _TICK_SECS = 1.0
 # At first more often: a training may last no longer than a second.
 _FIRST_TICK_SECS = 0.1
 _FIRST_SECS = 3.0
-_GRACE_SECS = 10.0
-_LONGEST_GRACE_SECS = 1e6
 _RETRY_SECS = 5.0
 # With nobody left to serve and nothing moving, what remains waits for `recover`.
 _STUCK_SECS = 600.0
@@ -79,15 +80,6 @@ def _producers_alive(run_dir: str) -> bool:
     return any(producer["life"] == "alive" for producer in _core.producers(run_dir))
 
 
-def _grace_secs() -> float:
-    """Return how long to wait for a new attempt; a text that is no number counts as not set."""
-    try:
-        secs = float(os.environ.get("TM_GRACE_SECS") or _GRACE_SECS)
-    except ValueError:
-        return _GRACE_SECS
-    return secs if 0.0 <= secs <= _LONGEST_GRACE_SECS else _GRACE_SECS
-
-
 class Monitor:
     """One monitor at work on one run, with its lock held by the caller.
 
@@ -114,7 +106,8 @@ class Monitor:
         self._poller = poller
         self._foreground = foreground
         self._open_store = open_store
-        self._grace_secs = _grace_secs()
+        self._host: str = self._setting("zmq_host") or LOOPBACK
+        self._grace_secs = grace_secs(is_on_one_node=self._host == LOOPBACK)
         self._state = ""
         self._trouble: object = None
         self._poller_trouble: str | None = None
@@ -143,7 +136,11 @@ class Monitor:
             ingest = self._start(poller)
             if ingest is not None:
                 self._report_place()
-                self._loop(ingest, poller)
+                receiver = self._listen(ingest)
+                try:
+                    self._loop(ingest, poller)
+                finally:
+                    receiver.stop()
                 self._take_samples(ingest, poller)
                 if self._is_moved():
                     # Dropped as it is: every path that we know is wrong. The lanes have the rest.
@@ -207,6 +204,13 @@ class Monitor:
                 f"the database is on {file_system}, and no local directory can hold it: read this "
                 "run on this machine only, or set TMPDIR to a directory on a local disk"
             )
+
+    def _listen(self, ingest: _core.Ingest) -> Receiver:
+        """Open the door for relays of other nodes."""
+        port = self._setting("zmq_port")
+        receiver = Receiver(self._run_dir, self._journal, host=self._host, port=port)
+        receiver.start(ingest)
+        return receiver
 
     def _setting(self, name: str) -> Any:
         """Return a setting from the environment; what is wrong there is told and not used."""

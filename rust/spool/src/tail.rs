@@ -263,7 +263,10 @@ impl Tail {
             return Read::default();
         }
         self.suspect = None;
-        let bytes = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let mut bytes = vec![0; words.len() * 8];
+        for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&words) {
+            *place = word.to_le_bytes();
+        }
         let end = Lsn(self.cursor.pos);
         Read {
             batch: Some(Batch {

@@ -1,12 +1,13 @@
 //! Ingest: one Rust thread that tails the lanes of a run and makes them durable in the database.
 
-mod endwatch;
-mod exposed;
+mod feed;
 mod home;
 mod pace;
 mod publish;
+mod remote;
 mod shared;
 mod silence;
+mod sink;
 mod tailed;
 mod worker;
 
@@ -19,8 +20,11 @@ use crate::stats::Alphas;
 use crate::store::{BadLine, Store, StoreError, SystemLine};
 use home::Home;
 use publish::Publisher;
+use remote::Hub;
+pub use remote::{Answer, RelayStatus};
 pub use shared::IngestStatus;
 use shared::Shared;
+pub use sink::Sink;
 use worker::Worker;
 
 /// A turn of the thread takes milliseconds; after so long it is told.
@@ -61,6 +65,7 @@ impl Default for IngestOptions {
 #[derive(Debug)]
 pub struct Ingest {
     shared: Arc<Shared>,
+    hub: Arc<Hub>,
     thread: Option<JoinHandle<()>>,
     run_dir: PathBuf,
     home: Arc<Home>,
@@ -83,24 +88,27 @@ impl Ingest {
             Err(error) => return Err(error),
         };
         let shared = Arc::new(Shared::default());
+        let name = run_dir
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let hub = Arc::new(Hub::new(name.unwrap_or_default()));
+        let (at, meeting) = (
+            run_dir.to_path_buf(),
+            (Arc::clone(&shared), Arc::clone(&hub)),
+        );
         let failed = |source| StoreError::File {
             action: "cannot start ingest for",
             path: database.clone(),
             source,
         };
-        let worker = Worker::new(
-            run_dir.to_path_buf(),
-            Arc::clone(&home),
-            store,
-            options,
-            Arc::clone(&shared),
-        );
+        let worker = Worker::new(at, Arc::clone(&home), store, options, meeting);
         let thread = std::thread::Builder::new()
             .name("tm-ingest".into())
             .spawn(move || worker.run())
             .map_err(failed)?;
         let mut ingest = Self {
             shared,
+            hub,
             thread: Some(thread),
             run_dir: run_dir.to_path_buf(),
             home: Arc::clone(&home),
@@ -161,6 +169,35 @@ impl Ingest {
         }
         self.shared.add_system(good);
         bad.map_or(Ok(()), Err)
+    }
+
+    /// A message of a relay came by the connection of this name. Harmless whatever it is.
+    pub fn receive(&self, connection: &[u8], message: &[u8]) {
+        self.hub.receive(connection, message);
+        for lines in self.hub.take_lines() {
+            if self.add_system(&lines).is_err() {
+                self.hub.tell("a relay sent what is no sample: left it out");
+            }
+        }
+    }
+
+    /// Messages to be sent, each with the name of its connection. To be asked for after messages came, and a few
+    /// times a second.
+    #[must_use]
+    pub fn answers(&self) -> Vec<Answer> {
+        self.hub.take_answers(Instant::now())
+    }
+
+    /// The relays that are connected.
+    #[must_use]
+    pub fn relays(&self) -> Vec<RelayStatus> {
+        self.hub.relays()
+    }
+
+    /// What happened with relays since the last call, in words.
+    #[must_use]
+    pub fn relay_news(&self) -> Vec<String> {
+        self.hub.take_news()
     }
 
     /// Drain what the lanes hold now, seal, checkpoint and close, within `patience`.
