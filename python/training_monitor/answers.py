@@ -11,7 +11,28 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Alert", "Attempt", "Gap", "Metric", "Series", "Step", "boxed", "numbers"]
+__all__ = ["Alert", "Attempt", "Copy", "Gap", "Metric", "Series", "Step", "boxed", "numbers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of a database that is written on a local disk, as a run on a network file system has.
+
+    Attributes:
+        host: The machine of the live database.
+        dir: Its directory there.
+        age_secs: How long ago the copy was made, by the clocks of this machine and the file server.
+    """
+
+    host: str
+    dir: str
+    age_secs: float
+
+    def __str__(self) -> str:
+        """Return what people should know before they believe the last values."""
+        return (
+            f"a copy, {self.age_secs:.0f} s old; the live database is on {self.host}, in {self.dir}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

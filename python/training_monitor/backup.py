@@ -24,7 +24,11 @@ _PARTIAL = re.compile(r"\..+\.partial-\d+")
 _YOUNG_SECS = 60.0
 # The spool and the locks belong to living processes; the database is copied by SQLite.
 _LEFT_OUT = frozenset(
-    {DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", ".spool", ".monitor.lock"}
+    {
+        *(f"{DATABASE_NAME}{end}" for end in ("", "-wal", "-shm")),
+        *("training_monitor.live", ".training_monitor.live.new", ".training_monitor.db.new"),
+        *(".spool", ".monitor.lock"),
+    }
 )
 
 
@@ -61,8 +65,7 @@ def backup_run(
     _is_locked(lock)
     try:
         copy = os.path.join(partial, DATABASE_NAME)
-        source = path if path.endswith(".db") else os.path.join(run_dir, DATABASE_NAME)
-        _core.backup_database(source, copy, progress)
+        _core.backup_database(path, copy, progress)
         _copy_files(run_dir, partial)
         size = os.stat(copy).st_size
         _sync(partial)

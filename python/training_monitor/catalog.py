@@ -101,7 +101,7 @@ def _root_hint(root: str, names: list[str] | None = None) -> str:
 
 def last_used(run_dir: str) -> float:
     """Return when the run was written last, by the newest of its files; else of its directory."""
-    database = os.path.join(run_dir, DATABASE_NAME)
+    database = _core.find_database(run_dir)[0]
     # A log without content is what a reader makes.
     log_time = _written(f"{database}-wal", least_bytes=1)
     times = [log_time, _written(database), _written(os.path.join(run_dir, ".spool"))]

@@ -27,6 +27,7 @@ __all__ = ["init"]
 _lock = _thread.allocate_lock()
 _inits = 0
 _told_without_effect: set[str] = set()
+_told_of_slow_lanes = False
 
 
 def init(
@@ -184,7 +185,7 @@ def _listening(settings: Settings, job: Job) -> dict[str, str]:
 def _open_producer(settings: Settings, run_dir: str, name: str, job: Job) -> None:
     """Make the lanes of this process."""
     try:
-        _core.open_producer(
+        slow = _core.open_producer(
             run_dir=run_dir,
             job_key=job.key,
             rank=job.rank,
@@ -201,6 +202,21 @@ def _open_producer(settings: Settings, run_dir: str, name: str, job: Job) -> Non
             f"cannot record into {run_dir!r}: {error}; choose a place with room for it, and the "
             "right to write there, with root_dir= or TM_ROOT_DIR"
         ) from error
+    if slow is not None and job.local_rank == 0:
+        _warn_of_slow_lanes(run_dir, slow)
+
+
+def _warn_of_slow_lanes(run_dir: str, file_system: str) -> None:
+    """Say once what a file system costs that cannot hold mapped lanes, and how to avoid it."""
+    global _told_of_slow_lanes
+    if not _told_of_slow_lanes:
+        _told_of_slow_lanes = True
+        warned(
+            f"{run_dir!r} is on a file system ({file_system}) that cannot hold mapped lanes, and "
+            "no local directory can: each log() is a system call. Set TMPDIR to a directory on a "
+            "local disk, or root_dir= to one",
+            stacklevel=5,
+        )
 
 
 def _start_monitor(run_dir: str) -> None:
@@ -266,6 +282,12 @@ def _tell(settings: Settings, run: Run, *, suffixed: bool) -> None:
     if fresh:
         _told_without_effect.update(fresh)
         told(f"no effect in this version: {', '.join(fresh)}", quiet=settings.quiet)
+    if trouble := _core.find_database(run.dir)[1]:
+        warned(
+            f"{trouble}: until `training-monitor recover` brings it home there, or goes on without "
+            "it here with --from-copy, what log() takes stays in the spool",
+            stacklevel=4,
+        )
     if suffixed:
         warned(
             f"the name {settings.experiment_name!r} is in use: this run is {run.name!r}",

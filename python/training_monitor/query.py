@@ -10,6 +10,7 @@ from training_monitor import _core
 from training_monitor.answers import (
     Alert,
     Attempt,
+    Copy,
     Gap,
     Metric,
     Series,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from training_monitor.ranks import AcrossRanks, Rank
     from training_monitor.tables import Table
 
-__all__ = ["Alert", "Attempt", "Gap", "Metric", "RunView", "Series", "Step", "open_run"]
+__all__ = ["Alert", "Attempt", "Copy", "Gap", "Metric", "RunView", "Series", "Step", "open_run"]
 
 
 _SHOWN_METRICS = 30
@@ -75,8 +76,14 @@ class RunView:
 
     @property
     def database(self) -> str:
-        """The path of the database file."""
-        return self._path if self._path.endswith(".db") else os.path.join(self.dir, DATABASE_NAME)
+        """The path of the database file; on a network file system it may be on a local disk."""
+        return _core.find_database(self._path)[0]
+
+    @property
+    def copy(self) -> Copy | None:
+        """What is known of the copy that is read; None when it is the live database."""
+        found = self._reader.copy_of()
+        return None if found is None else Copy(*found)
 
     def __repr__(self) -> str:
         return f"<RunView {self.name!r} in {self.dir!r}>"
@@ -161,7 +168,7 @@ class RunView:
         from training_monitor.tables import run_query
 
         return run_query(
-            self.database,
+            self._path,
             query,
             limit=bounded("limit", limit, COUNT),
             timeout_secs=SECONDS.take("timeout_secs", timeout_secs),

@@ -7,6 +7,7 @@ from training_monitor.catalog import find_run
 from training_monitor.cli import render
 from training_monitor.cli.options import add_root_dir, add_run
 from training_monitor.cli.progress import Bar
+from training_monitor.query import RunView
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Make the copy."""
     path = find_run(arguments.run, arguments.root_dir)
+    render.tell_of_copy(RunView(path).copy)
     with Bar("pages") as bar:
         size = backup_run(path, arguments.dest, progress=bar.show)
     print(f"copied to {render.safe(arguments.dest)} ({render.in_bytes(size)} of database)")

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
     view = RunView(find_run(arguments.run, arguments.root_dir))
+    render.tell_of_copy(view.copy)
     ending = os.path.splitext(arguments.dest or "")[1].removeprefix(".")
     form = arguments.format or (ending if ending in FORMATS else "csv")
     target = arguments.dest or f"{view.name}.{form}"

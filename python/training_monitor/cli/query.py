@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer."""
     view = RunView(find_run(arguments.run, arguments.root_dir))
+    render.tell_of_copy(view.copy)
     table = view.sql(arguments.sql, limit=arguments.limit or None, timeout_secs=arguments.timeout)
     if arguments.json:
         rows = [[_readable(cell) for cell in row] for row in table]

@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECS",
         help="give up after (default: 600)",
     )
+    parser.add_argument(
+        "--from-copy",
+        action="store_true",
+        help="go on from the copy in the run directory although the live database is on another "
+        "machine; what the copy lacks is given up, and recorded as a gap",
+    )
     add_root_dir(parser)
     add_json(parser)
 
@@ -76,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         drained = _Drained(error=_wait_for_the_monitor(run_dir, deadline))
     else:
         try:
-            drained = _drain(run_dir, deadline)
+            drained = _drain(run_dir, deadline, from_copy=arguments.from_copy)
         finally:
             lock.release()
     after = take_snapshot(run_dir)
@@ -102,13 +108,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if done else 1
 
 
-def _drain(run_dir: str, deadline: float) -> _Drained:
+def _drain(run_dir: str, deadline: float, *, from_copy: bool) -> _Drained:
     """Take in everything there is."""
     ingest = _core.Ingest(
         run_dir,
         node_limit_bytes=TABLE["node_limit"].from_environment(),
         ema_alpha_short=TABLE["ema_alpha_short"].from_environment(),
         ema_alpha_long=TABLE["ema_alpha_long"].from_environment(),
+        from_copy=from_copy,
     )
     status = ingest.status()
     while time.monotonic() < deadline:

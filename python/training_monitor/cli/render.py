@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
+    from training_monitor.answers import Copy
+
 __all__ = [
     "ago",
     "heading",
@@ -28,6 +30,7 @@ __all__ = [
     "print_table",
     "safe",
     "span",
+    "tell_of_copy",
     "whole",
 ]
 
@@ -163,6 +166,12 @@ def in_seconds(secs: float | None) -> str:
         if secs < limit:
             return f"{secs / size:.1f} {unit}" if secs < 10 * size else f"{secs / size:.0f} {unit}"
     return f"{secs / 86400:.0f} d"
+
+
+def tell_of_copy(copy: Copy | None) -> None:
+    """Say on stderr that the answer is of a copy; what is asked for goes to stdout."""
+    if copy is not None:
+        print(f"training-monitor: this is {safe(copy)}", file=sys.stderr)
 
 
 def ago(wall_secs: float | None, now: float | None = None) -> str:

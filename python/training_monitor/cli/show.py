@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     path = find_run(arguments.run, arguments.root_dir)
     view = RunView(path)
+    render.tell_of_copy(view.copy)
     metrics = view.metrics()
     sources, findings = machine.look(path)
     ranks = ranks_of(path)

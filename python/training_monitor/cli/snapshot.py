@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field
 
 from training_monitor import _core
+from training_monitor.answers import Copy
 from training_monitor.errors import SpoolError, StoreError
 from training_monitor.monitor.lock import holder
 from training_monitor.spawn import relay_lock
@@ -39,7 +40,8 @@ class Snapshot:
         error: Why the database cannot be read; None when it can.
         rejected_by: Calls and values that were refused in processes that ended, by reason.
         rejected_at: Wall clock when calls were last found to have had no place; None when none had.
-        out_of_reach: Why producers cannot be looked at from here, as their files are elsewhere.
+        out_of_reach: Why producers, or the live database, cannot be looked at from here.
+        copy: What is known of the copy that was read; None when it was the live database.
         elsewhere: Ranks on other nodes that still log, as their relays say: "rank 8 on nodeb".
         relay: Process id of the relay of this node, 0 when it is not known; None when there is none.
     """
@@ -60,6 +62,7 @@ class Snapshot:
     rejected_by: dict[str, int] = field(default_factory=dict)
     rejected_at: float | None = None
     out_of_reach: list[str] = field(default_factory=list)
+    copy: Copy | None = None
     elsewhere: list[str] = field(default_factory=list)
     relay: int | None = None
 
@@ -72,10 +75,12 @@ def take_snapshot(path: str) -> Snapshot:
     """Look at the run in a directory, or at a database file, without changing anything."""
     run_dir = os.path.dirname(path) if path.endswith(".db") else path
     monitor = holder(run_dir)
-    counts, error = _counts(path)
+    counts, error, copy = _counts(path)
     producers, unseen = _producers(run_dir)
     elsewhere, unseen = _elsewhere(counts.get("open", {}), producers, unseen, monitor)
     out_of_reach = list(unseen.values())
+    if trouble := _core.find_database(path)[1]:
+        out_of_reach.append(trouble)
     alive = [producer for producer in producers if producer["life"] == "alive"]
     backlog_bytes = sum(producer["backlog_bytes"] for producer in producers)
     steps = [producer["last_step"] for producer in producers] + [counts.get("last_step")]
@@ -102,6 +107,7 @@ def take_snapshot(path: str) -> Snapshot:
         rejected_by=counts.get("rejected_by", {}),
         rejected_at=counts.get("rejected_at"),
         out_of_reach=out_of_reach,
+        copy=copy,
         elsewhere=elsewhere,
         relay=holder(run_dir, relay_lock(run_dir)),
     )
@@ -119,14 +125,16 @@ def _state(
     return "unknown" if is_unknown else "ended"
 
 
-def _counts(path: str) -> tuple[dict[str, Any], str | None]:
-    """Return what the database counts, and why it cannot be read."""
+def _counts(path: str) -> tuple[dict[str, Any], str | None, Copy | None]:
+    """Return what the database counts, why it cannot be read, and whether it is a copy."""
     try:
-        return _read_counts(_core.RunReader(path)), None
+        reader = _core.RunReader(path)
+        found = reader.copy_of()
+        return _read_counts(reader), None, None if found is None else Copy(*found)
     except FileNotFoundError:
-        return {}, None  # nothing is durable yet
+        return {}, None, None  # nothing is durable yet
     except (StoreError, OSError) as error:
-        return {}, str(error)
+        return {}, str(error), None
 
 
 def _read_counts(reader: _core.RunReader) -> dict[str, Any]:

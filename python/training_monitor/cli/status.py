@@ -94,9 +94,7 @@ def print_status(
         lines.append(("rejected", rejections(snapshot)))
     if snapshot.elsewhere:
         lines.append(("on other nodes", ", ".join(snapshot.elsewhere[:_RANKS])))
-    lines += [("out of reach", trouble) for trouble in snapshot.out_of_reach]
-    if snapshot.error:
-        lines.append(("error", snapshot.error))
+    lines += _troubles(snapshot)
     print(render.heading(render.safe(snapshot.name)))
     for word, text in [*lines, *machine_lines]:
         print(f"  {word:<17}{render.safe(text)}")
@@ -113,6 +111,16 @@ def print_status(
         if len(values) > _VALUES:
             more = f"{len(values) - _VALUES} more"
             print(f"... and {more}: training-monitor show {render.safe(snapshot.name)}")
+
+
+def _troubles(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """Return what keeps the figures above from being the whole truth."""
+    lines = [("out of reach", trouble) for trouble in snapshot.out_of_reach]
+    if snapshot.copy is not None:
+        lines.append(("read is", str(snapshot.copy)))
+    if snapshot.error:
+        lines.append(("error", snapshot.error))
+    return lines
 
 
 def rejections(snapshot: Snapshot) -> str:

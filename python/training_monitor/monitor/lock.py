@@ -97,6 +97,14 @@ class RunLock:
         self._file = other._file
         return True
 
+    def pause(self) -> None:
+        """Let others have the lock for a while, a `recover` on another machine say."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def resume(self) -> bool:
+        """Take the lock back; return False when another process has it now."""
+        return _lock(self._file, fcntl.LOCK_EX)
+
     def release(self) -> None:
         """Give the lock back; the file stays, or two processes could hold two of that name."""
         os.close(self._file)

@@ -135,6 +135,7 @@ class Monitor:
         try:
             ingest = self._start(poller)
             if ingest is not None:
+                self._report_place()
                 receiver = self._listen(ingest)
                 try:
                     self._loop(ingest, poller)
@@ -174,9 +175,35 @@ class Monitor:
             if not _producers_alive(self._run_dir) and not self._foreground:
                 self._journal.error("nobody is recording: what is left waits for `recover`")
                 return None
-            self._wakeup.wait(_RETRY_SECS)
+            if not self._wait_to_retry():
+                return None
             self._watch_poller(poller)
         return None
+
+    def _wait_to_retry(self) -> bool:
+        """Wait; return False when another process took the run over meanwhile."""
+        if _core.find_database(self._run_dir)[1] is None:
+            self._wakeup.wait(_RETRY_SECS)
+            return True
+        # The machine that has the live database needs the lock to bring it home.
+        self._lock.pause()
+        self._wakeup.wait(_RETRY_SECS)
+        return self._lock.resume()
+
+    def _report_place(self) -> None:
+        """Say where the database is, when the run directory is no good place for it."""
+        file_system, is_good = _core.file_system(self._run_dir)
+        database = _core.find_database(self._run_dir)[0]
+        if os.path.dirname(database) != self._run_dir.rstrip("/"):
+            self._journal.info(
+                f"{file_system} cannot hold a live database: it is {database} until the run ends, "
+                "and copies of it come here"
+            )
+        elif not is_good:
+            self._journal.warn(
+                f"the database is on {file_system}, and no local directory can hold it: read this "
+                "run on this machine only, or set TMPDIR to a directory on a local disk"
+            )
 
     def _listen(self, ingest: _core.Ingest) -> Receiver:
         """Open the door for relays of other nodes."""

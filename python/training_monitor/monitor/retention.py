@@ -80,7 +80,9 @@ def is_finished(run_dir: str) -> bool:
 
 
 def is_out_of_reach(run_dir: str) -> bool:
-    """Return whether files of a producer are on another machine, or were deleted with its disk."""
+    """Return whether files of a producer, or the database, are on another machine, or were lost."""
+    if _core.find_database(run_dir)[1]:
+        return True
     try:
         return any(row["life"] == "unknown" for row in _core.producers(run_dir))
     except (TrainingMonitorError, OSError):
@@ -163,6 +165,9 @@ def disk_bytes(run_dir: str) -> int:
     """Return the room that what is ours in a run directory takes; links are not followed."""
     total = 0
     pending = [os.path.join(run_dir, name) for name in _belongings(run_dir)[0]]
+    live_dir = os.path.dirname(_core.find_database(run_dir)[0])
+    if os.path.realpath(live_dir) != os.path.realpath(run_dir):
+        pending.append(live_dir)
     while pending:
         path = pending.pop()
         try:

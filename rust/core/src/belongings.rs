@@ -8,9 +8,9 @@ use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::path::Path;
 
+use crate::live::{COPY_DRAFT, DATABASE_NAME as DATABASE, POINTER, POINTER_DRAFT};
 use crate::store::{RunReader, StoreError};
 
-const DATABASE: &str = "training_monitor.db";
 const SPOOL: &str = ".spool";
 /// Held by the monitor of a run for its life.
 pub(crate) const MONITOR_LOCK: &str = ".monitor.lock";
@@ -56,13 +56,15 @@ pub fn belongings(dir: &Path) -> io::Result<Belongings> {
 }
 
 /// A removal that is killed leaves a run behind, which is removed whole by the next one. Without its log (`-wal`)
-/// a database is an older one; a log without its database would be taken for that of the next.
+/// a database is an older one; a log without its database would be taken for that of the next. A pointer goes after the copy: by it the live
+/// database is found and removed.
 fn turn(name: &OsStr) -> u8 {
     match name.to_string_lossy().strip_prefix(DATABASE) {
         Some("-wal" | "-shm" | "-journal") => 1,
         Some("") => 2,
-        _ if name == SPOOL => 3,
-        _ if name == MONITOR_LOCK => 4,
+        _ if name == POINTER => 3,
+        _ if name == SPOOL => 4,
+        _ if name == MONITOR_LOCK => 5,
         _ => 0,
     }
 }
@@ -89,6 +91,9 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
         || matches!(
             &*name,
             MONITOR_LOCK
+                | POINTER
+                | POINTER_DRAFT
+                | COPY_DRAFT
                 | "training_monitor.log"
                 | "training_monitor.log.1"
                 | ".endpoint.json"
@@ -131,7 +136,9 @@ fn has_database(dir: &Path) -> bool {
 /// A damaged one is ours: no other program gives a file this name.
 fn is_foreign_database(dir: &Path) -> bool {
     let is_file = fs::symlink_metadata(dir.join(DATABASE)).is_ok_and(|m| m.is_file());
-    is_file && matches!(RunReader::open(dir), Err(StoreError::Foreign { .. }))
+    // The file itself: a live database elsewhere says nothing about it.
+    let opened = RunReader::open(&dir.join(DATABASE));
+    is_file && matches!(opened, Err(StoreError::Foreign { .. }))
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -185,6 +192,8 @@ mod tests {
             DATABASE,
             "training_monitor.db-wal",
             "training_monitor.log",
+            POINTER,
+            COPY_DRAFT,
         ] {
             fs::write(dir.path().join(name), "").unwrap();
         }
@@ -195,9 +204,11 @@ mod tests {
         assert_eq!(
             found.ours,
             names(&[
+                COPY_DRAFT,
                 "training_monitor.log",
                 "training_monitor.db-wal",
                 DATABASE,
+                POINTER,
                 SPOOL,
                 MONITOR_LOCK
             ])

@@ -3,6 +3,7 @@
 pub mod belongings;
 pub mod claim;
 pub mod ingest;
+pub mod live;
 mod merge;
 mod readers;
 pub mod relay;

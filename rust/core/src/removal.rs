@@ -10,6 +10,7 @@ use tm_spool::{ProducerId, Sighting, survey};
 
 use crate::belongings::{MONITOR_LOCK, belongings, is_run};
 use crate::claim::{self, ClaimError};
+use crate::live::Pointer;
 
 /// What a run is called between its end and the end of its files; no run's name starts with a dot.
 const PREFIX: &str = ".removed-";
@@ -52,6 +53,17 @@ pub enum RemovalError {
         /// Why its files cannot be read.
         trouble: String,
     },
+    /// Its live database is on another machine.
+    #[error(
+        "the live database of run {name:?} is on {host}, and may hold more than the copy here: remove the run \
+         there, or with --force"
+    )]
+    LiveElsewhere {
+        /// The run.
+        name: String,
+        /// Which machine.
+        host: String,
+    },
     /// The claims of the root cannot be read or locked.
     #[error(transparent)]
     Claim(#[from] ClaimError),
@@ -90,7 +102,8 @@ pub fn remove_run(root: &Path, name: &str, force: bool) -> Result<Vec<OsString>,
             return Err(RemovalError::NotARun { path: run_dir });
         }
         let _monitor = lock_out_monitors(&run_dir, name)?;
-        let spools = spools(&run_dir, name, force)?;
+        let mut spools = spools(&run_dir, name, force)?;
+        spools.extend(live_database(&run_dir, name, force)?);
         let (aside, stays) = move_aside(root, &run_dir)?;
         claims.forget(name)?;
         Ok((aside, spools, stays))
@@ -120,6 +133,28 @@ fn spools(run_dir: &Path, name: &str, force: bool) -> Result<Vec<PathBuf>, Remov
     Ok(dirs
         .filter(|dir| !dir.starts_with(run_dir) && is_ours(dir))
         .collect())
+}
+
+/// The directories of the live database that are on this machine, under all their names.
+fn live_database(run_dir: &Path, name: &str, force: bool) -> Result<Vec<PathBuf>, RemovalError> {
+    let pointer = match Pointer::read(run_dir) {
+        Ok(Some(pointer)) => pointer,
+        Ok(None) => return Ok(Vec::new()),
+        Err(_) if force => return Ok(Vec::new()),
+        Err(error) => return Err(failed(run_dir)(error)),
+    };
+    let user = fs::metadata("/proc/self").map(|m| m.uid());
+    let is_here = |dir: &PathBuf| {
+        let facts = fs::symlink_metadata(dir);
+        facts.is_ok_and(|m| m.is_dir() && user.as_ref().is_ok_and(|user| *user == m.uid()))
+    };
+    let dirs = [pointer.dir.clone(), pointer.draft(), pointer.gone()];
+    let here: Vec<PathBuf> = dirs.into_iter().filter(is_here).collect();
+    if here.is_empty() && !pointer.is_of_this_machine() && !force {
+        let (name, host) = (name.into(), pointer.host);
+        return Err(RemovalError::LiveElsewhere { name, host });
+    }
+    Ok(here)
 }
 
 /// Move what is ours out of a run directory, and the directory with it when that was all; return where to, and

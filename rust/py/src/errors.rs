@@ -169,6 +169,7 @@ pub fn store(py: Python<'_>, error: StoreError) -> PyErr {
         StoreError::NotFound { .. } => PyFileNotFoundError::new_err(error.to_string()),
         StoreError::TooNew { .. }
         | StoreError::Foreign { .. }
+        | StoreError::Elsewhere { .. }
         | StoreError::DiskFull
         | StoreError::Io(_)
         | StoreError::Damaged(_)
@@ -202,6 +203,7 @@ pub fn removal(py: Python<'_>, error: RemovalError) -> PyErr {
         | RemovalError::Monitored { .. }
         | RemovalError::NotARun { .. }
         | RemovalError::OutOfReach { .. }
+        | RemovalError::LiveElsewhere { .. }
         | RemovalError::NotADirectory { .. } => raise(py, |tree| &tree.base, error.to_string()),
     }
 }

@@ -42,7 +42,8 @@ impl Ingest {
 #[pymethods]
 impl Ingest {
     #[new]
-    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None, ema_alpha_short = None, ema_alpha_long = None))]
+    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None, ema_alpha_short = None, ema_alpha_long = None, from_copy = false))]
+    #[allow(clippy::too_many_arguments)] // by name only
     fn new(
         py: Python<'_>,
         run_dir: PathBuf,
@@ -51,6 +52,7 @@ impl Ingest {
         idle_seal_secs: Option<f64>,
         ema_alpha_short: Option<f64>,
         ema_alpha_long: Option<f64>,
+        from_copy: bool,
     ) -> PyResult<Self> {
         let usual = IngestOptions::default();
         let secs = |given: Option<f64>, usual| {
@@ -71,6 +73,7 @@ impl Ingest {
                 short: alpha(ema_alpha_short, usual.alphas.short),
                 long: alpha(ema_alpha_long, usual.alphas.long),
             },
+            from_copy,
             ..usual
         };
         let started = py.detach(|| tm_core::Ingest::start(&run_dir, options));

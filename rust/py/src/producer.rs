@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tm_spool::{Flags, Kind, LANE_BYTES, Mode, ProducerOptions, ProducerStats, Reject, Step};
+use tm_spool::{
+    Flags, Kind, LANE_BYTES, Mode, ProducerOptions, ProducerStats, Reject, Step, filesystem,
+};
 
 use crate::errors;
 use crate::log::active::{self, DeviceTensors, Idle, Policy};
@@ -18,7 +20,8 @@ const ALIVE_NS: i64 = 5_000_000_000;
 /// How long Ctrl-C waits in close().
 const CTRL_C_EVERY: Duration = Duration::from_millis(50);
 
-/// Makes the producer of this process, in the place of one that was closed.
+/// Makes the producer of this process, in the place of one that was closed. Returns what the file system of its lanes
+/// is called when that makes every call a system call; else None.
 #[pyfunction]
 #[pyo3(signature = (*, run_dir, job_key, rank, local_rank, world, local_world, strict, device_tensors,
     node_limit_bytes, config_json))]
@@ -35,7 +38,7 @@ pub fn open_producer(
     device_tensors: &str,
     node_limit_bytes: u64,
     config_json: &str,
-) -> PyResult<()> {
+) -> PyResult<Option<&'static str>> {
     let options = ProducerOptions {
         run_dir,
         job_key,
@@ -62,7 +65,8 @@ pub fn open_producer(
         }
         let active = active::open(options, policy)?;
         active.say_config(tagged("type", "config", config_json));
-        Ok(())
+        let producer = &active.producer;
+        Ok((producer.mode() == Mode::Pwrite).then(|| filesystem(producer.dir()).name))
     });
     before
         .into_iter()

@@ -11,6 +11,8 @@ use tm_core::store::{
     StepRow, SystemLatest, SystemQuery, Values,
 };
 
+use tm_spool::clock;
+
 use crate::column::{Column, Numbers};
 use crate::log::utf8;
 use crate::{cells, errors, statistics};
@@ -42,8 +44,11 @@ impl RunReader {
         query: impl FnOnce(&tm_core::RunReader) -> Result<T, StoreError> + Send,
     ) -> PyResult<T> {
         // A panic cannot leave a read-only connection half changed.
-        let answer =
-            py.detach(|| query(&self.reader.lock().unwrap_or_else(PoisonError::into_inner)));
+        let answer = py.detach(|| {
+            let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            reader.refresh()?;
+            query(&reader)
+        });
         answer.map_err(|error| errors::store(py, error))
     }
 }
@@ -55,6 +60,16 @@ impl RunReader {
         let opened = py.detach(|| tm_core::RunReader::open(&path));
         Ok(Self {
             reader: Mutex::new(opened.map_err(|error| errors::store(py, error))?),
+        })
+    }
+
+    /// Returns host, directory and age in seconds, when this is a copy of a live database elsewhere; else None.
+    fn copy_of(&self, py: Python<'_>) -> PyResult<Option<(String, PathBuf, f64)>> {
+        self.read(py, |reader| {
+            Ok(reader.copy_of().map(|(pointer, made)| {
+                let age = clock::wall_ns() as f64 / 1e9 - made;
+                (pointer.host.clone(), pointer.dir.clone(), age.max(0.0))
+            }))
         })
     }
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tm_spool::{Life, Mode, ProducerInfo, ProducerStats, Sighting, clock, survey};
+use tm_spool::{
+    Holds, Life, Mode, ProducerInfo, ProducerStats, Sighting, clock, filesystem, survey,
+};
 
 use crate::errors;
 
@@ -20,6 +22,26 @@ pub fn claim_run(
     let claimed = py.detach(|| tm_core::claim::claim_run(&root, name, job_key));
     let claim = claimed.map_err(|error| errors::claim(py, error))?;
     Ok((claim.run_dir.into_os_string(), claim.name, claim.suffixed))
+}
+
+/// Returns the database of a run that can be read from here: the live one, or a copy; and what keeps the live one
+/// out of reach, when it is on another machine.
+#[pyfunction]
+pub fn find_database(py: Python<'_>, run_dir: PathBuf) -> (OsString, Option<String>) {
+    let found = py.detach(|| tm_core::live::find(&run_dir));
+    let elsewhere = found.copy_of.filter(|live| !live.is_of_this_machine());
+    let trouble = elsewhere.map(|live| {
+        let dir = live.dir.display();
+        format!("the live database is on {}, in {dir}", live.host)
+    });
+    (found.database.into_os_string(), trouble)
+}
+
+/// Returns what the file system of a directory is called, and whether a live database may lie on it.
+#[pyfunction]
+pub fn file_system(py: Python<'_>, path: PathBuf) -> (&'static str, bool) {
+    let found = py.detach(|| filesystem(&path));
+    (found.name, found.holds >= Holds::Database)
 }
 
 /// Lists the processes that have lanes in a run directory, as they are now.

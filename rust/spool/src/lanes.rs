@@ -26,6 +26,8 @@ const BUSY_LIMIT: Duration = Duration::from_millis(10);
 const RETRY_NS: i64 = 1_000_000_000;
 /// In pwrite mode the counters in the file are brought up to date this often.
 pub(crate) const COUNT_EVERY: u64 = 64;
+/// And so often, by a slow loop.
+const COUNT_WITHIN_NS: i64 = 1_000_000_000;
 
 /// What the lanes need to know of their producer.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ struct State {
     /// Calls rejected since the last gap frame, and when the first was.
     rejected: u64,
     rejected_since: i64,
+    /// When the counters in the file were brought up to date, in pwrite mode.
+    counted_at: i64,
 }
 
 // SAFETY: `state` is only touched by the holder of `busy`.
@@ -245,7 +249,10 @@ fn append_in(
             lane.frames.store(frames, Ordering::Relaxed);
             lane.points.store(points, Ordering::Relaxed);
             lane.written.store(writer.lsn(), Ordering::Relaxed);
-            if home.mode == Mode::Pwrite && frames % COUNT_EVERY == 0 {
+            if home.mode == Mode::Pwrite
+                && (frames % COUNT_EVERY == 0 || now - state.counted_at >= COUNT_WITHIN_NS)
+            {
+                state.counted_at = now;
                 store_counts(writer);
             }
             wake_reader(writer, false);
@@ -345,6 +352,7 @@ fn store_counts(writer: &Writer) {
         medium.store(header::FRAMES, frames);
         medium.store(header::POINTS, points);
         medium.store(header::WRITTEN, writer.lsn());
+        medium.store(header::LAST_STEP, writer.last_step() as u64);
     }
 }
 

@@ -45,6 +45,8 @@ mod exit;
 #[cfg(not(loom))]
 mod files;
 #[cfg(not(loom))]
+mod filesystem;
+#[cfg(not(loom))]
 mod forked;
 #[cfg(not(loom))]
 mod histogram;
@@ -91,10 +93,11 @@ pub use {
     control::Control,
     dict::{DICT_START, DictTail, MAX_KEY_BYTES, MAX_KEYS, MAX_LAYOUTS},
     exit::ProcessEnd,
+    filesystem::{FileSystem, Holds, filesystem, free_bytes},
     histogram::Histogram,
     meta::{OpenError, ProducerInfo},
     options::{CloseOutcome, CreateError, ProducerOptions},
-    place::{honours_mmap, job_dir, make_private, producer_dirs},
+    place::{base_name, is_private, job_dir, make_private, private_bases, producer_dirs},
     producer::{CHILD_LANE_BYTES, LANE_BYTES, Producer},
     reader::{ProducerReader, ReadError},
     sleeper::Sleeper,

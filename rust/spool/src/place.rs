@@ -1,39 +1,12 @@
 //! Where a producer's files may lie: only where a shared mapping of reserved blocks is kept.
 
-use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::filesystem::{Holds, filesystem, free_bytes};
 use crate::types::{Mode, ProducerId};
-
-const EXT4: i64 = 0xEF53;
-const XFS: i64 = 0x5846_5342;
-const TMPFS: i64 = 0x0102_1994;
-const OVERLAY: i64 = 0x794c_7630;
-
-/// Whether the file system below `path` honours `mmap` and `fallocate`: ext4, xfs, tmpfs, and overlay on those.
-#[must_use]
-pub fn honours_mmap(path: &Path) -> bool {
-    magic(path).is_some_and(|kind| matches!(kind, EXT4 | XFS | TMPFS | OVERLAY))
-}
-
-#[cfg(target_os = "linux")]
-fn magic(path: &Path) -> Option<i64> {
-    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
-    // SAFETY: statfs is plain data and `name` a valid C string; the kernel fills the struct.
-    unsafe {
-        let mut stat: libc::statfs = std::mem::zeroed();
-        (libc::statfs(name.as_ptr(), &mut stat) == 0).then_some(stat.f_type as i64 & 0xFFFF_FFFF)
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn magic(_path: &Path) -> Option<i64> {
-    None
-}
 
 /// Where the files of a new producer go.
 #[derive(Debug)]
@@ -58,6 +31,7 @@ pub(crate) fn choose(
     job_key: &str,
     id: ProducerId,
     force: Option<Mode>,
+    bytes: u64,
 ) -> io::Result<Placement> {
     let job = job_dir(run_dir, job_key);
     make_private(&job)?;
@@ -69,27 +43,20 @@ pub(crate) fn choose(
             pointer: None,
         });
     }
-    if honours_mmap(&job) {
+    if filesystem(&job).holds == Holds::Lanes {
         return Ok(Placement {
             dir: home,
             mode: Mode::Mmap,
             pointer: None,
         });
     }
-    for base in local_bases() {
-        if !honours_mmap(&base) {
-            continue;
-        }
-        let base = base.join(format!("training_monitor-{}", user()));
-        // Somebody else's directory under a name we expect must not get our data.
-        if make_private(&base).is_ok() && owned(&base) {
-            let pointer = Some(job.join(format!("{id}.at")));
-            return Ok(Placement {
-                dir: base.join(id.to_string()),
-                mode: Mode::Mmap,
-                pointer,
-            });
-        }
+    if let Some(base) = base_for_lanes(bytes) {
+        let pointer = Some(job.join(format!("{id}.at")));
+        return Ok(Placement {
+            dir: base.join(id.to_string()),
+            mode: Mode::Mmap,
+            pointer,
+        });
     }
     Ok(Placement {
         dir: home,
@@ -98,11 +65,39 @@ pub(crate) fn choose(
     })
 }
 
-fn local_bases() -> Vec<PathBuf> {
+/// The first local directory with room for a producer of `bytes`; where none has room, the first.
+fn base_for_lanes(bytes: u64) -> Option<PathBuf> {
+    let bases = private_bases(Holds::Lanes);
+    let roomy = bases
+        .iter()
+        .find(|base| free_bytes(base).is_ok_and(|free| free > bytes));
+    roomy.or(bases.first()).cloned()
+}
+
+/// Private directories of this user on file systems of this machine that hold what is asked for, the preferred
+/// one first; each is made. `TMPDIR`, `/var/tmp` and `/tmp`; `/dev/shm` only when `TMPDIR` names it.
+#[must_use]
+pub fn private_bases(holds: Holds) -> Vec<PathBuf> {
     let tmp = std::env::var_os("TMPDIR").map(PathBuf::from);
-    tmp.into_iter()
-        .chain([PathBuf::from("/var/tmp"), PathBuf::from("/tmp")])
-        .collect()
+    let places = tmp
+        .into_iter()
+        .filter(|dir| dir.is_absolute())
+        .chain([PathBuf::from("/var/tmp"), PathBuf::from("/tmp")]);
+    let mut bases: Vec<PathBuf> = places
+        .filter(|place| filesystem(place).holds >= holds)
+        .map(|place| place.join(base_name()))
+        // Somebody else's directory under a name we expect must not get our data.
+        .filter(|base| make_private(base).is_ok() && is_private(base))
+        .filter(|base| filesystem(base).holds >= holds)
+        .collect();
+    bases.dedup();
+    bases
+}
+
+/// What the directory of this user in a place for temporary files is called.
+#[must_use]
+pub fn base_name() -> String {
+    format!("training_monitor-{}", user())
 }
 
 fn user() -> u32 {
@@ -110,7 +105,9 @@ fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-fn owned(dir: &Path) -> bool {
+/// Whether this is a directory, no link, of this user and closed to others.
+#[must_use]
+pub fn is_private(dir: &Path) -> bool {
     fs::symlink_metadata(dir)
         .is_ok_and(|m| m.is_dir() && m.uid() == user() && m.mode() & 0o077 == 0)
 }
@@ -223,11 +220,6 @@ pub(crate) fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn proc_is_no_place_for_a_mapping() {
-        assert!(!honours_mmap(Path::new("/proc")));
-    }
 
     #[test]
     fn a_directory_is_private_whatever_the_umask() {

@@ -333,7 +333,9 @@ fn place_draft(
     const TRIES: usize = 100;
     let mut tried = 0;
     loop {
-        let placement = place::choose(&options.run_dir, &options.job_key, id, options.force_mode)?;
+        let (run_dir, job_key) = (&options.run_dir, &options.job_key);
+        let bytes = options.lane_bytes + DICT_BYTES;
+        let placement = place::choose(run_dir, job_key, id, options.force_mode, bytes)?;
         let draft = draft_name(&placement.dir, id);
         let mut builder = std::fs::DirBuilder::new();
         match std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700).create(&draft) {

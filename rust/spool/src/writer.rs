@@ -49,6 +49,7 @@ pub(crate) struct Writer {
     switched_at: u64,
     frames: u64,
     points: u64,
+    last_step: i64,
     until_return_check: u32,
     populated_to: u64,
 }
@@ -70,6 +71,7 @@ impl Writer {
             switched_at: 0,
             frames: 0,
             points: 0,
+            last_step: -1,
             until_return_check: 0,
             populated_to: 0,
         }
@@ -85,6 +87,10 @@ impl Writer {
 
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.frames, self.points)
+    }
+
+    pub(crate) fn last_step(&self) -> i64 {
+        self.last_step
     }
 
     /// Append one call as one frame (or one set of parts), visible whole or not at all.
@@ -118,6 +124,7 @@ impl Writer {
         if call.kind == crate::frame::Kind::Points as u8 {
             self.points += u64::from(call.n);
         }
+        self.last_step = call.step;
         let medium = &self.ring.medium;
         medium.count(header::FRAMES, self.frames);
         medium.count(header::POINTS, self.points);

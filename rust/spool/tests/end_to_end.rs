@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tm_spool::{
     Flags, Kind, LaneId, Lsn, Mode, Producer, ProducerOptions, ProducerReader, Reject, Step, Value,
-    ValueType, frames,
+    ValueType, frames, peek,
 };
 
 fn options(run_dir: &Path, lane_bytes: u64, mode: Option<Mode>) -> ProducerOptions {
@@ -339,4 +339,24 @@ fn threads_share_the_lanes_and_tear_nothing() {
     values.dedup();
     assert_eq!(values.len(), 80_000);
     assert!(reader.lanes().contains(&LaneId(0)));
+}
+
+#[test]
+fn without_a_mapping_others_still_see_the_last_step() {
+    let run = tempfile::tempdir().unwrap();
+    let mode = Some(Mode::Pwrite);
+    let producer = Producer::create(options(run.path(), 64 << 10, mode)).unwrap();
+    let layout = producer.layout(&[producer.key(b"loss").unwrap()]).unwrap();
+    let log = |step| {
+        let appended = producer.append_points(Flags(0), Step(step), layout, &[0]);
+        appended.unwrap();
+        peek(producer.dir()).unwrap().1
+    };
+    // At once, once a second, and at the end; not with every call.
+    let first = log(41);
+    assert_eq!((first.last_step, first.accepted_points), (41, 1));
+    log(42);
+    producer.close(Duration::ZERO);
+    let last = peek(producer.dir()).unwrap().1;
+    assert_eq!((last.last_step, last.accepted_points), (42, 2));
 }

@@ -1,7 +1,9 @@
 //! Ingest: one Rust thread that tails the lanes of a run and makes them durable in the database.
 
 mod feed;
+mod home;
 mod pace;
+mod publish;
 mod remote;
 mod shared;
 mod silence;
@@ -9,13 +11,15 @@ mod sink;
 mod tailed;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::stats::Alphas;
-use crate::store::{BadLine, DATABASE_NAME, Store, StoreError, SystemLine};
+use crate::store::{BadLine, Store, StoreError, SystemLine};
+use home::Home;
+use publish::Publisher;
 use remote::Hub;
 pub use remote::{Answer, RelayStatus};
 pub use shared::IngestStatus;
@@ -39,6 +43,8 @@ pub struct IngestOptions {
     pub alphas: Alphas,
     /// When nobody has logged for so long, and for much longer than usual, that is told.
     pub stuck_after: Duration,
+    /// Go on from the copy in the run directory although another machine may hold more.
+    pub from_copy: bool,
 }
 
 impl Default for IngestOptions {
@@ -49,6 +55,7 @@ impl Default for IngestOptions {
             idle_seal: Duration::from_secs(30),
             alphas: Alphas::default(),
             stuck_after: Duration::from_secs(900),
+            from_copy: false,
         }
     }
 }
@@ -60,16 +67,21 @@ pub struct Ingest {
     shared: Arc<Shared>,
     hub: Arc<Hub>,
     thread: Option<JoinHandle<()>>,
+    run_dir: PathBuf,
+    home: Arc<Home>,
+    /// `None`: the database lies in the run directory, or the last copy is being made.
+    publisher: Option<Publisher>,
 }
 
 impl Ingest {
     /// Open (or make) the database of the run and start the thread.
     ///
     /// # Errors
-    /// The database is not ours, of a newer version, or cannot be written. A full disk is no error:
-    /// ingest starts and waits for space.
+    /// The database is not ours, of a newer version, on another machine, or cannot be written. A full disk is no
+    /// error: ingest starts and waits for space.
     pub fn start(run_dir: &Path, options: IngestOptions) -> Result<Self, StoreError> {
-        let database = run_dir.join(DATABASE_NAME);
+        let home = Arc::new(Home::take(run_dir, options.alphas, options.from_copy)?);
+        let database = home.database();
         let store = match Store::open(&database, options.alphas) {
             Ok(store) => Some(store),
             Err(StoreError::DiskFull) => None,
@@ -84,20 +96,29 @@ impl Ingest {
             run_dir.to_path_buf(),
             (Arc::clone(&shared), Arc::clone(&hub)),
         );
-        let worker = Worker::new(at, store, options, meeting);
+        let failed = |source| StoreError::File {
+            action: "cannot start ingest for",
+            path: database.clone(),
+            source,
+        };
+        let worker = Worker::new(at, Arc::clone(&home), store, options, meeting);
         let thread = std::thread::Builder::new()
             .name("tm-ingest".into())
             .spawn(move || worker.run())
-            .map_err(|source| StoreError::File {
-                action: "cannot start ingest for",
-                path: database,
-                source,
-            })?;
-        Ok(Self {
+            .map_err(failed)?;
+        let mut ingest = Self {
             shared,
             hub,
             thread: Some(thread),
-        })
+            run_dir: run_dir.to_path_buf(),
+            home: Arc::clone(&home),
+            publisher: None,
+        };
+        if home.has_copies() {
+            let publisher = Publisher::start(home, run_dir.to_path_buf());
+            ingest.publisher = Some(publisher.map_err(failed)?);
+        }
+        Ok(ingest)
     }
 
     /// How it goes. Cheap; updated a few times a second.
@@ -109,6 +130,9 @@ impl Ingest {
                 "nothing was brought home for a minute: the system does not answer, or a disk is very slow"
                     .into()
             });
+        }
+        if let Some(trouble) = self.publisher.as_ref().and_then(Publisher::trouble) {
+            status.last_error.get_or_insert(trouble);
         }
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             status.ended = true;
@@ -192,12 +216,33 @@ impl Ingest {
         while !thread.is_finished() && Instant::now() < margin {
             std::thread::sleep(Duration::from_millis(2));
         }
-        if thread.is_finished() && thread.join().is_err() {
+        if !thread.is_finished() {
+            return Ok(self.shared.status());
+        }
+        if thread.join().is_err() {
             return Err(StoreError::Unexpected(
                 "the ingest thread ended by a defect".into(),
             ));
         }
-        Ok(self.shared.status())
+        let mut status = self.shared.status();
+        if let Err(error) = self.bring_home() {
+            let dir = self.home.database();
+            status.last_error.get_or_insert(format!(
+                "the last state is not in the run directory, only in {}: {error}",
+                dir.display()
+            ));
+        }
+        Ok(status)
+    }
+
+    /// Publish the last state; then the live database may go.
+    fn bring_home(&mut self) -> Result<(), StoreError> {
+        self.publisher = None;
+        if !self.home.has_copies() || !self.home.is_ours() {
+            return Ok(());
+        }
+        publish::publish(&self.home, &self.run_dir, || true)?;
+        self.home.leave()
     }
 }
 

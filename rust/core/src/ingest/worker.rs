@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tm_spool::{Life, ProducerReader, Sleeper, sweep_gone};
 
 use super::IngestOptions;
+use super::home::Home;
 use super::pace::{Backoff, Every, Rate, Trouble};
 use super::remote::Hub;
 use super::shared::{IngestStatus, Shared};
@@ -50,6 +51,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// Everything the thread owns.
 pub(crate) struct Worker {
     run_dir: PathBuf,
+    home: Arc<Home>,
     options: IngestOptions,
     shared: Arc<Shared>,
     hub: Arc<Hub>,
@@ -96,6 +98,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(super) fn new(
         run_dir: PathBuf,
+        home: Arc<Home>,
         store: Option<Store>,
         options: IngestOptions,
         (shared, hub): (Arc<Shared>, Arc<Hub>),
@@ -103,6 +106,7 @@ impl Worker {
         let now = Instant::now();
         let mut worker = Self {
             run_dir,
+            home,
             options,
             shared,
             hub,

@@ -41,6 +41,18 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The database that counts is on another machine, which may hold more than the copy here.
+    #[error(
+        "the live database of this run is on {host}, in {}, and may hold more than the copy here: \
+         `training-monitor recover` there brings it home, and with --from-copy here gives up what the copy lacks",
+        dir.display()
+    )]
+    Elsewhere {
+        /// Which.
+        host: String,
+        /// Where on it.
+        dir: PathBuf,
+    },
     /// The disk of the database is full; nothing is lost, the lanes keep the data.
     #[error("the disk of the database is full")]
     DiskFull,

@@ -38,6 +38,7 @@ pub use cell::Cell;
 pub use error::StoreError;
 pub use numbers::ColumnError;
 pub use open::DATABASE_NAME;
+pub(crate) use open::move_aside;
 pub use read::*;
 pub use system::{BadLine, SystemFinding, SystemLine, SystemSample, SystemSource};
 

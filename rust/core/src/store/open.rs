@@ -11,8 +11,7 @@ use tm_spool::clock;
 use super::error::StoreError;
 use super::schema;
 
-/// The name of the database in a run directory.
-pub const DATABASE_NAME: &str = "training_monitor.db";
+pub use crate::live::DATABASE_NAME;
 
 /// How long a statement waits for another process's lock before it gives up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

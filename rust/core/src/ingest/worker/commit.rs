@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tm_spool::ProducerId;
 
 use super::{COMMIT_POINTS, PENDING_BYTES, SYSTEM_WAITS, Tailed, Worker};
-use crate::store::{CommitOptions, DATABASE_NAME, Pending, Source, Store, StoreError};
+use crate::store::{CommitOptions, Pending, Source, Store, StoreError};
 
 /// A sync that takes longer suspends the promise for power loss.
 const SYNC_SLOW: Duration = Duration::from_millis(500);
@@ -95,7 +95,7 @@ impl Worker {
         match store.commit(&mut sources, &options) {
             // Committed into a file that nobody can find any more: nothing of it may be acknowledged.
             Ok(_) if !store.is_in_place() => {
-                let path = self.run_dir.join(DATABASE_NAME);
+                let path = self.home.database();
                 self.shared.return_system(options.system);
                 self.store_failed(&StoreError::NotFound { path });
             }
@@ -178,13 +178,14 @@ impl Worker {
         if self.backoff.is_waiting(now) {
             return;
         }
-        let path = self.run_dir.join(DATABASE_NAME);
+        let path = self.home.database();
         // A large file is not checked whole when it is opened, so the same page would be met for ever.
         let opened = if self.damages > 1 {
             self.damages = 0;
             Store::open_anew(&path, self.options.alphas)
         } else {
-            Store::open(&path, self.options.alphas)
+            let restored = self.home.restore();
+            restored.and_then(|()| Store::open(&path, self.options.alphas))
         };
         // A commit that failed may have left pages that are only in memory: write them again, all of them.
         match opened.and_then(|store| store.checkpoint().map(|()| store)) {
@@ -227,7 +228,7 @@ impl Worker {
             .as_ref()
             .is_some_and(|store| !store.is_in_place())
         {
-            let path = self.run_dir.join(DATABASE_NAME);
+            let path = self.home.database();
             self.store_failed(&StoreError::NotFound { path });
             self.backoff.succeeded();
             self.reopen(now);

@@ -1,7 +1,7 @@
 //! A copy of the database while it is written, on one state of it.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use rusqlite::backup::{Backup, StepResult};
@@ -12,6 +12,9 @@ use crate::store::error::StoreError;
 
 /// Between two looks at `go_on`: 4 MiB.
 const PAGES: i32 = 2048;
+/// The versions for writing and for reading in the header of the file: 2 is WAL, and copied with the first page.
+const WAL_OFFSET: u64 = 18;
+const NO_WAL: [u8; 2] = [1, 1];
 
 /// How far a copy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ impl RunReader {
         target
             .close()
             .map_err(|(_, error)| StoreError::from(error))?;
+        // A copy is read where WAL does not work: on a network file system, on a medium that is read only.
+        file.write_all_at(&NO_WAL, WAL_OFFSET).map_err(file_error)?;
         source.finish()?;
         file.sync_all().map_err(file_error)?;
         Ok(whole)

@@ -19,18 +19,19 @@ mod zoom;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
-use super::open::DATABASE_NAME;
 use super::registry::load_dictionary;
 use super::rows::FreshBlob;
 use super::scan::Scan;
 use super::schema;
 use super::source::Dictionary;
+use crate::live::{self, Found, Pointer};
 use clocks::Origins;
 
 pub use backup::BackupProgress;
@@ -53,7 +54,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct RunReader {
     conn: Connection,
+    /// As it was named: the run directory, or the file.
+    asked: PathBuf,
     path: PathBuf,
+    /// Device and inode of the file. `None`: it was gone as soon as it was opened.
+    identity: Option<(u64, u64)>,
+    copy_of: Option<Pointer>,
     dictionaries: RefCell<HashMap<i64, Dictionary>>,
 }
 
@@ -64,12 +70,16 @@ impl RunReader {
     /// [`StoreError::NotFound`] when there is none, [`StoreError::Foreign`] or [`StoreError::TooNew`] when
     /// it is not ours to read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let is_run_dir = path.is_dir() && !path.ends_with(DATABASE_NAME);
-        let path = if is_run_dir {
-            path.join(DATABASE_NAME)
-        } else {
-            path.to_path_buf()
-        };
+        let found = live::find(path);
+        match Self::open_found(path, found.clone()) {
+            // A live database goes when its run is over, and the copy stays.
+            Err(_) if live::find(path) != found => Self::open_found(path, live::find(path)),
+            other => other,
+        }
+    }
+
+    fn open_found(asked: &Path, found: Found) -> Result<Self, StoreError> {
+        let path = found.database;
         if !path.is_file() {
             // A FIFO would be waited for, and a directory is no database that is still to come.
             return Err(if path.exists() {
@@ -78,10 +88,15 @@ impl RunReader {
                 StoreError::NotFound { path }
             });
         }
+        // Before it is opened: one that takes its place meanwhile is noticed at the next refresh.
+        let identity = identity_of(&path);
         let conn = connect(&path)?;
         Ok(Self {
             conn,
+            asked: asked.to_path_buf(),
             path,
+            identity,
+            copy_of: found.copy_of,
             dictionaries: RefCell::default(),
         })
     }
@@ -90,6 +105,34 @@ impl RunReader {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the live database is of which this is a copy, and when the copy was made, in seconds of the wall clock.
+    /// `None`: this is the live one.
+    #[must_use]
+    pub fn copy_of(&self) -> Option<(&Pointer, f64)> {
+        let pointer = self.copy_of.as_ref()?;
+        let made = std::fs::metadata(&self.path).map_or(0, |m| m.mtime());
+        Some((pointer, made as f64))
+    }
+
+    /// Open the database anew when another one took its place: a newer copy, or the copy of one that is gone.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; the old state stays readable.
+    pub fn refresh(&mut self) -> Result<(), StoreError> {
+        let found = live::find(&self.asked);
+        let identity = identity_of(&found.database);
+        self.copy_of.clone_from(&found.copy_of);
+        if identity.is_some() && (identity != self.identity || found.database != self.path) {
+            match Self::open(&self.asked) {
+                Ok(newer) => *self = newer,
+                // It is only being made.
+                Err(StoreError::NotFound { .. } | StoreError::Busy | StoreError::Io(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Run `body` on one consistent state of the database.
@@ -124,6 +167,10 @@ impl RunReader {
         }
         Ok(())
     }
+}
+
+fn identity_of(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }
 
 fn scan_blobs<'a>(dictionary: &Dictionary, blobs: &'a [FreshBlob]) -> Scan<'a> {
