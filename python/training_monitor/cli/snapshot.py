@@ -43,7 +43,7 @@ class Snapshot:
         out_of_reach: Why producers, or the live database, cannot be looked at from here.
         copy: What is known of the copy that was read; None when it was the live database.
         elsewhere: Ranks on other nodes that still log, as their relays say: "rank 8 on nodeb".
-        relay: Process id of the relay of this node, 0 when it is not known; None when there is none.
+        relay: Process id of the relay of this node, 0 when not known; None when there is none.
     """
 
     name: str

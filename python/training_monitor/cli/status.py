@@ -73,11 +73,8 @@ def print_status(
     machine_lines: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print the status for people."""
-    monitor = "no monitor" if snapshot.monitor is None else monitor_text(snapshot.monitor)
-    if snapshot.monitor is None and snapshot.relay is not None:
-        monitor = f"relay {snapshot.relay} hands it to the monitor on another node"
     lines = [
-        ("state", f"{snapshot.state}, {monitor}"),
+        ("state", f"{snapshot.state}, {_served_by(snapshot)}"),
         ("directory", snapshot.dir),
         ("attempt", render.whole(snapshot.attempts)),
         ("last step", render.whole(snapshot.last_step)),
@@ -92,8 +89,6 @@ def print_status(
         lines.append(("gaps", f"{render.whole(snapshot.gaps)} recorded"))
     if snapshot.rejected_by:
         lines.append(("rejected", rejections(snapshot)))
-    if snapshot.elsewhere:
-        lines.append(("on other nodes", ", ".join(snapshot.elsewhere[:_RANKS])))
     lines += _troubles(snapshot)
     print(render.heading(render.safe(snapshot.name)))
     for word, text in [*lines, *machine_lines]:
@@ -113,9 +108,19 @@ def print_status(
             print(f"... and {more}: training-monitor show {render.safe(snapshot.name)}")
 
 
+def _served_by(snapshot: Snapshot) -> str:
+    if snapshot.monitor is not None:
+        return monitor_text(snapshot.monitor)
+    if snapshot.relay is not None:
+        return f"relay {snapshot.relay} hands it to the monitor on another node"
+    return "no monitor"
+
+
 def _troubles(snapshot: Snapshot) -> list[tuple[str, str]]:
     """Return what keeps the figures above from being the whole truth."""
-    lines = [("out of reach", trouble) for trouble in snapshot.out_of_reach]
+    elsewhere = ", ".join(snapshot.elsewhere[:_RANKS])
+    lines = [("on other nodes", elsewhere)] if elsewhere else []
+    lines += [("out of reach", trouble) for trouble in snapshot.out_of_reach]
     if snapshot.copy is not None:
         lines.append(("read is", str(snapshot.copy)))
     if snapshot.error:
