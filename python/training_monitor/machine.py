@@ -74,6 +74,8 @@ class Finding:
         text: For people.
         stands: Whether that is so still: the last word about its source, not older than a sample
             of it, and of a machine that the newest attempt samples.
+        stacks: When the Python stacks were taken that belong to it, the time of those in
+            `r.stacks()`; None: there are none.
     """
 
     time: float
@@ -82,6 +84,7 @@ class Finding:
     name: str
     text: str
     stands: bool = False
+    stacks: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,9 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
         host, source, name, text = (
             str(facts.get(field, "")) for field in ("host", "source", "finding", "text")
         )
-        found.append(Finding(time, host, source, name, text))
+        taken_ns = facts.get("stacks_ns")
+        stacks = None if taken_ns is None else taken_ns / 1e9
+        found.append(Finding(time, host, source, name, text, stacks=stacks))
     # By identity: two rows of one millisecond may be equal.
     last = {id(finding) for finding in unresolved(found)}
     if not last:

@@ -157,6 +157,9 @@ class Settings:
     device_tensors = Setting(
         "sync", Choice("sync", "reject"), "tensors on a device: wait for them, or refuse them",
         works=True, flag=False)
+    stuck_stacks = Setting(
+        False, Flag(), "let the monitor take the Python stacks of a rank that hangs, by a signal",
+        works=True, flag=False)
     node_limit = Setting(
         8 * 2**30, Size(), "bytes that unread metrics may take on one node", works=True)
     system_interval_secs = Setting[float | None](

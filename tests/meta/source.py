@@ -30,6 +30,8 @@ FLOORS: dict[str, int] = {
     "machine": 3,
     "ranks": 3,
     "uncaught": 3,
+    "stackfile": 3,
+    "stacks": 3,
     "statistics": 3,
     "backup": 4,
     "tables": 4,

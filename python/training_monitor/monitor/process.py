@@ -12,6 +12,7 @@ from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
+from training_monitor.monitor.stuck import Stuck
 from training_monitor.monitor.wakeup import Wakeup
 from training_monitor.settings import TABLE
 from training_monitor.spawn import monitor_log
@@ -112,6 +113,7 @@ class Monitor:
         self._journal = journal
         self._wakeup = wakeup
         self._poller = poller
+        self._stuck = Stuck(run_dir, journal)
         self._foreground = foreground
         self._open_store = open_store
         self._grace_secs = _grace_secs()
@@ -196,6 +198,7 @@ class Monitor:
             self._write_configs(ingest)
             self._take_samples(ingest, poller)
             self._report(status)
+            self._stuck.look(status, ingest)
             if status["ended"]:
                 raise RuntimeError(f"the ingest thread has ended: {status['last_error']}")
             if self._is_moved():

@@ -70,6 +70,7 @@ impl Ingest {
                 short: alpha(ema_alpha_short, usual.alphas.short),
                 long: alpha(ema_alpha_long, usual.alphas.long),
             },
+            stuck_after: stuck_after().unwrap_or(usual.stuck_after),
             ..usual
         };
         let started = py.detach(|| tm_core::Ingest::start(&run_dir, options));
@@ -122,6 +123,12 @@ impl Ingest {
     }
 }
 
+/// `TM_STUCK_SECS` lets tests see a silence soon; it is no setting.
+fn stuck_after() -> Option<Duration> {
+    let text = std::env::var("TM_STUCK_SECS").ok()?;
+    Duration::try_from_secs_f64(text.parse().ok()?).ok()
+}
+
 fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDict>> {
     // Taken apart by name: a new field does not compile until somebody shows it.
     let IngestStatus {
@@ -135,6 +142,7 @@ fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDic
         idle,
         last_error,
         attempts,
+        stuck_ns,
         quarantined,
         set_aside,
         gaps,
@@ -152,6 +160,7 @@ fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDic
     facts.set_item("idle", idle)?;
     facts.set_item("last_error", last_error)?;
     facts.set_item("attempts", attempts)?;
+    facts.set_item("stuck_ns", stuck_ns)?;
     facts.set_item("quarantined", quarantined)?;
     facts.set_item("set_aside", set_aside)?;
     facts.set_item("gaps", gaps)?;

@@ -37,6 +37,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(producer::spawn_detached, module)?)?;
     module.add_function(wrap_pyfunction!(run_dir::claim_run, module)?)?;
     module.add_function(wrap_pyfunction!(run_dir::producers, module)?)?;
+    module.add_function(wrap_pyfunction!(run_dir::reserved_signal, module)?)?;
+    module.add_function(wrap_pyfunction!(run_dir::asked, module)?)?;
     module.add_class::<ingest::Ingest>()?;
     module.add_class::<reader::RunReader>()?;
     module.add_class::<column::Column>()?;

@@ -59,6 +59,8 @@ mod place;
 #[cfg(not(loom))]
 mod producer;
 #[cfg(not(loom))]
+mod question;
+#[cfg(not(loom))]
 mod reader;
 #[cfg(not(loom))]
 mod sleeper;
@@ -93,6 +95,7 @@ pub use {
     options::{CloseOutcome, CreateError, ProducerOptions},
     place::{honours_mmap, job_dir, make_private, producer_dirs},
     producer::{CHILD_LANE_BYTES, LANE_BYTES, Producer},
+    question::{NotAsked, ask, is_here, reserve_signal},
     reader::{ProducerReader, ReadError},
     sleeper::Sleeper,
     stats::{Life, ProducerStats, peek},

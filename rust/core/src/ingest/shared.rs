@@ -32,6 +32,8 @@ pub struct IngestStatus {
     pub last_error: Option<String>,
     /// Launches of the run so far.
     pub attempts: u32,
+    /// Boottime when it was told that nobody logs any more. `None`: somebody does, or it is not known.
+    pub stuck_ns: Option<i64>,
     /// Where a damaged database was moved. `None`: it was sound.
     pub quarantined: Option<String>,
     /// Directories that stood among the producers and were none, or had a damaged `meta`: where they are now.
@@ -59,13 +61,13 @@ struct State {
 }
 
 impl State {
-    /// Findings stay: there are few of them, and a person should know.
+    /// Findings and stacks stay: there are few of them, and a person should know.
     fn drop_surplus(&mut self) {
         let mut samples = 0;
         let before = self.system.len();
         self.system.retain(|line| {
             samples += usize::from(matches!(line, SystemLine::Sample(_)));
-            samples <= MOST_LINES || matches!(line, SystemLine::Finding(_))
+            samples <= MOST_LINES || !matches!(line, SystemLine::Sample(_))
         });
         self.dropped_samples += (before - self.system.len()) as u64;
     }

@@ -39,7 +39,7 @@ pub use error::StoreError;
 pub use numbers::ColumnError;
 pub use open::DATABASE_NAME;
 pub use read::*;
-pub use system::{BadLine, SystemFinding, SystemLine, SystemSample, SystemSource};
+pub use system::{BadLine, StackLine, SystemFinding, SystemLine, SystemSample, SystemSource};
 
 use crate::stats::Alphas;
 use compaction::Job;

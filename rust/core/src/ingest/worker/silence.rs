@@ -63,6 +63,10 @@ impl Worker {
             }
             _ => return,
         };
+        self.status.stuck_ns = match told {
+            SilenceTold::Begun(_, told_ns) => Some(told_ns),
+            SilenceTold::Nothing(_) | SilenceTold::Over => None,
+        };
         self.silence = told;
         let finding = SystemFinding {
             host: clock::host_name(),
