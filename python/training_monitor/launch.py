@@ -96,7 +96,7 @@ def init(
         max_prompt_len: Tokens of an analysis prompt at most.
         max_conversation_history_tokens: Tokens of conversation in a prompt at most.
         regenerate_code_analysis: Write code summary and metric descriptions anew.
-        recovery_max_age_min: Minutes of history that a restarted analyst reads.
+        recovery_max_age_min: Minutes of history that a restarted monitor takes up again.
         mode: "online"; "offline" (no LLM, no messages); "disabled" (record nothing).
         strict: Let log() raise when it refuses a value.
         quiet: Print nothing.

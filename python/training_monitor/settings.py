@@ -147,7 +147,8 @@ class Settings:
     regenerate_code_analysis = Setting(
         False, Flag(), "write code summary and metric descriptions anew")
     recovery_max_age_min = Setting(
-        60.0, Number(float, 0, 1e7), "minutes of history that a restarted analyst reads")
+        60.0, Number(float, 0, 1e7), "minutes of history that a restarted monitor takes up again",
+        works=True)
 
     mode = Setting(
         "online", Choice("online", "offline", "disabled"),

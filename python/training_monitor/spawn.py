@@ -60,6 +60,7 @@ def handed_on(settings: Settings) -> dict[str, str]:
         "TM_SYSTEM_INTERVAL_SECS": "none" if interval_secs is None else str(interval_secs),
         "TM_EMA_ALPHA_SHORT": str(settings.ema_alpha_short),
         "TM_EMA_ALPHA_LONG": str(settings.ema_alpha_long),
+        "TM_RECOVERY_MAX_AGE_MIN": str(settings.recovery_max_age_min),
     }
 
 

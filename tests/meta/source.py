@@ -43,6 +43,7 @@ FLOORS: dict[str, int] = {
     "query": 4,
     "vitals": 4,
     "launch": 5,
+    "recall": 5,
     "export": 5,
     "analysis": 5,
     "chat": 5,

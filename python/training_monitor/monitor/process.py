@@ -7,6 +7,7 @@ import time
 import traceback
 
 from training_monitor import _core
+from training_monitor.catalog import DATABASE_NAME
 from training_monitor.errors import SettingError, StoreError
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
@@ -142,8 +143,11 @@ class Monitor:
         poller.start()
         self._report_poller(poller)
         try:
+            is_first = not os.path.exists(os.path.join(self._run_dir, DATABASE_NAME))
             ingest = self._start(poller)
             if ingest is not None:
+                if not is_first:
+                    self._recover()
                 self._loop(ingest, poller)
                 self._take_samples(ingest, poller)
                 if self._is_moved():
@@ -171,6 +175,7 @@ class Monitor:
                     node_limit_bytes=self._setting("node_limit"),
                     ema_alpha_short=self._setting("ema_alpha_short"),
                     ema_alpha_long=self._setting("ema_alpha_long"),
+                    recovery_max_age_secs=60.0 * self._setting("recovery_max_age_min"),
                 )
             except (StoreError, OSError) as error:
                 if str(error) != self._trouble:
@@ -182,6 +187,15 @@ class Monitor:
             self._wakeup.wait(_RETRY_SECS)
             self._watch_poller(poller)
         return None
+
+    def _recover(self) -> None:
+        """Take up what happened before this monitor started."""
+        from training_monitor.monitor.recovery import recover
+
+        try:
+            recover(self._run_dir, self._journal, max_age_min=self._setting("recovery_max_age_min"))
+        except Exception as error:  # noqa: BLE001 -- what is old must not end the recording
+            self._journal.error(f"cannot take up what happened lately: {error!r}")
 
     def _setting(self, name: str) -> Any:
         """Return a setting from the environment; what is wrong there is told and not used."""

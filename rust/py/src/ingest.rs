@@ -41,7 +41,8 @@ impl Ingest {
 #[pymethods]
 impl Ingest {
     #[new]
-    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None, ema_alpha_short = None, ema_alpha_long = None))]
+    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None, ema_alpha_short = None, ema_alpha_long = None, recovery_max_age_secs = None))]
+    #[allow(clippy::too_many_arguments)] // named at the only call, where the monitor has them at hand
     fn new(
         py: Python<'_>,
         run_dir: PathBuf,
@@ -50,6 +51,7 @@ impl Ingest {
         idle_seal_secs: Option<f64>,
         ema_alpha_short: Option<f64>,
         ema_alpha_long: Option<f64>,
+        recovery_max_age_secs: Option<f64>,
     ) -> PyResult<Self> {
         let usual = IngestOptions::default();
         let secs = |given: Option<f64>, usual| {
@@ -71,7 +73,7 @@ impl Ingest {
                 long: alpha(ema_alpha_long, usual.alphas.long),
             },
             stuck_after: stuck_after().unwrap_or(usual.stuck_after),
-            ..usual
+            recovery_max_age: secs(recovery_max_age_secs, usual.recovery_max_age),
         };
         let started = py.detach(|| tm_core::Ingest::start(&run_dir, options));
         let ingest = started.map_err(|error| errors::store(py, error))?;

@@ -35,6 +35,8 @@ pub struct IngestOptions {
     pub alphas: Alphas,
     /// When nobody has logged for so long, and for much longer than usual, that is told.
     pub stuck_after: Duration,
+    /// How old what was stored before may be to teach the pace of those who still log.
+    pub recovery_max_age: Duration,
 }
 
 impl Default for IngestOptions {
@@ -45,6 +47,7 @@ impl Default for IngestOptions {
             idle_seal: Duration::from_secs(30),
             alphas: Alphas::default(),
             stuck_after: Duration::from_secs(900),
+            recovery_max_age: Duration::from_secs(3600),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The ingest thread: find producers, read their lanes, commit, acknowledge, say how it goes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use super::IngestOptions;
 use super::exposed::SYNC_AFTER;
 use super::pace::{Backoff, Every, Rate, Trouble};
 use super::shared::{IngestStatus, Shared};
+use super::silence::Pace;
 use super::tailed::Tailed;
 use crate::store::{Store, StoreError};
 
@@ -73,6 +74,8 @@ pub(crate) struct Worker {
     rate: Rate,
     clock: ClockWatch,
     silence: SilenceTold,
+    /// Of those whose calls were stored before and who are not found yet, by the numbers of their rows.
+    recalled: HashMap<i64, Pace>,
     started: Instant,
     committed_at: Instant,
     read_at: Instant,
@@ -118,6 +121,7 @@ impl Worker {
             rate: Rate::new(now),
             clock: ClockWatch::default(),
             silence: SilenceTold::Nothing(tm_spool::clock::boottime_ns()),
+            recalled: HashMap::new(),
             started: now,
             committed_at: now,
             read_at: now,

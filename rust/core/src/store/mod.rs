@@ -18,6 +18,7 @@ mod notes;
 mod numbers;
 mod open;
 mod read;
+mod recall;
 mod registry;
 mod rollup;
 mod rows;
@@ -44,6 +45,7 @@ pub use system::{BadLine, StackLine, SystemFinding, SystemLine, SystemSample, Sy
 use crate::stats::Alphas;
 use compaction::Job;
 use keys::KeyTable;
+pub(crate) use recall::Call;
 use rollup::Rollup;
 pub(crate) use source::{End, Exit, Gap, Pending, Source};
 use statistics::Board;

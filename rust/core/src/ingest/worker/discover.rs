@@ -79,7 +79,11 @@ impl Worker {
                 reader.control().set_durable_points(source.points);
                 self.status.attempts = self.status.attempts.max(source.row.attempt);
                 self.refused.remove(reader.dir());
-                self.tailed.push(Tailed::new(reader, source));
+                let mut tailed = Tailed::new(reader, source);
+                if let Some(pace) = self.recalled.remove(&tailed.source.row.id) {
+                    tailed.pace = pace;
+                }
+                self.tailed.push(tailed);
                 self.seen += 1;
             }
             Err(error) => self.store_failed(&error),
