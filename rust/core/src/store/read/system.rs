@@ -150,7 +150,7 @@ impl RunReader {
         self.events("stack")
     }
 
-    fn events(&self, kind: &str) -> Result<Vec<EventRow>, StoreError> {
+    pub(crate) fn events(&self, kind: &str) -> Result<Vec<EventRow>, StoreError> {
         let mut select = self.conn.prepare_cached(
             "SELECT time_ns, detail FROM events WHERE kind = ?1 AND detail IS NOT NULL ORDER BY id",
         )?;
