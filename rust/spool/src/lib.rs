@@ -59,6 +59,8 @@ mod place;
 #[cfg(not(loom))]
 mod producer;
 #[cfg(not(loom))]
+mod pulse;
+#[cfg(not(loom))]
 mod question;
 #[cfg(not(loom))]
 mod reader;
@@ -95,6 +97,7 @@ pub use {
     options::{CloseOutcome, CreateError, ProducerOptions},
     place::{honours_mmap, job_dir, make_private, producer_dirs},
     producer::{CHILD_LANE_BYTES, LANE_BYTES, Producer},
+    pulse::Pulse,
     question::{NotAsked, ask, is_here, reserve_signal},
     reader::{ProducerReader, ReadError},
     sleeper::Sleeper,

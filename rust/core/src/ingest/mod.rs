@@ -2,6 +2,7 @@
 
 mod endwatch;
 mod exposed;
+mod heart;
 mod pace;
 mod shared;
 mod silence;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::stats::Alphas;
 use crate::store::{BadLine, DATABASE_NAME, Store, StoreError, SystemLine};
+use heart::Heart;
 pub use shared::IngestStatus;
 use shared::Shared;
 use worker::Worker;
@@ -58,6 +60,8 @@ impl Default for IngestOptions {
 pub struct Ingest {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Dropped last.
+    _heart: Heart,
 }
 
 impl Ingest {
@@ -75,17 +79,20 @@ impl Ingest {
         };
         let shared = Arc::new(Shared::default());
         let worker = Worker::new(run_dir.to_path_buf(), store, options, Arc::clone(&shared));
+        let not_started = |source| StoreError::File {
+            action: "cannot start ingest for",
+            path: database.clone(),
+            source,
+        };
+        let heart = Heart::start(Arc::clone(&shared)).map_err(not_started)?;
         let thread = std::thread::Builder::new()
             .name("tm-ingest".into())
             .spawn(move || worker.run())
-            .map_err(|source| StoreError::File {
-                action: "cannot start ingest for",
-                path: database,
-                source,
-            })?;
+            .map_err(not_started)?;
         Ok(Self {
             shared,
             thread: Some(thread),
+            _heart: heart,
         })
     }
 
@@ -93,7 +100,11 @@ impl Ingest {
     #[must_use]
     pub fn status(&self) -> IngestStatus {
         let mut status = self.shared.status();
-        if self.shared.is_in_one_turn_for(STUCK) {
+        if self
+            .shared
+            .in_one_turn_for()
+            .is_some_and(|turn| turn >= STUCK)
+        {
             status.last_error.get_or_insert_with(|| {
                 "nothing was brought home for a minute: the system does not answer, or a disk is very slow"
                     .into()
@@ -173,3 +184,5 @@ impl Drop for Ingest {
 
 #[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+mod heart_tests;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tm_spool::Pulse;
+
 use crate::store::SystemLine;
 
 /// More samples than this wait for no commit: a quarter of an hour of three probes.
@@ -73,10 +75,14 @@ impl State {
     }
 }
 
-/// Shared between the ingest thread and its handle; one lock, never held over I/O.
+/// Shared between the ingest thread, its heart and its handle. Of the two locks nobody takes one while holding the
+/// other.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    /// Never held over I/O.
     state: Mutex<State>,
+    /// Of the producers that are read; held while all of them are beaten for.
+    pulses: Mutex<Vec<Pulse>>,
     /// Stored with Release by the handle's drop, loaded with Acquire once per turn of the thread.
     abandoned: AtomicBool,
 }
@@ -161,9 +167,21 @@ impl Shared {
         self.lock().turned = Some(Instant::now());
     }
 
-    /// Whether the thread has not come back for so long.
-    pub(super) fn is_in_one_turn_for(&self, long: Duration) -> bool {
-        self.lock().turned.is_some_and(|at| at.elapsed() >= long)
+    /// For how long the thread has not come back. `None`: it has not begun.
+    pub(super) fn in_one_turn_for(&self) -> Option<Duration> {
+        self.lock().turned.map(|at| at.elapsed())
+    }
+
+    /// Another producer whose monitor we are.
+    pub(super) fn add_pulse(&self, pulse: Pulse) {
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.push(pulse);
+    }
+
+    /// Beat for all producers that are still read.
+    pub(super) fn beat(&self) {
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.retain(Pulse::beat);
     }
 
     pub(super) fn abandon(&self) {

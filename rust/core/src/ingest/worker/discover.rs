@@ -76,6 +76,7 @@ impl Worker {
                     reader.control().stop(reason);
                 }
                 reader.control().beat();
+                self.shared.add_pulse(reader.pulse());
                 reader.control().set_durable_points(source.points);
                 self.status.attempts = self.status.attempts.max(source.row.attempt);
                 self.refused.remove(reader.dir());
