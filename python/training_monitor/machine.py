@@ -73,6 +73,7 @@ class Finding:
         source: What it is about, as gpu0; rank3/end, or steps that do not come any more.
         name: In one word, as gpu_lost.
         text: For people.
+        by: Who found it: "ingest", or the name of a probe.
         stands: Whether that is so still: the last word about its source, not older than a sample
             of it, and of a machine that the newest attempt samples.
         stacks: When the Python stacks were taken that belong to it, the time of those in
@@ -84,6 +85,7 @@ class Finding:
     source: str
     name: str
     text: str
+    by: str = ""
     stands: bool = False
     stacks: float | None = None
 
@@ -175,7 +177,8 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
         )
         taken_ns = facts.get("stacks_ns")
         stacks = None if taken_ns is None else taken_ns / 1e9
-        found.append(Finding(time, host, source, name, text, stacks=stacks))
+        by = str(facts.get("by") or _found_by(source))
+        found.append(Finding(time, host, source, name, text, by, stacks=stacks))
     # By identity: two rows of one millisecond may be equal.
     last = {id(finding) for finding in unresolved(found)}
     if not last:
@@ -194,7 +197,14 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
 
 def is_of_the_machine(finding: Finding) -> bool:
     """Return whether a probe found it; ends of trainers and their silence are found by ingest."""
-    return finding.source != "steps" and not finding.source.endswith("/end")
+    return finding.by != "ingest"
+
+
+def _found_by(source: str) -> str:
+    """Return who found what is about a source, where the row does not say it, as older ones."""
+    if source == "steps" or source.endswith("/end"):
+        return "ingest"
+    return "gpu" if source.startswith("gpu") else source
 
 
 def unresolved(findings: Iterable[Finding]) -> list[Finding]:

@@ -90,6 +90,7 @@ impl Worker {
             name: name.to_owned(),
             time_ns: clock::wall_ns(),
             text,
+            by: "ingest".to_owned(),
         };
         self.shared.add_system(vec![SystemLine::Finding(finding)]);
     }

@@ -43,6 +43,8 @@ pub struct SystemFinding {
     pub(crate) name: String,
     pub(crate) time_ns: i64,
     pub(crate) text: String,
+    /// Who found it: "ingest", or the name of a probe.
+    pub(crate) by: String,
 }
 
 /// Where a process was in its code.
@@ -75,6 +77,7 @@ impl SystemLine {
                 source: text("source")?,
                 name: text("finding")?,
                 text: text("text")?,
+                by: text("by").unwrap_or_default(),
                 time_ns,
             }));
         }
@@ -130,7 +133,7 @@ impl SystemFinding {
     /// What the row in `events` says.
     pub(super) fn json(&self) -> String {
         serde_json::json!({
-            "finding": self.name, "host": self.host, "source": self.source, "text": self.text,
+            "finding": self.name, "host": self.host, "source": self.source, "text": self.text, "by": self.by,
         })
         .to_string()
     }
