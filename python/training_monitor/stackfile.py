@@ -17,11 +17,12 @@ NAME = "stacks"
 
 _signal = 0
 _file = -1
+_identity = os.stat_result(range(10))
 
 
 def offer(producer_dir: str) -> str | None:
     """Answer the monitor's signal from now on; return why that cannot be, None when it can."""
-    global _signal, _file
+    global _signal, _file, _identity
     withdraw()
     import faulthandler
 
@@ -31,6 +32,7 @@ def offer(producer_dir: str) -> str | None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         _file = os.open(os.path.join(producer_dir, NAME), flags, 0o600)
+        _identity = os.fstat(_file)
         # Never chained: the handler before this one ignores the signal, and where it were that
         # of the system, faulthandler would raise the signal again and end the process.
         faulthandler.register(_signal, file=_file, all_threads=True, chain=False)
@@ -49,5 +51,10 @@ def withdraw() -> None:
     import faulthandler
 
     faulthandler.unregister(_signal)
-    os.close(_file)
-    _file = -1
+    file, _file = _file, -1
+    try:
+        # A program that closes whatever is open may have opened a file of its own there.
+        if os.path.samestat(os.fstat(file), _identity):
+            os.close(file)
+    except OSError:
+        pass

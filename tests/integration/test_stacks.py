@@ -132,6 +132,29 @@ def test_a_signal_of_the_user_is_left_alone(tmp_path: Path, root: Path) -> None:
     )
 
 
+def test_a_program_that_closes_whatever_is_open_keeps_its_own_files(
+    tmp_path: Path, root: Path
+) -> None:
+    processes.run_script(
+        tmp_path,
+        """
+        tm.init("closes", root_dir=sys.argv[1], strict=True, stuck_stacks=True, start_monitor=False)
+        (fd,) = [fd for fd in os.listdir("/proc/self/fd")
+                 if os.path.realpath(f"/proc/self/fd/{fd}").endswith("/stacks")]
+        mine = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(mine, int(fd))
+        tm.close()
+        os.fstat(int(fd))
+        tm.init("gone", root_dir=sys.argv[1], strict=True, stuck_stacks=True, start_monitor=False)
+        (fd,) = [fd for fd in os.listdir("/proc/self/fd")
+                 if os.path.realpath(f"/proc/self/fd/{fd}").endswith("/stacks")]
+        os.close(int(fd))
+        tm.close()
+        """,
+        root,
+    )
+
+
 def test_a_forked_child_leaves_the_stacks_of_its_parent_alone(tmp_path: Path, root: Path) -> None:
     processes.run_script(
         tmp_path,
