@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Recalled", "recall"]
 
 _MOST_STEPS = 2000
-# Of steps with many metrics there are fewer.
-_MOST_POINTS = 200_000
+_MOST_POINTS = 50_000
 # A sample a second for an hour, of each series.
 _MOST_SAMPLES = 3600
 
@@ -72,17 +71,20 @@ class Recalled:
         return count_samples(_core.RunReader(self.view.database), since=self.since)
 
 
-def recall(view: RunView, *, max_age_min: float, now: float | None = None) -> Recalled:
+def recall(
+    view: RunView, *, max_age_min: float, most_points: int = _MOST_POINTS, now: float | None = None
+) -> Recalled:
     """Return what happened in a run in the last minutes.
 
     Args:
         view: The run.
         max_age_min: What is older stays out, but for findings that stand.
+        most_points: Of steps with many metrics there are fewer, so that these hold about so many.
         now: Wall clock; None means that of this moment.
     """
     since = (time.time() if now is None else now) - 60.0 * max_age_min
     width = max(len(view.metrics()) * len(view.ranks()), 1)
-    most_steps = min(max(_MOST_POINTS // width, 1), _MOST_STEPS)
+    most_steps = min(max(most_points // width, 1), _MOST_STEPS)
     return Recalled(
         view=view,
         since=since,
