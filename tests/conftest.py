@@ -17,6 +17,7 @@ RANKS = {
     "LOCAL_RANK",
     "WORLD_SIZE",
     "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
     "MASTER_ADDR",
     "MASTER_PORT",
     "NO_COLOR",

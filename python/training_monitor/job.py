@@ -37,6 +37,8 @@ _LOOPBACK = ("localhost", "127.", "::1", "[::1]")
 _RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 # The spool numbers ranks and worlds in 32 bits; a world is one more than its highest rank.
 _HIGHEST = 2**31 - 2
+# The number of this node: torchrun, SLURM.
+_NODES = ("GROUP_RANK", "SLURM_NODEID")
 _MPI_JOBS = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid")
 
 
@@ -69,14 +71,31 @@ class Process:
 class Job:
     """One launch: its key is the same in all of its ranks."""
 
-    __slots__ = ("key", "local_rank", "local_world", "rank", "world")
+    __slots__ = ("key", "local_rank", "local_world", "node", "rank", "world")
 
-    def __init__(self, key: str, rank: int, local_rank: int, world: int, local_world: int) -> None:
+    def __init__(
+        self,
+        key: str,
+        rank: int,
+        local_rank: int,
+        world: int,
+        local_world: int,
+        node: int | None = None,
+    ) -> None:
         self.key = key
         self.rank = rank
         self.local_rank = local_rank
         self.world = world
         self.local_world = local_world
+        self.node = node
+
+    @property
+    def on_first_node(self) -> bool:
+        """Whether rank 0, and with it the monitor, is on this node."""
+        if self.on_one_node or self.rank == 0:
+            return True
+        # Launchers number ranks node by node, unless SLURM was told otherwise, which says so.
+        return self.node == 0 if self.node is not None else self.rank == self.local_rank
 
     @property
     def on_one_node(self) -> bool:
@@ -111,7 +130,8 @@ def find_job(
         key = f"{key}:init{nth_init}"
     # A variable may hold bytes of no encoding; the key has to be text.
     key = key.encode("utf-8", "backslashreplace").decode("utf-8")
-    return Job(key, rank, local_rank, max(world or 1, rank + 1), max(local_world or 1, 1))
+    node = _number(environ, _NODES)
+    return Job(key, rank, local_rank, max(world or 1, rank + 1), max(local_world or 1, 1), node)
 
 
 def _ranks(environ: Mapping[str, str]) -> tuple[int, int, int | None, int | None]:

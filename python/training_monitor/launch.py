@@ -14,7 +14,7 @@ from training_monitor.foreign import check_keywords
 from training_monitor.job import find_job
 from training_monitor.run import Run, activate, close
 from training_monitor.settings import Settings, resolve, unset
-from training_monitor.spawn import monitor_argv, monitor_env, monitor_log
+from training_monitor.spawn import monitor_argv, monitor_env, node_log
 from training_monitor.stackfile import offer
 from training_monitor.texts import quoted
 from training_monitor.uncaught import watch
@@ -47,6 +47,7 @@ def init(
     root_dir: str | os.PathLike[str] = unset.root_dir,
     sig_figs: int = unset.sig_figs,
     zmq_port: int = unset.zmq_port,
+    zmq_host: str | None = unset.zmq_host,
     max_prompt_len: int = unset.max_prompt_len,
     max_conversation_history_tokens: int = unset.max_conversation_history_tokens,
     regenerate_code_analysis: bool = unset.regenerate_code_analysis,
@@ -92,7 +93,9 @@ def init(
         start_monitor: "auto" (rank 0 only), True or False.
         root_dir: Directory that holds the runs.
         sig_figs: Significant figures of metrics in a prompt.
-        zmq_port: Port for metrics of other nodes.
+        zmq_port: Port for metrics of other nodes; the next free one if it is taken.
+        zmq_host: Address to listen on for other nodes; None means loopback, or all addresses
+            when the job has several nodes.
         max_prompt_len: Tokens of an analysis prompt at most.
         max_conversation_history_tokens: Tokens of conversation in a prompt at most.
         regenerate_code_analysis: Write code summary and metric descriptions anew.
@@ -143,13 +146,14 @@ def _open(settings: Settings) -> Run:
     job = find_job(_inits)
     claimed = claim(settings.root_dir, settings.experiment_name, job)
     run_dir, name = claimed.run_dir, claimed.name
+    relay = _relay_name(settings, job)
     starts = settings.start_monitor is True or (settings.start_monitor == "auto" and job.rank == 0)
-    if starts or (settings.start_monitor == "auto" and job.on_one_node):
+    if starts or relay or (settings.start_monitor == "auto" and job.on_first_node):
         # Every rank beside the monitor knows the command: whoever logs next brings it back.
         _core.set_monitor_command(
-            monitor_argv(run_dir),
-            monitor_env(settings),
-            monitor_log(run_dir),
+            monitor_argv(run_dir, relay),
+            monitor_env(settings) | _listening(settings, job),
+            node_log(run_dir, relay),
             run_dir,
         )
     else:
@@ -160,11 +164,27 @@ def _open(settings: Settings) -> Run:
         _offer_stacks()
     run = activate(Run(name, run_dir, strict=settings.strict))
     watch()
-    if starts:
+    if starts or (relay and job.local_rank == 0):
         _start_monitor(run_dir)
     if job.rank == 0:
         _tell(settings, run, suffixed=claimed.suffixed)
     return run
+
+
+def _relay_name(settings: Settings, job: Job) -> str | None:
+    """Return the name of the run for the relay of this node; None where none is needed.
+
+    The monitor reads the lanes of its own node. Whoever said start_monitor=True wants one here.
+    """
+    wanted = settings.start_monitor is not True and not job.on_first_node
+    return settings.experiment_name if wanted else None
+
+
+def _listening(settings: Settings, job: Job) -> dict[str, str]:
+    """Return where the monitor listens: for nobody else, unless there are other nodes."""
+    if settings.zmq_host is not None:
+        return {}
+    return {"TM_ZMQ_HOST": "127.0.0.1" if job.on_one_node else "*"}
 
 
 def _open_producer(settings: Settings, run_dir: str, name: str, job: Job) -> None:

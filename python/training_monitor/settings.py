@@ -140,7 +140,13 @@ class Settings:
         works=True, flag=False)
     root_dir = Setting("ai_logger", Path(), "directory that holds the runs", works=True)
     sig_figs = Setting(5, Number(int, 1, 17), "significant figures of metrics in a prompt")
-    zmq_port = Setting(5555, Number(int, 0, 65535), "port for metrics of other nodes")
+    zmq_port = Setting(
+        5555, Number(int, 0, 65535),
+        "port for metrics of other nodes; the next free one if it is taken", works=True)
+    zmq_host = Setting[str | None](
+        None, Maybe(Word()),
+        "address to listen on for other nodes; default: loopback, or all when there are any",
+        works=True)
     max_prompt_len = Setting(8000, Number(int, 500, 10**7), "tokens of an analysis prompt at most")
     max_conversation_history_tokens = Setting(
         5000, Number(int, 0, 10**7), "tokens of conversation in a prompt at most")
@@ -217,6 +223,7 @@ SECRETS: dict[str, tuple[str, ...]] = {
     "openai_api_key": ("OPENAI_API_KEY",),
     "telegram_bot_token": ("TELEGRAM_BOT_TOKEN", "TELEGRAM_TOKEN"),
     "telegram_chat_id": ("TELEGRAM_CHAT_ID", "TELEGRAM_CHAT"),
+    "relay_key": ("TM_RELAY_KEY",),
     "pushover_user_key": ("PUSHOVER_USER_KEY",),
     "pushover_app_token": ("PUSHOVER_APP_TOKEN",),
 }

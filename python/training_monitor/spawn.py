@@ -9,7 +9,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from training_monitor.settings import Settings
 
-__all__ = ["LOG_NAME", "handed_on", "monitor_argv", "monitor_env", "monitor_log"]
+__all__ = [
+    "LOG_NAME",
+    "handed_on",
+    "monitor_argv",
+    "monitor_env",
+    "monitor_log",
+    "node_log",
+    "relay_lock",
+]
 
 LOG_NAME = "training_monitor.log"
 
@@ -34,10 +42,17 @@ _NOT_OURS = frozenset(
 )
 
 
-def monitor_argv(run_dir: str) -> list[str]:
-    """Return the command that monitors `run_dir`; the file is run by its path, see there."""
+def monitor_argv(run_dir: str, relay: str | None = None) -> list[str]:
+    """Return the command that monitors `run_dir`; the file is run by its path, see there.
+
+    Args:
+        run_dir: The run directory.
+        relay: The name of the run, when the monitor is on another node: the command then starts
+            the relay of this one.
+    """
     bootstrap = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor", "bootstrap.py")
-    return [_python(), bootstrap, "--run-dir", run_dir]
+    words = [_python(), bootstrap, "--run-dir", run_dir]
+    return words if relay is None else [*words, "--relay", relay]
 
 
 def monitor_env(settings: Settings | None = None) -> dict[str, str]:
@@ -61,12 +76,34 @@ def handed_on(settings: Settings) -> dict[str, str]:
         "TM_EMA_ALPHA_SHORT": str(settings.ema_alpha_short),
         "TM_EMA_ALPHA_LONG": str(settings.ema_alpha_long),
         "TM_RECOVERY_MAX_AGE_MIN": str(settings.recovery_max_age_min),
+        "TM_ZMQ_PORT": str(settings.zmq_port),
+        **({} if settings.zmq_host is None else {"TM_ZMQ_HOST": settings.zmq_host}),
     }
 
 
 def monitor_log(run_dir: str) -> str:
     """Return the path of the monitor's log, which also takes its stdout and stderr."""
     return os.path.join(run_dir, LOG_NAME)
+
+
+def node_log(run_dir: str, relay: str | None) -> str:
+    """Return the path of the log of the monitor or, where there is one, of the relay of this node.
+
+    Nodes may share the run directory, and no file system keeps lines of several whole.
+    """
+    if relay is None:
+        return monitor_log(run_dir)
+    return os.path.join(run_dir, f"training_monitor.relay-{_node()}.log")
+
+
+def relay_lock(run_dir: str) -> str:
+    """Return the file whose lock the relay of this node holds."""
+    return os.path.join(run_dir, f".relay-{_node()}.lock")
+
+
+def _node() -> str:
+    name = os.uname().nodename
+    return "".join(char if char.isalnum() or char in "-._" else "_" for char in name) or "node"
 
 
 def _python() -> str:

@@ -43,10 +43,20 @@ def start_script(
     """Write a training script into `directory` and start it; its output is piped."""
     script = directory / "train.py"
     script.write_text(PRELUDE + textwrap.dedent(body))
+    argv = [sys.executable, str(script), *map(str, args)]
+    return start_prepared(
+        argv, {**os.environ, **(env or {})}, cwd=cwd or directory, session=session
+    )
+
+
+def start_prepared(
+    argv: list[str], env: Mapping[str, str], *, cwd: Path | None = None, session: bool = False
+) -> subprocess.Popen[str]:
+    """Start a command with exactly this environment; its output is piped."""
     process = subprocess.Popen(
-        [sys.executable, str(script), *map(str, args)],
-        env={**os.environ, **(env or {})},
-        cwd=cwd or directory,
+        argv,
+        env=env,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -38,6 +38,7 @@ COMMANDS = {
     "show": "print a table of the metrics of a run",
     "stacks": "print where the ranks of a run are in their code",
     "recover": "bring home what dead processes left behind",
+    "relay": "hand what is logged on this node to the monitor on another one",
     "query": "answer a SELECT over all points of a run",
     "export": "write all points into a file: csv, jsonl, parquet",
     "backup": "copy a run while it is recorded",

@@ -36,20 +36,26 @@ def _import_package() -> None:
 
 
 def main() -> int:
-    """Become the monitor or the poller of the run that the command line names."""
+    """Become the monitor, the relay or the poller of the run that the command line names."""
     _clean_path()
     _import_package()
     words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
     run_dir = words["--run-dir"]
     respawned = int(words.get("--respawned", "0"))
+    relay = words.get("--relay")
     # A run directory is absolute; the directory of the training may vanish or be unmounted.
     os.chdir("/")
     if "--pipe" in words:
         from training_monitor.monitor.poller import watch
 
-        status = watch(run_dir, int(words["--pipe"]), int(words["--samples"]), respawned)
+        pipes = int(words["--pipe"]), int(words["--samples"])
+        status = watch(run_dir, *pipes, respawned, relay=relay)
         # A thread may be in a call of a driver that never returns: nothing waits for it.
         os._exit(status)
+    if relay is not None:
+        from training_monitor.monitor.relay import serve_relay
+
+        return serve_relay(run_dir, relay, respawned=respawned)
     from training_monitor.monitor.process import serve
 
     return serve(run_dir, respawned=respawned)

@@ -29,14 +29,18 @@ class RunLock:
         self._file = file
 
     @classmethod
-    def take(cls, run_dir: str) -> RunLock | None:
+    def take(cls, run_dir: str, path: str | None = None) -> RunLock | None:
         """Return the lock; None when another process holds it.
+
+        Args:
+            run_dir: The run directory.
+            path: The file in it to lock; None means that of the monitor.
 
         Raises:
             RunDirError: The file system has no locks; without one, two monitors could write.
             OSError: The file cannot be made or locked.
         """
-        file = os.open(lock_path(run_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(path or lock_path(run_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             for pause_secs in (*_PAUSES_SECS, 0.0):
                 if _lock(file, fcntl.LOCK_EX):

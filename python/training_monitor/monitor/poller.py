@@ -16,7 +16,7 @@ import time
 from training_monitor import _core
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.oom import volunteer
-from training_monitor.spawn import monitor_argv, monitor_env, monitor_log
+from training_monitor.spawn import monitor_argv, monitor_env, node_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,24 +39,27 @@ class Child:
     Args:
         run_dir: The run directory.
         respawned: How many monitors of this run died young before this one.
+        relay: The name of the run, when it is a relay that this process belongs to.
         spawn: Starts a command and returns its process id; None means in a session of its own.
 
     Attributes:
         trouble: Why the last start failed; None when it did not.
     """
 
-    __slots__ = ("_half", "_pid", "_pipe", "_respawned", "_run_dir", "_samples", "_spawn_command",
-                 "_started", "trouble")  # fmt: skip
+    __slots__ = ("_half", "_pid", "_pipe", "_relay", "_respawned", "_run_dir", "_samples",
+                 "_spawn_command", "_started", "trouble")  # fmt: skip
 
     def __init__(
         self,
         run_dir: str,
         *,
         respawned: int = 0,
+        relay: str | None = None,
         spawn: Callable[[list[str]], int] | None = None,
     ) -> None:
         self._run_dir = run_dir
         self._respawned = respawned
+        self._relay = relay
         self._spawn_command = _spawn if spawn is None else spawn
         self._pid = 0
         self._pipe = -1
@@ -98,7 +101,7 @@ class Child:
             os.set_blocking(samples, False)
             for end in (read_end, samples_end):
                 os.set_inheritable(end, True)
-            argv = [*monitor_argv(self._run_dir), "--pipe", str(read_end)]
+            argv = [*monitor_argv(self._run_dir, self._relay), "--pipe", str(read_end)]
             argv += ["--samples", str(samples_end), "--respawned", str(self._respawned)]
             return self._spawn_command(argv), write_end, samples
         except OSError:
@@ -163,15 +166,18 @@ def _spawn(argv: list[str]) -> int:
         return os.posix_spawn(argv[0], argv, os.environ, file_actions=no_input, setpgroup=0)
 
 
-def watch(run_dir: str, pipe: int, samples: int, respawned: int) -> int:
+def watch(
+    run_dir: str, pipe: int, samples: int, respawned: int, *, relay: str | None = None
+) -> int:
     """Sample until the monitor ends; start another one when it did not say that it leaves."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for end in (pipe, samples):
         os.set_inheritable(end, False)
     volunteer()
+    log = node_log(run_dir, relay)
     # Takes over stdout and stderr: never a terminal.
-    journal = Journal(monitor_log(run_dir), echo=False)
+    journal = Journal(log, echo=False)
     started = time.monotonic()
     sampling = _start_sampling(run_dir, samples, journal)
     watch_secs = _WATCH_SECS if sampling is None else sampling.watch_secs
@@ -184,10 +190,11 @@ def watch(run_dir: str, pipe: int, samples: int, respawned: int) -> int:
     lived = time.monotonic() - started
     respawned = 0 if lived > _SHORT_LIFE_SECS else respawned + 1
     time.sleep(_pause_secs(respawned, crashed=last_word == _CRASHED))
-    journal = Journal(monitor_log(run_dir), echo=False)
-    argv = [*monitor_argv(run_dir), "--respawned", str(respawned)]
-    pid = _core.spawn_detached(argv, monitor_env(), monitor_log(run_dir))
-    journal.warn(f"the monitor died after {lived:.0f} s: started another one, pid {pid}")
+    journal = Journal(log, echo=False)
+    argv = [*monitor_argv(run_dir, relay), "--respawned", str(respawned)]
+    pid = _core.spawn_detached(argv, monitor_env(), log)
+    who = "monitor" if relay is None else "relay"
+    journal.warn(f"the {who} died after {lived:.0f} s: started another one, pid {pid}")
     return 0 if pid else 1
 
 

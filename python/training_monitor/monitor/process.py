@@ -9,10 +9,13 @@ import traceback
 from training_monitor import _core
 from training_monitor.catalog import DATABASE_NAME
 from training_monitor.errors import SettingError, StoreError
+from training_monitor.monitor.endpoint import LOOPBACK
+from training_monitor.monitor.grace import grace_secs
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
+from training_monitor.monitor.receiver import Receiver
 from training_monitor.monitor.stuck import Stuck
 from training_monitor.monitor.wakeup import Wakeup
 from training_monitor.settings import TABLE
@@ -29,8 +32,6 @@ _TICK_SECS = 1.0
 # At first more often: a training may last no longer than a second.
 _FIRST_TICK_SECS = 0.1
 _FIRST_SECS = 3.0
-_GRACE_SECS = 10.0
-_LONGEST_GRACE_SECS = 1e6
 _RETRY_SECS = 5.0
 # With nobody left to serve and nothing moving, what remains waits for `recover`.
 _STUCK_SECS = 600.0
@@ -81,15 +82,6 @@ def _producers_alive(run_dir: str) -> bool:
     return any(producer["life"] == "alive" for producer in _core.producers(run_dir))
 
 
-def _grace_secs() -> float:
-    """Return how long to wait for a new attempt; a text that is no number counts as not set."""
-    try:
-        secs = float(os.environ.get("TM_GRACE_SECS") or _GRACE_SECS)
-    except ValueError:
-        return _GRACE_SECS
-    return secs if 0.0 <= secs <= _LONGEST_GRACE_SECS else _GRACE_SECS
-
-
 class Monitor:
     """One monitor at work on one run, with its lock held by the caller.
 
@@ -117,7 +109,8 @@ class Monitor:
         self._stuck = Stuck(run_dir, journal)
         self._foreground = foreground
         self._open_store = open_store
-        self._grace_secs = _grace_secs()
+        self._host: str = self._setting("zmq_host") or LOOPBACK
+        self._grace_secs = grace_secs(is_on_one_node=self._host == LOOPBACK)
         self._state = ""
         self._trouble: object = None
         self._poller_trouble: str | None = None
@@ -146,9 +139,13 @@ class Monitor:
             is_first = not os.path.exists(os.path.join(self._run_dir, DATABASE_NAME))
             ingest = self._start(poller)
             if ingest is not None:
-                if not is_first:
-                    self._recover()
-                self._loop(ingest, poller)
+                receiver = self._listen(ingest)
+                try:
+                    if not is_first:
+                        self._recover()
+                    self._loop(ingest, poller)
+                finally:
+                    receiver.stop()
                 self._take_samples(ingest, poller)
                 if self._is_moved():
                     # Dropped as it is: every path that we know is wrong. The lanes have the rest.
@@ -187,6 +184,13 @@ class Monitor:
             self._wakeup.wait(_RETRY_SECS)
             self._watch_poller(poller)
         return None
+
+    def _listen(self, ingest: _core.Ingest) -> Receiver:
+        """Open the door for relays of other nodes."""
+        port = self._setting("zmq_port")
+        receiver = Receiver(self._run_dir, self._journal, host=self._host, port=port)
+        receiver.start(ingest)
+        return receiver
 
     def _recover(self) -> None:
         """Take up what happened before this monitor started."""

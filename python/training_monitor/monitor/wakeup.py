@@ -36,6 +36,10 @@ class Wakeup:
         # The handler does nothing, but its signal ends the wait: a dead child is seen at once.
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
+    def fileno(self) -> int:
+        """Return the descriptor that a signal makes readable, for whoever waits for more."""
+        return self._pipe
+
     def wait(self, secs: float) -> None:
         """Wait so long, or until a signal arrives."""
         if select.select([self._pipe], [], [], secs)[0]:

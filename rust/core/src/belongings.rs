@@ -88,8 +88,21 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
     draft.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
         || matches!(
             &*name,
-            MONITOR_LOCK | "training_monitor.log" | "training_monitor.log.1"
+            MONITOR_LOCK
+                | "training_monitor.log"
+                | "training_monitor.log.1"
+                | ".endpoint.json"
+                | ".relay.key"
         )
+        || is_of_relay(&name)
+}
+
+/// Log and lock of the relay of a node, by the name of its host.
+fn is_of_relay(name: &str) -> bool {
+    let log = name.strip_prefix("training_monitor.relay-");
+    let lock = name.strip_prefix(".relay-");
+    log.is_some_and(|rest| rest.ends_with(".log") || rest.ends_with(".log.1"))
+        || lock.is_some_and(|rest| rest.ends_with(".lock"))
 }
 
 /// A spool outlives its lanes: an empty one counts, one of other things does not.

@@ -4,9 +4,13 @@ pub mod belongings;
 pub mod claim;
 pub mod ingest;
 mod merge;
+mod readers;
+pub mod relay;
 pub mod removal;
 pub mod stats;
 pub mod store;
+mod wire;
 
-pub use ingest::{Ingest, IngestOptions, IngestStatus};
+pub use ingest::{Answer, Ingest, IngestOptions, IngestStatus, RelayStatus};
+pub use relay::{Relay, RelayOptions, RelayReport};
 pub use store::{BadLine, RunReader, StoreError};

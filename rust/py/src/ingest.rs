@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 use tm_core::stats::Alphas;
-use tm_core::{IngestOptions, IngestStatus};
+use tm_core::{IngestOptions, IngestStatus, RelayStatus};
 
 use crate::errors;
 
@@ -96,6 +96,39 @@ impl Ingest {
     /// Stores lines of the poller with the next commit; returns whether all of them were such lines.
     fn add_system(&self, py: Python<'_>, lines: &[u8]) -> bool {
         py.detach(|| self.with(|ingest| ingest.add_system(lines).is_ok(), |_| true))
+    }
+
+    /// A message of a relay came by the connection of this name.
+    fn receive(&self, py: Python<'_>, connection: &[u8], message: &[u8]) {
+        py.detach(|| self.with(|ingest| ingest.receive(connection, message), |_| ()));
+    }
+
+    /// Returns the messages to send, each with the name of its connection.
+    fn answers<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let answers = py.detach(|| self.with(tm_core::Ingest::answers, |_| Vec::new()));
+        let bytes = |bytes: Vec<u8>| PyBytes::new(py, &bytes);
+        let pairs = answers.into_iter();
+        pairs.map(|(to, what)| (bytes(to), bytes(what))).collect()
+    }
+
+    /// Tells which relays are connected: host, seconds of silence, producers, bytes that wait there.
+    fn relays(&self, py: Python<'_>) -> Vec<(String, f64, u32, u64)> {
+        let relays = py.detach(|| self.with(tm_core::Ingest::relays, |_| Vec::new()));
+        let row = |relay: RelayStatus| {
+            let RelayStatus {
+                host,
+                silent_s,
+                producers,
+                backlog_bytes,
+            } = relay;
+            (host, silent_s, producers, backlog_bytes)
+        };
+        relays.into_iter().map(row).collect()
+    }
+
+    /// Tells what happened with relays since the last call, in words.
+    fn relay_news(&self, py: Python<'_>) -> Vec<String> {
+        py.detach(|| self.with(tm_core::Ingest::relay_news, |_| Vec::new()))
     }
 
     /// Asks the trainers of this run to stop.

@@ -10,6 +10,7 @@ mod producer;
 mod query;
 mod reader;
 mod redact;
+mod relay;
 mod removal;
 mod run_dir;
 mod statistics;
@@ -40,6 +41,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run_dir::reserved_signal, module)?)?;
     module.add_function(wrap_pyfunction!(run_dir::asked, module)?)?;
     module.add_class::<ingest::Ingest>()?;
+    module.add_class::<relay::Relay>()?;
     module.add_class::<reader::RunReader>()?;
     module.add_class::<column::Column>()?;
     module.add_class::<query::PointStream>()?;

@@ -25,6 +25,8 @@ const MAX_LAYOUT_KEYS: usize = 4 << 20;
 
 const NAME: &str = "dict";
 const HEADER_BYTES: u64 = 64;
+/// Where the first record of a dictionary stands in its file.
+pub const DICT_START: u64 = HEADER_BYTES;
 /// On a disk too full for a whole step the file grows by this much.
 const LEAST_BYTES: u64 = 64 << 10;
 const DICT_MAGIC: [u8; 8] = *b"TMDICT01";
@@ -252,6 +254,23 @@ impl DictReader {
 }
 
 impl<F: FileExt> DictReader<F> {
+    /// The whole records from `at` on, as they lie in the file: about `most` bytes, one record at least where
+    /// there is one.
+    pub(crate) fn records(&self, at: u64, most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0u8; most];
+        loop {
+            let got = self.file.read_at(&mut bytes, at)?;
+            let used = parse(self.seed, &bytes[..got], &mut DictTail::default());
+            match wanted(&bytes, got, used) {
+                Some(more) => bytes.resize(more, 0),
+                None => {
+                    bytes.truncate(used);
+                    return Ok(bytes);
+                }
+            }
+        }
+    }
+
     /// The definitions since the last call that succeeded.
     pub(crate) fn tail(&mut self) -> io::Result<DictTail> {
         let from = self.at;
@@ -266,18 +285,25 @@ impl<F: FileExt> DictReader<F> {
             let got = self.file.read_at(&mut bytes, self.at)?;
             let used = parse(self.seed, &bytes[..got], &mut tail);
             self.at += used as u64;
-            // A record is at most 16 MiB (a layout of 4 M keys): make room for it and read again.
-            let need = bytes
-                .get(..4)
-                .and_then(|b| b.try_into().ok())
-                .map_or(0, u32::from_le_bytes) as usize;
-            if used == 0 && got == bytes.len() && need > got && need <= 4 * MAX_LAYOUT_KEYS + 64 {
-                bytes.resize(need.div_ceil(8) * 8 + 8, 0);
+            if let Some(more) = wanted(&bytes, got, used) {
+                bytes.resize(more, 0);
             } else if used == 0 || got < bytes.len() {
                 return Ok(tail);
             }
         }
     }
+}
+
+/// How many bytes have to be read at once, because the first record is larger than these. `None`: it is not.
+fn wanted(bytes: &[u8], got: usize, used: usize) -> Option<usize> {
+    let need = bytes
+        .get(..4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u32::from_le_bytes) as usize;
+    // A record is at most 16 MiB: a layout of 4 M keys.
+    let is_larger =
+        used == 0 && got == bytes.len() && need > got && need <= 4 * MAX_LAYOUT_KEYS + 64;
+    is_larger.then(|| need.div_ceil(8) * 8 + 8)
 }
 
 /// Take whole, valid records; returns how many bytes they were.

@@ -29,6 +29,8 @@ mod batch;
 #[cfg(not(loom))]
 mod chain;
 #[cfg(not(loom))]
+mod check;
+#[cfg(not(loom))]
 pub mod clock;
 #[cfg(not(loom))]
 mod control;
@@ -89,8 +91,9 @@ pub use types::{BadProducerId, KeyId, LaneId, LayoutId, Lsn, Mode, ProducerId, R
 pub use {
     aside::{holds_lanes, set_aside},
     batch::{Batch, GapRange, GapReason, Read},
+    check::{count_frames, definitions},
     control::Control,
-    dict::{DictTail, MAX_KEY_BYTES, MAX_KEYS, MAX_LAYOUTS},
+    dict::{DICT_START, DictTail, MAX_KEY_BYTES, MAX_KEYS, MAX_LAYOUTS},
     exit::ProcessEnd,
     histogram::Histogram,
     meta::{OpenError, ProducerInfo},

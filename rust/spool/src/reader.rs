@@ -269,6 +269,15 @@ impl ProducerReader {
         })
     }
 
+    /// The whole records of the dictionary from `at` on, about `most_bytes` of them, unchanged; the first is at
+    /// [`DICT_START`](crate::DICT_START).
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn definition_records(&self, at: u64, most_bytes: usize) -> io::Result<Vec<u8>> {
+        self.dict.records(at, most_bytes)
+    }
+
     /// Make everything written so far survive a power cut: the dictionary first, then the lanes.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! Ingest: one Rust thread that tails the lanes of a run and makes them durable in the database.
 
-mod endwatch;
-mod exposed;
+mod feed;
 mod heart;
 mod pace;
+mod remote;
 mod shared;
 mod silence;
 mod tailed;
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use crate::stats::Alphas;
 use crate::store::{BadLine, DATABASE_NAME, Store, StoreError, SystemLine};
 use heart::Heart;
+use remote::Hub;
+pub use remote::{Answer, RelayStatus};
 pub use shared::IngestStatus;
 use shared::Shared;
 use worker::Worker;
@@ -59,6 +61,7 @@ impl Default for IngestOptions {
 #[derive(Debug)]
 pub struct Ingest {
     shared: Arc<Shared>,
+    hub: Arc<Hub>,
     thread: Option<JoinHandle<()>>,
     /// Dropped last.
     _heart: Heart,
@@ -78,7 +81,15 @@ impl Ingest {
             Err(error) => return Err(error),
         };
         let shared = Arc::new(Shared::default());
-        let worker = Worker::new(run_dir.to_path_buf(), store, options, Arc::clone(&shared));
+        let name = run_dir
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let hub = Arc::new(Hub::new(name.unwrap_or_default()));
+        let (at, meeting) = (
+            run_dir.to_path_buf(),
+            (Arc::clone(&shared), Arc::clone(&hub)),
+        );
+        let worker = Worker::new(at, store, options, meeting);
         let not_started = |source| StoreError::File {
             action: "cannot start ingest for",
             path: database.clone(),
@@ -91,6 +102,7 @@ impl Ingest {
             .map_err(not_started)?;
         Ok(Self {
             shared,
+            hub,
             thread: Some(thread),
             _heart: heart,
         })
@@ -145,6 +157,35 @@ impl Ingest {
         }
         self.shared.add_system(good);
         bad.map_or(Ok(()), Err)
+    }
+
+    /// A message of a relay came by the connection of this name. Harmless whatever it is.
+    pub fn receive(&self, connection: &[u8], message: &[u8]) {
+        self.hub.receive(connection, message);
+        for lines in self.hub.take_lines() {
+            if self.add_system(&lines).is_err() {
+                self.hub.tell("a relay sent what is no sample: left it out");
+            }
+        }
+    }
+
+    /// Messages to be sent, each with the name of its connection. To be asked for after messages came, and a few
+    /// times a second.
+    #[must_use]
+    pub fn answers(&self) -> Vec<Answer> {
+        self.hub.take_answers(Instant::now())
+    }
+
+    /// The relays that are connected.
+    #[must_use]
+    pub fn relays(&self) -> Vec<RelayStatus> {
+        self.hub.relays()
+    }
+
+    /// What happened with relays since the last call, in words.
+    #[must_use]
+    pub fn relay_news(&self) -> Vec<String> {
+        self.hub.take_news()
     }
 
     /// Drain what the lanes hold now, seal, checkpoint and close, within `patience`.

@@ -3,14 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tm_spool::{
-    Batch, Flags, GapRange, Kind, LaneId, Life, Lsn, ProducerReader, ReadError, Reject, clock,
-    frames,
-};
+use tm_spool::{Batch, Flags, GapRange, Kind, LaneId, Life, Lsn, ReadError, Reject, clock, frames};
 
-use super::endwatch::EndWatch;
-use super::exposed::Exposed;
+use super::feed::Feed;
 use super::silence::Pace;
+use crate::readers::Exposed;
 use crate::store::{End, Gap, Source};
 
 /// A dictionary that cannot be read is tried for so long.
@@ -27,7 +24,7 @@ const SMALL_RING_BYTES: u64 = 512 << 10;
 /// A producer and what waits of it.
 #[derive(Debug)]
 pub(crate) struct Tailed {
-    pub reader: ProducerReader,
+    pub feed: Box<dyn Feed>,
     pub source: Source,
     lanes: Vec<LaneId>,
     lanes_looked: Option<Instant>,
@@ -43,23 +40,21 @@ pub(crate) struct Tailed {
     pub bytes: usize,
     /// Something that cannot wait for company: a close, an alert, a forced analysis.
     pub urgent: bool,
-    /// Boottime of the oldest frame that is not durable. `None`: nothing waits.
+    /// Boottime, by the clock of this machine, of the oldest frame that is not durable. `None`: nothing waits.
     pub oldest_ns: Option<i64>,
     /// When frames were last read.
     pub active: Instant,
     /// What is in memory only.
     pub exposed: Exposed,
     pub gaps: u64,
-    end_watch: EndWatch,
     pub pace: Pace,
 }
 
 impl Tailed {
-    pub(super) fn new(reader: ProducerReader, source: Source) -> Self {
+    pub(super) fn new(feed: Box<dyn Feed>, source: Source) -> Self {
         let now = Instant::now();
-        let end_watch = EndWatch::new(reader.info().pid);
         Self {
-            reader,
+            feed,
             source,
             lanes: Vec::new(),
             lanes_looked: None,
@@ -74,7 +69,6 @@ impl Tailed {
             active: now,
             exposed: Exposed::new(now),
             gaps: 0,
-            end_watch,
             pace: Pace::new(now),
         }
     }
@@ -86,16 +80,16 @@ impl Tailed {
             return Ok(());
         }
         self.lanes_looked = Some(now);
-        for lane in self.reader.lanes() {
+        for lane in self.feed.lanes() {
             if self.lanes.contains(&lane) {
                 continue;
             }
             let mark = self.source.marks.get(&lane.0).copied().unwrap_or(0);
-            if let Some(gap) = self.reader.set_mark(lane, Lsn(mark))? {
+            if let Some(gap) = self.feed.set_mark(lane, Lsn(mark))? {
                 self.add_gap(gap);
             }
             // A monitor that was killed between commit and acknowledgement left this to us.
-            self.reader.acknowledge(lane, Lsn(mark))?;
+            self.feed.acknowledge(lane, Lsn(mark))?;
             self.lanes.push(lane);
         }
         Ok(())
@@ -109,7 +103,7 @@ impl Tailed {
         let mut got = 0;
         for lane in self.lanes.clone() {
             while got < budget {
-                let read = self.reader.read(lane, READ_BYTES.min(budget - got))?;
+                let read = self.feed.read(lane, READ_BYTES.min(budget - got))?;
                 let (gap, batch) = (read.gap, read.batch);
                 if gap.is_none() && batch.is_none() {
                     break;
@@ -147,7 +141,7 @@ impl Tailed {
     /// After the frames, so that every layout they use is known: definitions are written first. A dictionary that
     /// stays unreadable is given up in the end, and what needs it is recorded as undefined.
     fn learn(&mut self, now: Instant) -> Result<(), ReadError> {
-        let tail = match self.reader.dictionary() {
+        let tail = match self.feed.dictionary() {
             Ok(tail) => tail,
             Err(error) => {
                 let since = *self.unread.get_or_insert(now);
@@ -185,11 +179,13 @@ impl Tailed {
     fn add_batch(&mut self, batch: Batch, now: Instant) {
         self.source.pending.marks.insert(batch.lane.0, batch.end.0);
         self.bytes += batch.bytes.len();
+        let shift_ns = self.feed.boot_shift_ns();
         for frame in frames(&batch.bytes, batch.first) {
+            let boottime_ns = frame.boottime_ns.saturating_add(shift_ns);
             let force = frame.flags.has(Flags::FORCE_ANALYSIS);
             if frame.kind == Kind::Points {
                 self.points += u64::from(frame.n);
-                self.pace.observe(frame.step.0, frame.boottime_ns, now);
+                self.pace.observe(frame.step.0, boottime_ns, now);
                 self.unknown |= if frame.flags.has(Flags::PAIRS) {
                     let keys = (0..frame.n as usize).filter_map(|i| frame.pair_key(i));
                     keys.max().is_some_and(|key| key.0 >= self.keys)
@@ -198,8 +194,8 @@ impl Tailed {
                 };
             }
             self.urgent |= force || frame.kind != Kind::Points;
-            let oldest = self.oldest_ns.get_or_insert(frame.boottime_ns);
-            *oldest = frame.boottime_ns.min(*oldest);
+            let oldest = self.oldest_ns.get_or_insert(boottime_ns);
+            *oldest = boottime_ns.min(*oldest);
         }
         self.join(batch);
     }
@@ -229,7 +225,7 @@ impl Tailed {
     pub(super) fn is_filling(&self) -> bool {
         self.lanes
             .iter()
-            .filter_map(|lane| self.reader.fill(*lane))
+            .filter_map(|lane| self.feed.fill(*lane))
             .any(|(fill, ring)| fill >= ring / 4)
     }
 
@@ -237,17 +233,8 @@ impl Tailed {
     pub(super) fn is_small(&self) -> bool {
         self.lanes
             .iter()
-            .filter_map(|lane| self.reader.fill(*lane))
+            .filter_map(|lane| self.feed.fill(*lane))
             .any(|(_, ring)| ring < SMALL_RING_BYTES)
-    }
-
-    /// Bytes of its lanes that are not acknowledged.
-    pub(super) fn backlog_bytes(&self) -> u64 {
-        self.lanes
-            .iter()
-            .filter_map(|lane| self.reader.fill(*lane))
-            .map(|(fill, _)| fill)
-            .sum()
     }
 
     /// Note the end of a producer that has nothing left to read. Returns whether it ended. What was looked
@@ -256,22 +243,22 @@ impl Tailed {
         if self.source.pending.end.is_some() {
             return Ok(true);
         }
-        if !now && self.reader.life() == Life::Alive {
-            self.end_watch.look(Instant::now());
+        if !now && self.feed.life() == Life::Alive {
+            self.feed.watch(Instant::now());
             return Ok(false);
         }
-        if !self.reader.drained()? {
+        if !self.feed.drained()? {
             return Ok(false);
         }
         let mut exit = None;
-        if self.reader.life() == Life::Dead {
-            exit = self.end_watch.exit(&self.reader, Instant::now(), now);
+        if self.feed.life() == Life::Dead {
+            exit = self.feed.exit(Instant::now(), now);
             if exit.is_none() {
                 return Ok(false);
             }
         }
         self.learn(Instant::now())?;
-        let stats = self.reader.stats();
+        let stats = self.feed.stats();
         let counted = Reject::ALL
             .iter()
             .zip(stats.rejected)
@@ -280,7 +267,7 @@ impl Tailed {
             .map(|(why, count)| (why.name().to_owned(), count.into()))
             .collect();
         self.source.pending.end = Some(End {
-            how: if self.reader.life() == Life::Closed {
+            how: if self.feed.life() == Life::Closed {
                 "closed"
             } else {
                 "died"
@@ -302,9 +289,9 @@ impl Tailed {
     /// The commit is durable: tell the producer, forget what waited.
     pub(super) fn acknowledge(&mut self, marks: &[(u8, u64)]) -> Result<(), ReadError> {
         for (lane, mark) in marks {
-            self.reader.acknowledge(LaneId(*lane), Lsn(*mark))?;
+            self.feed.acknowledge(LaneId(*lane), Lsn(*mark))?;
         }
-        self.reader.control().set_durable_points(self.source.points);
+        self.feed.set_durable_points(self.source.points);
         (self.points, self.bytes, self.urgent, self.oldest_ns) = (0, 0, false, None);
         Ok(())
     }
@@ -317,7 +304,7 @@ impl Tailed {
 
     /// Delete its files: everything is in the database for good.
     pub(super) fn remove(self, run_dir: &Path) -> std::io::Result<()> {
-        match self.reader.remove(run_dir) {
+        match self.feed.remove(run_dir) {
             // Somebody was faster.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other,

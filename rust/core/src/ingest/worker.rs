@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use tm_spool::{Life, ProducerReader, Sleeper, sweep_gone};
 
 use super::IngestOptions;
-use super::exposed::SYNC_AFTER;
 use super::pace::{Backoff, Every, Rate, Trouble};
+use super::remote::Hub;
 use super::shared::{IngestStatus, Shared};
 use super::silence::Pace;
 use super::tailed::Tailed;
+use crate::readers::SYNC_AFTER;
 use crate::store::{Store, StoreError};
 
 mod aside;
@@ -52,6 +53,7 @@ pub(crate) struct Worker {
     run_dir: PathBuf,
     options: IngestOptions,
     shared: Arc<Shared>,
+    hub: Arc<Hub>,
     /// `None`: it failed and is to be opened again.
     store: Option<Store>,
     tailed: Vec<Tailed>,
@@ -99,13 +101,14 @@ impl Worker {
         run_dir: PathBuf,
         store: Option<Store>,
         options: IngestOptions,
-        shared: Arc<Shared>,
+        (shared, hub): (Arc<Shared>, Arc<Hub>),
     ) -> Self {
         let now = Instant::now();
         let mut worker = Self {
             run_dir,
             options,
             shared,
+            hub,
             store: None,
             tailed: Vec::new(),
             parked: Vec::new(),
@@ -232,7 +235,7 @@ impl Worker {
     fn is_settled(&self) -> bool {
         self.tailed
             .iter()
-            .all(|t| t.source.pending.is_empty() && !t.reader.has_next())
+            .all(|t| t.source.pending.is_empty() && !t.feed.has_next())
             && self.store.is_some()
     }
 
@@ -250,8 +253,11 @@ impl Worker {
         }
         let waits = self.tailed.iter().any(|t| !t.source.pending.is_empty());
         let timeout = if waits { NAP } else { LONGEST_SLEEP };
-        let mut readers: Vec<&mut ProducerReader> =
-            self.tailed.iter_mut().map(|t| &mut t.reader).collect();
+        let mut readers: Vec<&mut ProducerReader> = self
+            .tailed
+            .iter_mut()
+            .filter_map(|t| t.feed.local_mut())
+            .collect();
         if waits || readers.is_empty() {
             std::thread::sleep(timeout.min(Duration::from_millis(100)));
         } else {
@@ -260,7 +266,8 @@ impl Worker {
     }
 
     fn beat_all(&self) {
-        for reader in self.tailed.iter().map(|t| &t.reader).chain(&self.parked) {
+        let locals = self.tailed.iter().filter_map(|t| t.feed.local());
+        for reader in locals.chain(&self.parked) {
             reader.control().beat();
         }
     }
@@ -270,8 +277,8 @@ impl Worker {
             return;
         };
         for tailed in &self.tailed {
-            tailed.reader.control().stop(&reason);
-            let job_key = tailed.reader.info().job_key.clone();
+            tailed.feed.stop(&reason);
+            let job_key = tailed.feed.info().job_key.clone();
             if !self.stopped.iter().any(|(known, _)| *known == job_key) {
                 self.stopped.push((job_key, reason.clone()));
             }
@@ -282,7 +289,7 @@ impl Worker {
         let alive = self
             .tailed
             .iter_mut()
-            .filter_map(|t| (t.reader.life() == Life::Alive).then(|| t.reader.last_step()));
+            .filter_map(|t| (t.feed.life() == Life::Alive).then(|| t.feed.last_step()));
         let steps: Vec<Option<i64>> = alive.collect();
         let status = &mut self.status;
         status.producers_alive = steps.len() as u32;
@@ -290,7 +297,7 @@ impl Worker {
         status.last_step = steps.into_iter().flatten().max().or(status.last_step);
         status.points_per_s = self.rate.per_s(now);
         status.lag_s = self.tailed.iter().map(Tailed::lag_s).fold(0.0, f64::max);
-        status.backlog_bytes = self.tailed.iter().map(Tailed::backlog_bytes).sum();
+        status.backlog_bytes = self.tailed.iter().map(|t| t.feed.backlog_bytes()).sum();
         status.idle = self.tailed.is_empty() && self.parked.is_empty() && self.store.is_some();
         status.last_error = self
             .store_error

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Params, params};
+use serde_json::json;
 use tm_spool::{Mode, ProducerInfo, clock};
 
 use super::bytes::unpack_u32s;
@@ -66,6 +67,13 @@ impl Store {
             .conn
             .prepare("SELECT id, config FROM attempts WHERE config IS NOT NULL ORDER BY id")?;
         let rows = select.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The keys of all jobs so far.
+    pub(crate) fn job_keys(&self) -> Result<Vec<String>, StoreError> {
+        let mut select = self.conn.prepare("SELECT job_key FROM attempts")?;
+        let rows = select.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -216,6 +224,17 @@ impl Store {
     /// A gap of nobody we know, of unknown size. The same one is stored once.
     pub(crate) fn record_gap(&self, reason: &str, detail: &str) -> Result<(), StoreError> {
         insert_gap_once(&self.conn, None, reason, detail)
+    }
+
+    /// How the wall clock of another host stands to ours: what its relay measured.
+    pub(crate) fn record_clock(
+        &self,
+        host: &str,
+        offset_ns: i64,
+        error_ns: u64,
+    ) -> Result<(), StoreError> {
+        let detail = json!({ "host": host, "offset_ns": offset_ns, "error_ns": error_ns });
+        self.record_event("relay_clock", &detail.to_string())
     }
 
     /// A row for something that happened to us, not to a producer.

@@ -1,7 +1,8 @@
 //! Committing, acknowledging, and what to do when the database says no.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use tm_spool::ProducerId;
 
 use super::{COMMIT_POINTS, PENDING_BYTES, SYSTEM_WAITS, Tailed, Worker};
 use crate::store::{CommitOptions, DATABASE_NAME, Pending, Source, Store, StoreError};
@@ -51,19 +52,19 @@ impl Worker {
     pub(super) fn commit(&mut self, now: Instant) {
         let held = self.hold_back();
         self.commit_pending(now);
-        for (dir, pending) in held {
-            if let Some(tailed) = self.tailed.iter_mut().find(|t| t.reader.dir() == dir) {
+        for (id, pending) in held {
+            if let Some(tailed) = self.tailed.iter_mut().find(|t| t.feed.info().id == id) {
                 tailed.source.pending = pending;
             }
         }
     }
 
     /// Take away what cannot be understood yet, so that the commit does not store it as undefined.
-    fn hold_back(&mut self) -> Vec<(PathBuf, Pending)> {
+    fn hold_back(&mut self) -> Vec<(ProducerId, Pending)> {
         let held = self.tailed.iter_mut().filter(|t| t.is_held());
         held.map(|t| {
             let pending = std::mem::take(&mut t.source.pending);
-            (t.reader.dir().to_path_buf(), pending)
+            (t.feed.info().id, pending)
         })
         .collect()
     }
@@ -127,7 +128,9 @@ impl Worker {
             if tailed.is_held() {
                 continue;
             }
-            tailed.reader.control().set_sync_slow(slow);
+            if let Some(reader) = tailed.feed.local() {
+                reader.control().set_sync_slow(slow);
+            }
             gaps += std::mem::take(&mut tailed.gaps);
             if let Err(error) = tailed.acknowledge(marks) {
                 self.trouble.note(error.to_string());
@@ -147,8 +150,8 @@ impl Worker {
         self.tailed = stay;
         let gone: Vec<Tailed> = gone;
         for tailed in gone {
-            let dir = tailed.reader.dir().to_path_buf();
-            if let Err(error) = tailed.remove(&self.run_dir) {
+            let dir = tailed.feed.local().map(|reader| reader.dir().to_path_buf());
+            if let (Err(error), Some(dir)) = (tailed.remove(&self.run_dir), dir) {
                 self.trouble
                     .note(format!("cannot delete {}: {error}", dir.display()));
                 self.finished.insert(dir);
@@ -165,10 +168,9 @@ impl Worker {
         self.damages += u32::from(error.is_damage());
         if error.needs_reopen() {
             self.store = None;
-            let readers = std::mem::take(&mut self.tailed)
-                .into_iter()
-                .map(|t| t.reader);
-            self.parked.extend(readers);
+            let tailed = std::mem::take(&mut self.tailed).into_iter();
+            self.parked
+                .extend(tailed.filter_map(|t| t.feed.into_local()));
         }
     }
 
@@ -207,6 +209,9 @@ impl Worker {
         }
         self.status.durable_points = store.points().unwrap_or(0);
         self.status.attempts = store.attempts().unwrap_or(0);
+        for job_key in store.job_keys().unwrap_or_default() {
+            self.hub.know_job(&job_key);
+        }
         let known = store.configs().unwrap_or_default();
         let new = known
             .into_iter()
@@ -233,14 +238,17 @@ impl Worker {
     /// While commits fail or are slow, the lanes are the only copy: put them on the disk.
     pub(super) fn sync_late(&mut self, now: Instant) {
         for tailed in &mut self.tailed {
-            if !tailed.exposed.look(now, tailed.reader.progress()) {
+            let Some(reader) = tailed.feed.local_mut() else {
+                continue;
+            };
+            if !tailed.exposed.look(now, reader.progress()) {
                 continue;
             }
             let began = Instant::now();
-            match tailed.reader.sync_data() {
+            match reader.sync_data() {
                 Ok(took) => {
                     tailed.exposed.synced(began);
-                    tailed.reader.control().set_sync_slow(took > SYNC_SLOW);
+                    reader.control().set_sync_slow(took > SYNC_SLOW);
                     if took > SYNC_SLOW {
                         let ms = took.as_millis();
                         self.trouble.note(format!(

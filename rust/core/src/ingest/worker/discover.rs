@@ -6,6 +6,9 @@ use std::time::Duration;
 use tm_spool::{OpenError, ProducerReader, producer_dirs};
 
 use super::{Tailed, Worker};
+use crate::ingest::feed::{Feed, Local};
+use crate::ingest::remote::Remote;
+use crate::readers::share_grant;
 
 const FIND_YOUNG: Duration = Duration::from_millis(250);
 const FIND_IDLE: Duration = Duration::from_secs(1);
@@ -32,18 +35,34 @@ impl Worker {
         let mut opened: Vec<ProducerReader> =
             new.into_iter().filter_map(|dir| self.open(dir)).collect();
         if opened.is_empty() {
+            self.open_remotes();
             return;
         }
         // Attempts are numbered in this order.
         opened.sort_by_key(|reader| (reader.info().wall_ns, reader.info().rank));
         for reader in opened {
-            self.register(reader);
+            self.refused.remove(reader.dir());
+            reader.control().beat();
+            self.register(Box::new(Local::new(reader)));
         }
         self.share_grant();
+        self.open_remotes();
+    }
+
+    /// Take on the producers that relays announced.
+    fn open_remotes(&mut self) {
+        for id in self.hub.unopened() {
+            if self.tailed.iter().all(|t| t.feed.info().id != id)
+                && let Some(remote) = Remote::new(&self.hub, id)
+            {
+                self.register(Box::new(remote));
+            }
+        }
     }
 
     fn knows(&self, dir: &PathBuf) -> bool {
-        self.finished.contains(dir) || self.tailed.iter().any(|t| t.reader.dir() == dir)
+        let is_its = |t: &Tailed| t.feed.local().is_some_and(|reader| reader.dir() == dir);
+        self.finished.contains(dir) || self.tailed.iter().any(is_its)
     }
 
     /// `None`: it cannot be read, now or ever; the status says why.
@@ -67,20 +86,31 @@ impl Worker {
         }
     }
 
-    fn register(&mut self, reader: ProducerReader) {
+    fn register(&mut self, feed: Box<dyn Feed>) {
         let Some(store) = &mut self.store else { return };
-        match store.register(reader.info()) {
+        let registered = store.register(feed.info()).and_then(|source| {
+            let Some(clock) = feed.clock() else {
+                return Ok(source);
+            };
+            let host = &feed.info().host;
+            store
+                .record_clock(host, clock.offset_ns, clock.error_ns)
+                .map(|()| source)
+        });
+        match registered {
             Ok(source) => {
-                let job_key = &reader.info().job_key;
+                let job_key = &feed.info().job_key;
                 if let Some((_, reason)) = self.stopped.iter().find(|(known, _)| known == job_key) {
-                    reader.control().stop(reason);
+                    feed.stop(reason);
                 }
-                reader.control().beat();
-                self.shared.add_pulse(reader.pulse());
-                reader.control().set_durable_points(source.points);
+                self.hub.know_job(job_key);
+                feed.open(&source.marks, source.points);
+                // What another node reads is beaten for there.
+                if let Some(reader) = feed.local() {
+                    self.shared.add_pulse(reader.pulse());
+                }
                 self.status.attempts = self.status.attempts.max(source.row.attempt);
-                self.refused.remove(reader.dir());
-                let mut tailed = Tailed::new(reader, source);
+                let mut tailed = Tailed::new(feed, source);
                 if let Some(pace) = self.recalled.remove(&tailed.source.row.id) {
                     tailed.pace = pace;
                 }
@@ -93,10 +123,7 @@ impl Worker {
 
     /// Divide what the lanes of this node may hold among those who log here.
     pub(super) fn share_grant(&self) {
-        for tailed in &self.tailed {
-            let sharers = u64::from(tailed.reader.info().local_world).max(self.tailed.len() as u64);
-            let share = self.options.node_limit_bytes / sharers.max(1);
-            tailed.reader.control().set_grant_bytes(share.max(1));
-        }
+        let readers = self.tailed.iter().filter_map(|t| t.feed.local());
+        share_grant(readers, self.options.node_limit_bytes);
     }
 }

@@ -42,16 +42,16 @@ impl Worker {
     /// Look whether anybody still logs. Workers that were forked log when they like: they do not count. Nor does a
     /// silence of ours, while the database takes nothing.
     pub(super) fn watch_silence(&mut self, now: Instant) {
-        let is_read = |t: &Tailed| !t.reader.has_next() && !t.is_held();
+        let is_read = |t: &Tailed| !t.feed.has_next() && !t.is_held();
         if self.store.is_none() || !self.parked.is_empty() || !self.tailed.iter().all(is_read) {
             return;
         }
-        let is_rank = |t: &&mut Tailed| t.reader.info().parent.is_none();
+        let is_rank = |t: &&mut Tailed| t.feed.info().parent.is_none();
         let ranks = self.tailed.iter_mut().filter(is_rank);
         let standings: Vec<Standing<'_>> = ranks
-            .filter_map(|t| (t.reader.life() == Life::Alive).then_some(&*t))
+            .filter_map(|t| (t.feed.life() == Life::Alive).then_some(&*t))
             .map(|t| Standing {
-                rank: t.reader.info().rank,
+                rank: t.feed.info().rank,
                 pace: &t.pace,
             })
             .collect();

@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Watches one producer for its end.
 #[derive(Debug)]
-pub(super) struct EndWatch {
+pub(crate) struct EndWatch {
     kills: OomKills,
     looked: Instant,
     /// When it was first seen dead. `None`: it lives.
@@ -25,7 +25,7 @@ pub(super) struct EndWatch {
 }
 
 impl EndWatch {
-    pub(super) fn new(pid: u32) -> Self {
+    pub(crate) fn new(pid: u32) -> Self {
         Self {
             kills: OomKills::of(pid, Path::new("/proc"), Path::new("/sys/fs/cgroup")),
             looked: Instant::now(),
@@ -34,7 +34,7 @@ impl EndWatch {
     }
 
     /// It lives: what the kernel killed so far was not it.
-    pub(super) fn look(&mut self, now: Instant) {
+    pub(crate) fn look(&mut self, now: Instant) {
         if now.duration_since(self.looked) >= LOOK_EVERY {
             self.looked = now;
             self.kills.look();
@@ -42,7 +42,7 @@ impl EndWatch {
     }
 
     /// How it ended, all that will be known of it. `None`: the kernel has not said it yet; ask again.
-    pub(super) fn exit(
+    pub(crate) fn exit(
         &mut self,
         reader: &ProducerReader,
         now: Instant,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tm_spool::{LaneId, Lsn};
 
 /// Neither acknowledged nor synced for so long: put the lanes themselves on the disk.
-pub(super) const SYNC_AFTER: Duration = Duration::from_millis(400);
+pub(crate) const SYNC_AFTER: Duration = Duration::from_millis(400);
 /// Marks are set this often.
 const MARK_EVERY: Duration = Duration::from_millis(100);
 
@@ -21,7 +21,7 @@ pub(crate) struct Exposed {
 }
 
 impl Exposed {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             marks: VecDeque::new(),
             marked: now,
@@ -29,7 +29,7 @@ impl Exposed {
     }
 
     /// Look how far each lane is written and acknowledged. True: something is due to be synced.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         now: Instant,
         lanes: impl Iterator<Item = (LaneId, Lsn, Lsn)>,
@@ -57,7 +57,7 @@ impl Exposed {
     }
 
     /// Everything written before `began` is on the disk.
-    pub(super) fn synced(&mut self, began: Instant) {
+    pub(crate) fn synced(&mut self, began: Instant) {
         self.marks.clear();
         self.marked = began;
     }

@@ -1,0 +1,22 @@
+"""How long monitor and relay wait, with everything done, before they leave."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["grace_secs"]
+
+_GRACE_SECS = 10.0
+# The relay of a node that was cut off may not have been heard of yet.
+_NODES_GRACE_SECS = 30.0
+_LONGEST_GRACE_SECS = 1e6
+
+
+def grace_secs(*, is_on_one_node: bool = True) -> float:
+    """Return how long to wait for a new attempt; a text that is no number counts as not set."""
+    usual = _GRACE_SECS if is_on_one_node else _NODES_GRACE_SECS
+    try:
+        secs = float(os.environ.get("TM_GRACE_SECS") or usual)
+    except ValueError:
+        return usual
+    return secs if 0.0 <= secs <= _LONGEST_GRACE_SECS else usual

@@ -1,0 +1,124 @@
+//! `_core.Relay`: the relay of a node as its process drives it.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use tm_core::{RelayOptions, RelayReport};
+
+/// Reads the lanes of a run on this node and makes the messages that bring them to the monitor on another one.
+#[pyclass(module = "training_monitor._core", frozen)]
+pub struct Relay {
+    /// Never held while Python code runs.
+    relay: Mutex<tm_core::Relay>,
+}
+
+impl Relay {
+    fn lock(&self) -> MutexGuard<'_, tm_core::Relay> {
+        // One thread drives it; after a panic it is dropped with its process.
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Relay {
+    #[new]
+    #[pyo3(signature = (run_dir, *, run, node_limit_bytes))]
+    fn new(run_dir: PathBuf, run: String, node_limit_bytes: u64) -> PyResult<Self> {
+        let options = RelayOptions {
+            run,
+            node_limit_bytes,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let relay = tm_core::Relay::new(&run_dir, options)?;
+        Ok(Self {
+            relay: Mutex::new(relay),
+        })
+    }
+
+    /// A connection was made: what is said from now on goes there.
+    fn connected(&self, py: Python<'_>) {
+        py.detach(|| self.lock().connected());
+    }
+
+    /// The connection is gone.
+    fn disconnected(&self, py: Python<'_>) {
+        py.detach(|| self.lock().disconnected());
+    }
+
+    /// Tells whether the connection has to be made anew.
+    fn is_broken(&self) -> bool {
+        self.lock().is_broken()
+    }
+
+    /// A message of the monitor came.
+    fn receive(&self, py: Python<'_>, message: &[u8]) {
+        py.detach(|| self.lock().receive(message));
+    }
+
+    /// Looks after the lanes; returns the bytes that were read.
+    fn turn(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.lock().turn())
+    }
+
+    /// Returns the next message to send; None when there is nothing to say.
+    fn next_message<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let message = py.detach(|| self.lock().next_message());
+        message.map(|message| PyBytes::new(py, &message))
+    }
+
+    /// Returns the message that says that we leave.
+    fn bye<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.lock().bye())
+    }
+
+    /// Sends lines of the poller with what goes next.
+    fn add_samples(&self, lines: &[u8]) {
+        self.lock().add_samples(lines);
+    }
+
+    /// Tells how it goes.
+    fn report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let report = py.detach(|| self.lock().report());
+        report_dict(py, report)
+    }
+}
+
+fn report_dict(py: Python<'_>, report: RelayReport) -> PyResult<Bound<'_, PyDict>> {
+    // Taken apart by name: a new field does not compile until somebody shows it.
+    let RelayReport {
+        run,
+        connected,
+        silent_s,
+        producers,
+        producers_alive,
+        backlog_bytes,
+        written_bytes,
+        sent_bytes,
+        clock_offset,
+        refused,
+        trouble,
+    } = report;
+    let facts = PyDict::new(py);
+    facts.set_item("run", run)?;
+    facts.set_item("connected", connected)?;
+    facts.set_item("silent_s", silent_s)?;
+    facts.set_item("producers", producers)?;
+    facts.set_item("producers_alive", producers_alive)?;
+    facts.set_item("backlog_bytes", backlog_bytes)?;
+    facts.set_item("written_bytes", written_bytes)?;
+    facts.set_item("sent_bytes", sent_bytes)?;
+    let seconds = |ns: f64| ns / 1e9;
+    facts.set_item(
+        "clock_offset_s",
+        clock_offset.map(|(offset, _)| seconds(offset as f64)),
+    )?;
+    facts.set_item(
+        "clock_error_s",
+        clock_offset.map(|(_, error)| seconds(error as f64)),
+    )?;
+    facts.set_item("refused", refused)?;
+    facts.set_item("trouble", trouble)?;
+    Ok(facts)
+}
