@@ -15,6 +15,7 @@ from training_monitor.job import find_job
 from training_monitor.run import Run, activate, close
 from training_monitor.settings import Settings, resolve, unset
 from training_monitor.spawn import monitor_argv, monitor_env, node_log
+from training_monitor.stackfile import offer
 from training_monitor.texts import quoted
 from training_monitor.uncaught import watch
 
@@ -56,6 +57,7 @@ def init(
     strict: bool = unset.strict,
     quiet: bool = unset.quiet,
     device_tensors: str = unset.device_tensors,
+    stuck_stacks: bool = unset.stuck_stacks,
     node_limit: int | str = unset.node_limit,
     system_interval_secs: float | None = unset.system_interval_secs,
     ema_alpha_short: float = unset.ema_alpha_short,
@@ -98,11 +100,13 @@ def init(
         max_prompt_len: Tokens of an analysis prompt at most.
         max_conversation_history_tokens: Tokens of conversation in a prompt at most.
         regenerate_code_analysis: Write code summary and metric descriptions anew.
-        recovery_max_age_min: Minutes of history that a restarted analyst reads.
+        recovery_max_age_min: Minutes of history that a restarted monitor takes up again.
         mode: "online"; "offline" (no LLM, no messages); "disabled" (record nothing).
         strict: Let log() raise when it refuses a value.
         quiet: Print nothing.
         device_tensors: "sync" waits for tensors on a device, "reject" refuses them.
+        stuck_stacks: Let the monitor take the Python stacks of this process when nothing is logged
+            any more, by a real-time signal that faulthandler answers.
         node_limit: Bytes that unread metrics may take on one node, as 8589934592 or "8GiB".
         system_interval_secs: Seconds between two samples of host, GPUs and trainers; None takes
             none.
@@ -157,6 +161,8 @@ def _open(settings: Settings) -> Run:
         # The command of an earlier run of this process must not outlive it.
         _core.set_monitor_command([], {}, "", "")
     _open_producer(settings, run_dir, name, job)
+    if settings.stuck_stacks:
+        _offer_stacks()
     run = activate(Run(name, run_dir, strict=settings.strict))
     watch()
     if starts or (relay and job.local_rank == 0):
@@ -217,6 +223,13 @@ def _warn_of_slow_lanes(run_dir: str, file_system: str) -> None:
             "local disk, or root_dir= to one",
             stacklevel=5,
         )
+
+
+def _offer_stacks() -> None:
+    """Let the monitor ask for the Python stacks; without them, recording goes on."""
+    trouble = offer(str(_core.health()["dir"]))
+    if trouble is not None:
+        told(f"stuck_stacks has no effect: {trouble}", quiet=False)
 
 
 def _start_monitor(run_dir: str) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "Finding",
     "Latest",
     "SystemSeries",
+    "count_samples",
     "is_of_the_machine",
     "latest",
     "read_all",
@@ -72,8 +73,11 @@ class Finding:
         source: What it is about, as gpu0; rank3/end, or steps that do not come any more.
         name: In one word, as gpu_lost.
         text: For people.
+        by: Who found it: "ingest", or the name of a probe.
         stands: Whether that is so still: the last word about its source, not older than a sample
             of it, and of a machine that the newest attempt samples.
+        stacks: When the Python stacks were taken that belong to it, the time of those in
+            `r.stacks()`; None: there are none.
     """
 
     time: float
@@ -81,7 +85,9 @@ class Finding:
     source: str
     name: str
     text: str
+    by: str = ""
     stands: bool = False
+    stacks: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,17 @@ def read_one(
     )
 
 
+def count_samples(reader: _core.RunReader, *, since: float) -> int:
+    """Return how many samples all sources gave from a time on, without reading them as arrays."""
+    one_of = {(row["host"], row["source"]): row for row in reader.system_latest()}
+    columns = (
+        reader.system(row["host"], row["source"], row["metric"], since=since)[0]
+        for row in one_of.values()
+        if row["time"] >= since
+    )
+    return sum(len(times) // 8 for times in columns)
+
+
 def read_findings(reader: _core.RunReader) -> list[Finding]:
     """Return the findings, the oldest first."""
     found = []
@@ -158,7 +175,10 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
         host, source, name, text = (
             str(facts.get(field, "")) for field in ("host", "source", "finding", "text")
         )
-        found.append(Finding(time, host, source, name, text))
+        taken_ns = facts.get("stacks_ns")
+        stacks = None if taken_ns is None else taken_ns / 1e9
+        by = str(facts.get("by") or _found_by(source))
+        found.append(Finding(time, host, source, name, text, by, stacks=stacks))
     # By identity: two rows of one millisecond may be equal.
     last = {id(finding) for finding in unresolved(found)}
     if not last:
@@ -177,7 +197,14 @@ def read_findings(reader: _core.RunReader) -> list[Finding]:
 
 def is_of_the_machine(finding: Finding) -> bool:
     """Return whether a probe found it; ends of trainers and their silence are found by ingest."""
-    return finding.source != "steps" and not finding.source.endswith("/end")
+    return finding.by != "ingest"
+
+
+def _found_by(source: str) -> str:
+    """Return who found what is about a source, where the row does not say it, as older ones."""
+    if source == "steps" or source.endswith("/end"):
+        return "ingest"
+    return "gpu" if source.startswith("gpu") else source
 
 
 def unresolved(findings: Iterable[Finding]) -> list[Finding]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from training_monitor.machine import Finding, SystemSeries
     from training_monitor.ranks import AcrossRanks, Rank
+    from training_monitor.stacks import Stack
     from training_monitor.tables import Table
 
 __all__ = ["Alert", "Attempt", "Copy", "Gap", "Metric", "RunView", "Series", "Step", "open_run"]
@@ -267,6 +268,12 @@ class RunView:
         from training_monitor.machine import read_findings
 
         return read_findings(self._reader)
+
+    def stacks(self) -> list[Stack]:
+        """Return the Python stacks that were taken of ranks that hang, the oldest first."""
+        from training_monitor.stacks import read_stacks
+
+        return read_stacks(self._reader)
 
     def ranks(self) -> list[Rank]:
         """Return the ranks of the newest attempt: how far each is, how fast, how late."""

@@ -8,6 +8,7 @@ import time
 
 from training_monitor import _core
 from training_monitor.errors import RejectedError, SettingError, shown, told, warned
+from training_monitor.stackfile import withdraw
 from training_monitor.texts import quoted
 from training_monitor.uncaught import record
 
@@ -148,6 +149,7 @@ class Run:
         self.log = self._refuse
         if not self.dir:
             return
+        withdraw()
         try:
             outcome = _core.close_producer(_CLOSE_SECS)
             self._last_facts = _core.health()

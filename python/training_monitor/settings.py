@@ -153,7 +153,8 @@ class Settings:
     regenerate_code_analysis = Setting(
         False, Flag(), "write code summary and metric descriptions anew")
     recovery_max_age_min = Setting(
-        60.0, Number(float, 0, 1e7), "minutes of history that a restarted analyst reads")
+        60.0, Number(float, 0, 1e7), "minutes of history that a restarted monitor takes up again",
+        works=True)
 
     mode = Setting(
         "online", Choice("online", "offline", "disabled"),
@@ -162,6 +163,9 @@ class Settings:
     quiet = Setting(False, Flag(), "print nothing at start and end", works=True, flag=False)
     device_tensors = Setting(
         "sync", Choice("sync", "reject"), "tensors on a device: wait for them, or refuse them",
+        works=True, flag=False)
+    stuck_stacks = Setting(
+        False, Flag(), "let the monitor take the Python stacks of a rank that hangs, by a signal",
         works=True, flag=False)
     node_limit = Setting(
         8 * 2**30, Size(), "bytes that unread metrics may take on one node", works=True)

@@ -75,6 +75,7 @@ def handed_on(settings: Settings) -> dict[str, str]:
         "TM_SYSTEM_INTERVAL_SECS": "none" if interval_secs is None else str(interval_secs),
         "TM_EMA_ALPHA_SHORT": str(settings.ema_alpha_short),
         "TM_EMA_ALPHA_LONG": str(settings.ema_alpha_long),
+        "TM_RECOVERY_MAX_AGE_MIN": str(settings.recovery_max_age_min),
         "TM_ZMQ_PORT": str(settings.zmq_port),
         **({} if settings.zmq_host is None else {"TM_ZMQ_HOST": settings.zmq_host}),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -9,7 +10,7 @@ from training_monitor import _core
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import ModuleType, TracebackType
 
 __all__ = ["record", "watch"]
 
@@ -52,6 +53,53 @@ def watch() -> None:
 
     sys.excepthook = uncaught
     threading.excepthook = uncaught_in_thread
+    os.register_at_fork(after_in_child=_watch_forked)
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        # Started by "spawn" or "forkserver", and at work already.
+        _watch_worker()
+
+
+class _Anchor:
+    """What the library holds on to, weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
+_anchor = _Anchor()
+_worker_pid = 0
+
+
+def _library() -> ModuleType | None:
+    """Return the part of multiprocessing that lets others run at the end of its processes.
+
+    Where nobody has imported it there are no such processes, and we do not import it.
+    """
+    return sys.modules.get("multiprocessing.util")
+
+
+def _watch_forked() -> None:
+    """Be called once more, when the library has forgotten what its parent was to do at its end."""
+    library = _library()
+    if library is not None:
+        library.register_after_fork(_anchor, _watch_worker)
+
+
+def _watch_worker(_: _Anchor | None = None) -> None:
+    """Look at the end of a worker for what it does not catch: no hook hears of it."""
+    global _worker_pid
+    library, pid = _library(), os.getpid()
+    if library is not None and pid != _worker_pid:
+        _worker_pid = pid
+        # Above zero it comes before the library waits for the worker's own children.
+        library.Finalize(None, _record_in_flight, exitpriority=100)
+
+
+def _record_in_flight() -> None:
+    """Record the exception with which a worker is about to end, if there is one."""
+    kind, error, trace = sys.exc_info()
+    if kind is not None and not issubclass(kind, SystemExit):
+        record(kind, error, trace)
 
 
 def record(

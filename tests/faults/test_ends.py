@@ -153,6 +153,51 @@ tm.close()
     assert events == [["loader"]]
 
 
+WORKERS = """
+import multiprocessing
+
+def fail(key):
+    if multiprocessing.get_start_method() == "spawn":
+        tm.init("run", root_dir=sys.argv[1], quiet=True)
+    tm.log({"worker": 1.0}, 0)
+    raise RuntimeError(f"worker is out of luck, api_key={key}")
+
+def leave():
+    tm.log({"worker": 1.0}, 0)
+    sys.exit(3)
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[2])
+    if sys.argv[2] == "fork":
+        tm.init("run", root_dir=sys.argv[1], quiet=True)
+        tm.log({"loss": 1.0}, 0)
+    codes = []
+    for target, words in [(fail, ["sk-proj-abcdefghijklmnopqrstuvwxyz01"]), (leave, [])]:
+        worker = multiprocessing.Process(target=target, args=words)
+        worker.start()
+        worker.join()
+        codes.append(worker.exitcode)
+    print(codes)
+    tm.close()
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_an_exception_of_a_worker_is_recorded_and_still_printed(
+    tmp_path: Path, root: Path, how: str
+) -> None:
+    process = processes.start_script(tmp_path, WORKERS, root, how)
+    out, err = process.communicate(timeout=processes.PATIENCE_SECS)
+    assert (process.returncode, out) == (0, "[1, 3]\n"), err
+    assert "RuntimeError: worker is out of luck" in err
+    reading.settled(root / "run")
+    rows = reading.stock_query(root / "run", "SELECT detail FROM events WHERE kind = 'exception'")
+    assert len(rows) == 1, rows
+    assert "worker is out of luck" in rows[0][0]
+    assert ", in fail" in rows[0][0]
+    assert "abcdefghijklmnop" not in rows[0][0]
+
+
 def test_the_hooks_of_others_are_still_called(tmp_path: Path, root: Path) -> None:
     process = start(
         tmp_path,

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from training_monitor import _core
-from training_monitor.machine import read_findings
+from training_monitor.machine import is_of_the_machine, read_findings
 from training_monitor.monitor.sampling import Loop, is_watched
 from training_monitor.monitor.sender import Sender
 from training_monitor.monitor.told import Told
 from training_monitor.system.pace import Pace
 from training_monitor.system.samples import DiskSample, Finding, Look
 
-LOST = Finding("gpu_lost", "gpu1", "GPU 1 does not answer any more: GPU is lost")
-MISSING = Finding("gpu_missing", "gpu5", "there is no GPU 5: this machine has 2")
+LOST = Finding("gpu_lost", "gpu1", "GPU 1 does not answer any more: GPU is lost", "gpu")
+MISSING = Finding("gpu_missing", "gpu5", "there is no GPU 5: this machine has 2", "gpu")
 SAMPLE = DiskSample(1, 2, 3, 4.5)
 
 
@@ -242,9 +242,9 @@ def test_samples_that_nobody_takes_are_counted_and_findings_are_kept(piped: Pipe
 
 
 def test_a_new_poller_ends_what_an_earlier_one_found(piped: Piped) -> None:
-    failed = Finding("probe_failed", "host", "cannot sample: OSError: Too many open files")
-    hangs = Finding("probe_hangs", "gpu", "no answer for 15 s (nvmlInit)")
-    command = Finding("nvml_missing", "gpus", "nvidia-smi is asked instead")
+    failed = Finding("probe_failed", "host", "cannot sample: Too many open files", "host")
+    hangs = Finding("probe_hangs", "gpu", "no answer for 15 s (nvmlInit)", "gpu")
+    command = Finding("nvml_missing", "gpus", "nvidia-smi is asked instead", "gpu")
     piped.sender.inherit([LOST, MISSING, failed, hangs, command], everything)
     assert piped.names() == []
     piped.sender.look("host", Look({"host": SAMPLE}))
@@ -303,6 +303,24 @@ def test_findings_of_an_earlier_poller_that_come_late_change_nothing(piped: Pipe
     assert piped.names() == [("gpu5", "over")]
 
 
+def test_each_finding_says_which_probe_found_it_and_so_does_its_end(piped: Piped) -> None:
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE}, findings=(Finding("gpu_lost", "gpu1", "t"),)))
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE, "gpu1": SAMPLE}))
+    found = [line for line in piped.take() if "finding" in line]
+    assert [(line["finding"], line["by"]) for line in found] == [
+        ("gpu_lost", "gpu"), ("gpu_back", "gpu"),
+    ]  # fmt: skip
+
+
+def test_a_probe_ends_what_it_found_itself_whatever_the_name_of_the_source(piped: Piped) -> None:
+    other = Finding("hot", "gpu0/room", "the room is hot", "room")
+    piped.sender.inherit([other], everything)
+    piped.sender.look("gpu", Look({"gpu0": SAMPLE}))
+    assert piped.names() == []
+    piped.sender.look("room", Look({"air": SAMPLE}))
+    assert piped.names() == [("gpu0/room", "over")]
+
+
 # --- what a reader sees
 
 
@@ -359,3 +377,15 @@ def test_a_finding_of_a_machine_that_the_newest_attempt_left_is_over() -> None:
     assert standing(reader) == []
     reader.sampled["a/host"] = 21.0
     assert standing(reader) == [("a", "gpu1")]
+
+
+def test_who_found_it_is_said_or_known_by_the_source_of_an_older_row() -> None:
+    reader: Any = Reader(
+        (1.0, "a", "gpu1", "gpu_lost"), (2.0, "a", "disk", "probe_failed"),
+        (3.0, "a", "steps", "stuck"), (4.0, "a", "rank0/end", "killed"),
+    )  # fmt: skip
+    assert [row.by for row in read_findings(reader)] == ["gpu", "disk", "ingest", "ingest"]
+    detail = {"host": "a", "source": "steps", "finding": "x", "text": "t", "by": "pedometer"}
+    reader.findings = lambda: [(5.0, json.dumps(detail))]
+    (row,) = read_findings(reader)
+    assert (row.by, is_of_the_machine(row)) == ("pedometer", True)

@@ -4,43 +4,76 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 from training_monitor import _core
 from training_monitor.cli import render
 from training_monitor.errors import StoreError
 from training_monitor.machine import Finding, Latest, latest, read_findings
+from training_monitor.stacks import Stack, read_stacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["look", "machine_facts", "machine_lines"]
+__all__ = ["Seen", "look", "machine_facts", "machine_lines"]
 
 # What was sampled longer ago does not tell how the machine is.
 _FRESH_SECS = 120.0
 _SHOWN_GPUS = 16
+_SHOWN_STACKS = 16
+_SHOWN_FRAMES = 3
 
 
-def look(path: str) -> tuple[list[Latest], list[Finding]]:
-    """Return the newest numbers and the findings of a run; none where nothing can be read."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of the machine of a run, and of where its ranks hang.
+
+    Attributes:
+        sources: The newest numbers of each source.
+        findings: All of them.
+        stacks: The Python stacks that belong to a finding that stands.
+    """
+
+    sources: list[Latest] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    stacks: list[Stack] = field(default_factory=list)
+
+
+def look(path: str) -> Seen:
+    """Return what is known of the machine of a run; nothing where nothing can be read."""
     try:
         reader = _core.RunReader(path)
-        return latest(reader), read_findings(reader)
+        findings = read_findings(reader)
+        taken = {finding.stacks for finding in findings if finding.stands}
+        stacks = [stack for stack in read_stacks(reader) if stack.time in taken]
+        return Seen(latest(reader), findings, stacks)
     except (FileNotFoundError, StoreError):
-        return [], []
+        return Seen()
 
 
-def machine_facts(sources: list[Latest], findings: list[Finding]) -> dict[str, Any]:
+def machine_facts(seen: Seen) -> dict[str, Any]:
     """Return the same for JSON."""
     return {
-        "system": [asdict(source) for source in sources],
-        "findings": [asdict(finding) for finding in findings],
+        "system": [asdict(source) for source in seen.sources],
+        "findings": [asdict(finding) for finding in seen.findings],
+        "stacks": [asdict(stack) | {"frames": stack.frames} for stack in seen.stacks],
     }
 
 
-def machine_lines(sources: list[Latest], findings: list[Finding]) -> list[tuple[str, str]]:
+def machine_lines(seen: Seen) -> list[tuple[str, str]]:
     """Return a few lines about the machine, each with the word in front of it."""
+    lines = _source_lines(seen.sources)
+    lines += [(finding.source, finding.text) for finding in seen.findings if finding.stands]
+    for stack in seen.stacks[:_SHOWN_STACKS]:
+        where = " < ".join(stack.frames[:_SHOWN_FRAMES]) or "in no Python code"
+        lines.append((f"rank{stack.rank} is in", where))
+    if len(seen.stacks) > _SHOWN_STACKS:
+        lines.append(("stacks", f"of {len(seen.stacks) - _SHOWN_STACKS} more ranks: r.stacks()"))
+    return lines
+
+
+def _source_lines(sources: list[Latest]) -> list[tuple[str, str]]:
     hosts = {source.host for source in sources}
     lines = []
     for source in sorted(sources, key=_place):
@@ -55,7 +88,7 @@ def machine_lines(sources: list[Latest], findings: list[Finding]) -> list[tuple[
         hidden = set(gpus[_SHOWN_GPUS:])
         lines = [line for line in lines if line not in hidden]
         lines.append(("gpus", f"and {len(hidden)} more"))
-    return lines + [(finding.source, finding.text) for finding in findings if finding.stands]
+    return lines
 
 
 def _place(source: Latest) -> tuple[str, int, list[object]]:

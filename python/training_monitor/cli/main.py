@@ -36,6 +36,7 @@ COMMANDS = {
     "runs": "list the runs",
     "status": "tell whether a run is alive, its rate and its last values",
     "show": "print a table of the metrics of a run",
+    "stacks": "print where the ranks of a run are in their code",
     "recover": "bring home what dead processes left behind",
     "relay": "hand what is logged on this node to the monitor on another one",
     "query": "answer a SELECT over all points of a run",

@@ -33,12 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
     view = RunView(path)
     render.tell_of_copy(view.copy)
     metrics = view.metrics()
-    sources, findings = machine.look(path)
+    seen = machine.look(path)
     ranks = ranks_of(path)
     if arguments.json:
         rows = [asdict(metric) for metric in metrics]
         facts = {"run": view.name, "dir": view.dir, "metrics": rows} | rank_facts(ranks)
-        render.print_json(facts | machine.machine_facts(sources, findings))
+        render.print_json(facts | machine.machine_facts(seen))
     elif metrics:
         print_metrics(metrics)
     else:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print_ranks(ranks)
         _print_losses(view.dir)
-        print_machine(machine.machine_lines(sources, findings))
+        print_machine(machine.machine_lines(seen))
     return 0
 
 

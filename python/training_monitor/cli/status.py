@@ -44,15 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
         snapshot = take_snapshot(path)
         rate = max(snapshot.accepted - before.accepted, 0) / (time.monotonic() - began)
     values = [] if snapshot.error else _last_values(path)
-    sources, findings = ([], []) if snapshot.error else machine.look(path)
+    seen = machine.Seen() if snapshot.error else machine.look(path)
     ranks = [] if snapshot.error else ranks_of(path)
     if arguments.json:
-        facts = snapshot.as_dict() | machine.machine_facts(sources, findings) | rank_facts(ranks)
+        facts = snapshot.as_dict() | machine.machine_facts(seen) | rank_facts(ranks)
         facts |= {"points_per_s": rate, "lag_s": lag_secs(snapshot)}
         facts |= {"log_p99_ns": _p99_ns(snapshot), "last_values": dict(values)}
         render.print_json(facts)
     else:
-        print_status(snapshot, rate, values, machine.machine_lines(sources, findings))
+        print_status(snapshot, rate, values, machine.machine_lines(seen))
         print_ranks(ranks)
     return 0 if snapshot.state in ("recording", "draining", "ended") else 1
 

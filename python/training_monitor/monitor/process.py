@@ -7,6 +7,7 @@ import time
 import traceback
 
 from training_monitor import _core
+from training_monitor.catalog import DATABASE_NAME
 from training_monitor.errors import SettingError, StoreError
 from training_monitor.monitor.endpoint import LOOPBACK
 from training_monitor.monitor.grace import grace_secs
@@ -15,6 +16,7 @@ from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
 from training_monitor.monitor.receiver import Receiver
+from training_monitor.monitor.stuck import Stuck
 from training_monitor.monitor.wakeup import Wakeup
 from training_monitor.settings import TABLE
 from training_monitor.spawn import monitor_log
@@ -104,6 +106,7 @@ class Monitor:
         self._journal = journal
         self._wakeup = wakeup
         self._poller = poller
+        self._stuck = Stuck(run_dir, journal)
         self._foreground = foreground
         self._open_store = open_store
         self._host: str = self._setting("zmq_host") or LOOPBACK
@@ -133,11 +136,14 @@ class Monitor:
         poller.start()
         self._report_poller(poller)
         try:
+            is_first = not os.path.exists(os.path.join(self._run_dir, DATABASE_NAME))
             ingest = self._start(poller)
             if ingest is not None:
                 self._report_place()
                 receiver = self._listen(ingest)
                 try:
+                    if not is_first:
+                        self._recover()
                     self._loop(ingest, poller)
                 finally:
                     receiver.stop()
@@ -167,6 +173,7 @@ class Monitor:
                     node_limit_bytes=self._setting("node_limit"),
                     ema_alpha_short=self._setting("ema_alpha_short"),
                     ema_alpha_long=self._setting("ema_alpha_long"),
+                    recovery_max_age_secs=60.0 * self._setting("recovery_max_age_min"),
                 )
             except (StoreError, OSError) as error:
                 if str(error) != self._trouble:
@@ -212,6 +219,15 @@ class Monitor:
         receiver.start(ingest)
         return receiver
 
+    def _recover(self) -> None:
+        """Take up what happened before this monitor started."""
+        from training_monitor.monitor.recovery import recover
+
+        try:
+            recover(self._run_dir, self._journal, max_age_min=self._setting("recovery_max_age_min"))
+        except Exception as error:  # noqa: BLE001 -- what is old must not end the recording
+            self._journal.error(f"cannot take up what happened lately: {error!r}")
+
     def _setting(self, name: str) -> Any:
         """Return a setting from the environment; what is wrong there is told and not used."""
         row = TABLE[name]
@@ -227,6 +243,7 @@ class Monitor:
             self._write_configs(ingest)
             self._take_samples(ingest, poller)
             self._report(status)
+            self._stuck.look(status, ingest)
             if status["ended"]:
                 raise RuntimeError(f"the ingest thread has ended: {status['last_error']}")
             if self._is_moved():

@@ -227,7 +227,7 @@ class Loop:
             self._sender.look(self._name, self._probe.look())
         except Exception as error:  # noqa: BLE001 -- the other probes and the watch go on
             text = f"cannot sample: {type(error).__name__}: {error}"
-            self._sender.found(Finding("probe_failed", self._name, text))
+            self._sender.found(Finding("probe_failed", self._name, text, self._name))
             return False
         finally:
             self._busy_since = None
@@ -243,7 +243,7 @@ class Loop:
             self._told_of = since
             asking = getattr(self._probe, "asking", "") or "starting"
             text = f"no answer for {hangs_after_secs:g} s ({asking}); the other samples go on"
-            self._sender.found(Finding("probe_hangs", self._name, text))
+            self._sender.found(Finding("probe_hangs", self._name, text, self._name))
 
 
 def _earlier_findings(run_dir: str) -> list[Finding] | None:
@@ -259,7 +259,7 @@ def _earlier_findings(run_dir: str) -> list[Finding] | None:
         return None
     host = os.uname().nodename
     return [
-        Finding(row.name, row.source, row.text)
+        Finding(row.name, row.source, row.text, row.by)
         for row in found
         if row.host == host and is_of_the_machine(row)
     ]

@@ -82,7 +82,8 @@ class Sender:
         for finding in self._told.due():
             tell = self._journal.info if finding.name in WELL else self._journal.warn
             tell(f"{finding.source}: {finding.text}")
-            self._send({"finding": finding.name, "source": finding.source, "text": finding.text})
+            words = {"source": finding.source, "text": finding.text, "by": finding.by}
+            self._send({"finding": finding.name, **words})
 
     def _numbers(self, source: str, sample: Sample) -> dict[str, dict[str, float]]:
         """Return the numbers of a sample by source; words become numbers that are 0 or 1."""

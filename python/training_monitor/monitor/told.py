@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 
 from training_monitor.machine import WELL
 from training_monitor.system.samples import Finding
@@ -55,13 +56,13 @@ class Told:
     def looked(self, probe: str, look: Look) -> None:
         """Take note of a look, and of what it ends: a source that was sampled is well again."""
         for finding in look.findings:
-            self.found(finding)
+            self.found(replace(finding, by=probe))
         again = {finding.source for finding in look.findings}
         if probe in again:
             return
         for source in {probe, *look.samples} - again:
             self.end(source)
-        for source in [source for source in self._inherited if _probe_of(source) == probe]:
+        for source in [source for source in self._inherited if self._holds[source].by == probe]:
             # A GPU that is lost may not even be listed: only a sample of it says that it is back.
             if self._holds[source].name != "gpu_lost":
                 self.end(source)
@@ -83,7 +84,7 @@ class Told:
     def _end(self, source: str, name: str, text: str) -> None:
         self._inherited.discard(source)
         if source in self._holds and self._holds[source].name not in WELL:
-            self._holds[source] = Finding(name, source, text)
+            self._holds[source] = Finding(name, source, text, self._holds[source].by)
 
     def due(self) -> list[Finding]:
         """Return what is to be told now; it counts as told."""
@@ -94,7 +95,7 @@ class Told:
                 continue
             if told is not None and told.name == finding.name:
                 # The database keeps one of several findings of a name about a source in a row.
-                due.append(Finding("over", source, f"no longer: {told.text}"))
+                due.append(Finding("over", source, f"no longer: {told.text}", told.by))
             due.append(finding)
             self._told[source] = finding
         return due
@@ -112,7 +113,3 @@ def _same(finding: Finding, told: Finding | None) -> bool:
     if told is None or finding.name != told.name:
         return False
     return finding.name in WELL or finding.text == told.text
-
-
-def _probe_of(source: str) -> str:
-    return "gpu" if source.startswith("gpu") else source

@@ -128,11 +128,13 @@ class Finding:
         name: In one word, as gpu_lost.
         source: What it is about, as gpu0.
         text: For people.
+        by: The probe that found it; which one makes no difference between two findings.
     """
 
     name: str
     source: str
     text: str
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ fn steps_that_stop_are_told_once_and_that_they_come_again_too() {
         text.ends_with("rank 1 at step 28, the furthest at step 29"),
         "{text}"
     );
-    // Another monitor finds the same stall, knows nothing of the pace, and tells of the end of it.
+    // Another monitor finds the same stall, does not tell of it again, and tells of the end of it.
     drop(ingest);
     let ingest = Ingest::start(run.path(), options()).unwrap();
     log(&slow, layouts[0], 29);
@@ -68,4 +68,40 @@ fn steps_that_stop_are_told_once_and_that_they_come_again_too() {
     }
     ingest.finish(Duration::from_secs(90)).unwrap();
     assert_eq!(told(&run).len(), 2, "{:?}", told(&run));
+}
+
+#[test]
+fn a_silence_that_began_before_this_monitor_is_told_and_none_of_long_ago() {
+    for (age, is_told) in [(Duration::from_secs(3600), true), (Duration::ZERO, false)] {
+        let run = Run::new();
+        let producer = run.producer("job", 0);
+        let layout = floats(&producer, &["loss"]);
+        let first = Ingest::start(run.path(), IngestOptions::default()).unwrap();
+        for step in 0..30 {
+            log(&producer, layout, step);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        wait("all of it to be durable", || {
+            first.status().durable_points == 30
+        });
+        // As if killed.
+        drop(first);
+        let options = IngestOptions {
+            stuck_after: LEAST,
+            recovery_max_age: age,
+            ..IngestOptions::default()
+        };
+        let second = Ingest::start(run.path(), options).unwrap();
+        if is_told {
+            wait("the silence to be told", || told(&run).len() == 1);
+            assert!(second.status().stuck_ns.is_some());
+        } else {
+            // Long enough for it to be told if its pace were known.
+            std::thread::sleep(2 * LEAST);
+            assert_eq!(second.status().stuck_ns, None);
+        }
+        assert!(producer.close(Duration::from_secs(90)).durable);
+        second.finish(Duration::from_secs(90)).unwrap();
+        assert_eq!(told(&run).len(), usize::from(is_told) * 2);
+    }
 }

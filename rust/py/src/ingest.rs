@@ -42,8 +42,8 @@ impl Ingest {
 #[pymethods]
 impl Ingest {
     #[new]
-    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None, ema_alpha_short = None, ema_alpha_long = None, from_copy = false))]
-    #[allow(clippy::too_many_arguments)] // by name only
+    #[pyo3(signature = (run_dir, *, node_limit_bytes = None, commit_interval_secs = None, idle_seal_secs = None, ema_alpha_short = None, ema_alpha_long = None, from_copy = false, recovery_max_age_secs = None))]
+    #[allow(clippy::too_many_arguments)] // named at the only call, where the monitor has them at hand
     fn new(
         py: Python<'_>,
         run_dir: PathBuf,
@@ -53,6 +53,7 @@ impl Ingest {
         ema_alpha_short: Option<f64>,
         ema_alpha_long: Option<f64>,
         from_copy: bool,
+        recovery_max_age_secs: Option<f64>,
     ) -> PyResult<Self> {
         let usual = IngestOptions::default();
         let secs = |given: Option<f64>, usual| {
@@ -73,8 +74,9 @@ impl Ingest {
                 short: alpha(ema_alpha_short, usual.alphas.short),
                 long: alpha(ema_alpha_long, usual.alphas.long),
             },
+            stuck_after: stuck_after().unwrap_or(usual.stuck_after),
             from_copy,
-            ..usual
+            recovery_max_age: secs(recovery_max_age_secs, usual.recovery_max_age),
         };
         let started = py.detach(|| tm_core::Ingest::start(&run_dir, options));
         let ingest = started.map_err(|error| errors::store(py, error))?;
@@ -157,6 +159,12 @@ impl Ingest {
     }
 }
 
+/// `TM_STUCK_SECS` lets tests see a silence soon; it is no setting.
+fn stuck_after() -> Option<Duration> {
+    let text = std::env::var("TM_STUCK_SECS").ok()?;
+    Duration::try_from_secs_f64(text.parse().ok()?).ok()
+}
+
 fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDict>> {
     // Taken apart by name: a new field does not compile until somebody shows it.
     let IngestStatus {
@@ -170,6 +178,7 @@ fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDic
         idle,
         last_error,
         attempts,
+        stuck_ns,
         quarantined,
         set_aside,
         gaps,
@@ -187,6 +196,7 @@ fn status_dict(py: Python<'_>, status: IngestStatus) -> PyResult<Bound<'_, PyDic
     facts.set_item("idle", idle)?;
     facts.set_item("last_error", last_error)?;
     facts.set_item("attempts", attempts)?;
+    facts.set_item("stuck_ns", stuck_ns)?;
     facts.set_item("quarantined", quarantined)?;
     facts.set_item("set_aside", set_aside)?;
     facts.set_item("gaps", gaps)?;

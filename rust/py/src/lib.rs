@@ -40,6 +40,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run_dir::producers, module)?)?;
     module.add_function(wrap_pyfunction!(run_dir::find_database, module)?)?;
     module.add_function(wrap_pyfunction!(run_dir::file_system, module)?)?;
+    module.add_function(wrap_pyfunction!(run_dir::reserved_signal, module)?)?;
+    module.add_function(wrap_pyfunction!(run_dir::asked, module)?)?;
     module.add_class::<ingest::Ingest>()?;
     module.add_class::<relay::Relay>()?;
     module.add_class::<relay::Sink>()?;

@@ -246,13 +246,14 @@ impl RunReader {
         ])
     }
 
-    /// Lists what was found out about the machine: wall clock seconds and JSON.
+    /// Lists what was found out: wall clock seconds and JSON.
     fn findings(&self, py: Python<'_>) -> PyResult<Vec<(f64, String)>> {
-        let found = self.read(py, tm_core::RunReader::findings)?;
-        Ok(found
-            .into_iter()
-            .map(|row| (row.time, row.detail))
-            .collect())
+        Ok(timed(self.read(py, tm_core::RunReader::findings)?))
+    }
+
+    /// Lists where processes were in their code when they were asked: wall clock seconds and JSON.
+    fn stacks(&self, py: Python<'_>) -> PyResult<Vec<(f64, String)>> {
+        Ok(timed(self.read(py, tm_core::RunReader::stacks)?))
     }
 
     /// Returns the config of the last attempt that has one, as JSON.
@@ -444,4 +445,8 @@ fn gap_dict<'py>(py: Python<'py>, row: &GapRow) -> PyResult<Bound<'py, PyDict>> 
     facts.set_item("noticed", row.noticed)?;
     facts.set_item("detail", row.detail.as_deref())?;
     Ok(facts)
+}
+
+fn timed(rows: Vec<tm_core::store::EventRow>) -> Vec<(f64, String)> {
+    rows.into_iter().map(|row| (row.time, row.detail)).collect()
 }

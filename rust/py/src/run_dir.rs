@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tm_spool::{
-    Holds, Life, Mode, ProducerInfo, ProducerStats, Sighting, clock, filesystem, survey,
+    Holds, Life, Mode, ProducerInfo, ProducerStats, Sighting, ask, clock, filesystem, is_here,
+    reserve_signal, survey,
 };
 
 use crate::errors;
@@ -71,6 +72,7 @@ fn unknown<'py>(
     facts.set_item("life", "unknown")?;
     facts.set_item("trouble", trouble)?;
     facts.set_item("dir", sighting.dir.as_os_str())?;
+    facts.set_item("is_here", false)?;
     for field in [
         "parent",
         "rank",
@@ -133,6 +135,7 @@ fn row<'py>(
     )?;
     facts.set_item("trouble", py.None())?;
     facts.set_item("dir", dir.as_os_str())?;
+    facts.set_item("is_here", is_here(info))?;
     facts.set_item("started", info.wall_ns as f64 / 1e9)?;
     facts.set_item("accepted", stats.accepted_points)?;
     facts.set_item("accepted_frames", stats.accepted_frames)?;
@@ -155,4 +158,20 @@ fn row<'py>(
         age.map(|at| (clock::boottime_ns() - at) as f64 / 1e9),
     )?;
     Ok(facts)
+}
+
+/// Sets a real-time signal aside, by which this process may be asked something, and returns its number; 0: none is
+/// free. Until it is handled, and afterwards, it is ignored.
+#[pyfunction]
+#[pyo3(name = "reserve_signal")]
+pub fn reserved_signal() -> i32 {
+    reserve_signal().unwrap_or(0)
+}
+
+/// Sends the process of a producer a signal that it catches; returns why that was not possible, None when it was.
+#[pyfunction]
+#[pyo3(name = "ask_process")]
+pub fn asked(py: Python<'_>, producer_dir: PathBuf, number: i32) -> Option<String> {
+    let asked = py.detach(|| ask(&producer_dir, number));
+    asked.err().map(|error| error.to_string())
 }

@@ -1,6 +1,7 @@
 //! How a process ended that is not our child.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -64,22 +65,44 @@ impl ExitWatch {
 
     /// How it ended.
     pub(crate) fn end(&self) -> ProcessEnd {
-        if let Some(status) = self.reaped().or_else(|| self.zombie()) {
-            return ProcessEnd::Status(status);
+        if !self.has_ended() {
+            return ProcessEnd::NotYet;
         }
+        let status = self.reaped().or_else(|| self.zombie());
+        // Reaped between the two looks.
+        let status = status.or_else(|| self.reaped());
+        status.map_or(ProcessEnd::Unknown, ProcessEnd::Status)
+    }
+
+    /// One system call, where the words of the kernel about an end take several.
+    fn has_ended(&self) -> bool {
         let mut poll = libc::pollfd {
             fd: self.pidfd.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
         // SAFETY: one pollfd, which outlives the call; it does not wait.
-        let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-        if ready == 1 {
-            // It may have become a zombie, or been reaped, since we looked.
-            let status = self.reaped().or_else(|| self.zombie());
-            return status.map_or(ProcessEnd::Unknown, ProcessEnd::Status);
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+    }
+
+    /// Send a signal to this very process.
+    pub(crate) fn send(&self, number: i32) -> io::Result<()> {
+        // SAFETY: a descriptor of ours, a number, no further information and no flags.
+        let sent = unsafe {
+            let nothing = std::ptr::null::<libc::siginfo_t>();
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                number,
+                nothing,
+                0,
+            )
+        };
+        if sent == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
         }
-        ProcessEnd::NotYet
     }
 
     /// What the kernel keeps of a process that its parent has waited for; since Linux 6.15.

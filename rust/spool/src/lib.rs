@@ -63,6 +63,10 @@ mod place;
 #[cfg(not(loom))]
 mod producer;
 #[cfg(not(loom))]
+mod pulse;
+#[cfg(not(loom))]
+mod question;
+#[cfg(not(loom))]
 mod reader;
 #[cfg(not(loom))]
 mod sleeper;
@@ -99,6 +103,8 @@ pub use {
     options::{CloseOutcome, CreateError, ProducerOptions},
     place::{base_name, is_private, job_dir, make_private, private_bases, producer_dirs},
     producer::{CHILD_LANE_BYTES, LANE_BYTES, Producer},
+    pulse::Pulse,
+    question::{NotAsked, ask, is_here, reserve_signal},
     reader::{ProducerReader, ReadError},
     sleeper::Sleeper,
     stats::{Life, ProducerStats, peek},

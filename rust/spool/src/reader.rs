@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::batch::{GapRange, Read};
@@ -17,6 +18,7 @@ use crate::files::Dir;
 use crate::lanes::LANES;
 use crate::meta::{Meta, OpenError, ProducerInfo};
 use crate::place;
+use crate::pulse::Pulse;
 use crate::stats::{self, Life, ProducerStats};
 use crate::tail::Tail;
 use crate::types::{LaneId, Lsn};
@@ -54,7 +56,7 @@ pub struct ProducerReader {
     dir: Dir,
     path: PathBuf,
     info: ProducerInfo,
-    meta: Meta,
+    meta: Arc<Meta>,
     dict: DictReader,
     tails: BTreeMap<LaneId, Tail>,
     life: (Instant, Life),
@@ -95,7 +97,7 @@ impl ProducerReader {
             dir,
             path: path.to_path_buf(),
             info,
-            meta,
+            meta: Arc::new(meta),
             dict,
             tails: BTreeMap::new(),
             life: (now, life),
@@ -304,6 +306,12 @@ impl ProducerReader {
     #[must_use]
     pub fn control(&self) -> Control<'_> {
         self.meta.control()
+    }
+
+    /// What another thread may beat with.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of(&self.meta)
     }
 
     /// The highest step of the lanes that are open here, without looking into files. `None`: no points yet.

@@ -1,6 +1,7 @@
 //! Ingest: one Rust thread that tails the lanes of a run and makes them durable in the database.
 
 mod feed;
+mod heart;
 mod home;
 mod pace;
 mod publish;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::stats::Alphas;
 use crate::store::{BadLine, Store, StoreError, SystemLine};
+use heart::Heart;
 use home::Home;
 use publish::Publisher;
 use remote::Hub;
@@ -45,6 +47,8 @@ pub struct IngestOptions {
     pub stuck_after: Duration,
     /// Go on from the copy in the run directory although another machine may hold more.
     pub from_copy: bool,
+    /// How old what was stored before may be to teach the pace of those who still log.
+    pub recovery_max_age: Duration,
 }
 
 impl Default for IngestOptions {
@@ -56,6 +60,7 @@ impl Default for IngestOptions {
             alphas: Alphas::default(),
             stuck_after: Duration::from_secs(900),
             from_copy: false,
+            recovery_max_age: Duration::from_secs(3600),
         }
     }
 }
@@ -71,6 +76,8 @@ pub struct Ingest {
     home: Arc<Home>,
     /// `None`: the database lies in the run directory, or the last copy is being made.
     publisher: Option<Publisher>,
+    /// Dropped last.
+    _heart: Heart,
 }
 
 impl Ingest {
@@ -102,6 +109,7 @@ impl Ingest {
             source,
         };
         let worker = Worker::new(at, Arc::clone(&home), store, options, meeting);
+        let heart = Heart::start(Arc::clone(&shared)).map_err(failed)?;
         let thread = std::thread::Builder::new()
             .name("tm-ingest".into())
             .spawn(move || worker.run())
@@ -113,6 +121,7 @@ impl Ingest {
             run_dir: run_dir.to_path_buf(),
             home: Arc::clone(&home),
             publisher: None,
+            _heart: heart,
         };
         if home.has_copies() {
             let publisher = Publisher::start(home, run_dir.to_path_buf());
@@ -125,7 +134,11 @@ impl Ingest {
     #[must_use]
     pub fn status(&self) -> IngestStatus {
         let mut status = self.shared.status();
-        if self.shared.is_in_one_turn_for(STUCK) {
+        if self
+            .shared
+            .in_one_turn_for()
+            .is_some_and(|turn| turn >= STUCK)
+        {
             status.last_error.get_or_insert_with(|| {
                 "nothing was brought home for a minute: the system does not answer, or a disk is very slow"
                     .into()
@@ -258,3 +271,5 @@ impl Drop for Ingest {
 
 #[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+mod heart_tests;

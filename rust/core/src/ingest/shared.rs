@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tm_spool::Pulse;
+
 use crate::store::SystemLine;
 
 /// More samples than this wait for no commit: a quarter of an hour of three probes.
@@ -32,6 +34,8 @@ pub struct IngestStatus {
     pub last_error: Option<String>,
     /// Launches of the run so far.
     pub attempts: u32,
+    /// Boottime when it was told that nobody logs any more. `None`: somebody does, or it is not known.
+    pub stuck_ns: Option<i64>,
     /// Where a damaged database was moved. `None`: it was sound.
     pub quarantined: Option<String>,
     /// Directories that stood among the producers and were none, or had a damaged `meta`: where they are now.
@@ -59,22 +63,26 @@ struct State {
 }
 
 impl State {
-    /// Findings stay: there are few of them, and a person should know.
+    /// Findings and stacks stay: there are few of them, and a person should know.
     fn drop_surplus(&mut self) {
         let mut samples = 0;
         let before = self.system.len();
         self.system.retain(|line| {
             samples += usize::from(matches!(line, SystemLine::Sample(_)));
-            samples <= MOST_LINES || matches!(line, SystemLine::Finding(_))
+            samples <= MOST_LINES || !matches!(line, SystemLine::Sample(_))
         });
         self.dropped_samples += (before - self.system.len()) as u64;
     }
 }
 
-/// Shared between the ingest thread and its handle; one lock, never held over I/O.
+/// Shared between the ingest thread, its heart and its handle. Of the two locks nobody takes one while holding the
+/// other.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    /// Never held over I/O.
     state: Mutex<State>,
+    /// Of the producers that are read; held while all of them are beaten for.
+    pulses: Mutex<Vec<Pulse>>,
     /// Stored with Release by the handle's drop, loaded with Acquire once per turn of the thread.
     abandoned: AtomicBool,
 }
@@ -159,9 +167,21 @@ impl Shared {
         self.lock().turned = Some(Instant::now());
     }
 
-    /// Whether the thread has not come back for so long.
-    pub(super) fn is_in_one_turn_for(&self, long: Duration) -> bool {
-        self.lock().turned.is_some_and(|at| at.elapsed() >= long)
+    /// For how long the thread has not come back. `None`: it has not begun.
+    pub(super) fn in_one_turn_for(&self) -> Option<Duration> {
+        self.lock().turned.map(|at| at.elapsed())
+    }
+
+    /// Another producer whose monitor we are.
+    pub(super) fn add_pulse(&self, pulse: Pulse) {
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.push(pulse);
+    }
+
+    /// Beat for all producers that are still read.
+    pub(super) fn beat(&self) {
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.retain(Pulse::beat);
     }
 
     pub(super) fn abandon(&self) {

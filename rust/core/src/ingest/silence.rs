@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::store::Call;
+
 /// So many calls must have been seen before a silence means anything.
 const LEARNED: u32 = 10;
 /// A silence is told when it is so many usual intervals long...
@@ -39,6 +41,16 @@ impl Pace {
             longest_secs: 0.0,
             heard: now,
         }
+    }
+
+    /// What was learned before, of the calls that are stored, the oldest first; none of it is heard now.
+    pub(super) fn recalled(calls: &[Call], now: Instant, boottime_ns: i64) -> Self {
+        let mut pace = Self::new(now);
+        for (time_ns, step) in calls {
+            let ago = Duration::from_nanos(boottime_ns.saturating_sub(*time_ns).max(0) as u64);
+            pace.observe(*step, *time_ns, now.checked_sub(ago).unwrap_or(now));
+        }
+        pace
     }
 
     /// A frame of points.
@@ -218,6 +230,25 @@ mod tests {
         // A new epoch, counted from 0 again.
         steps_again.observe(0, i64::MAX, now + Duration::from_secs(80));
         assert!(after(&[&silent, &steps_again], now, 90).is_none());
+    }
+
+    #[test]
+    fn what_was_stored_before_teaches_and_is_not_heard_now() {
+        let now = Instant::now() + Duration::from_secs(1000);
+        let newest_ns = 500_000_000_000;
+        let calls: Vec<Call> = (0..50)
+            .map(|call| (newest_ns - (49 - call) * 100_000_000, call))
+            .collect();
+        let recalled = |secs: i64| Pace::recalled(&calls, now, newest_ns + secs * 1_000_000_000);
+        assert!(after(&[&recalled(59)], now, 0).is_none());
+        assert_eq!(
+            after(&[&recalled(61)], now, 0),
+            Some(Duration::from_secs(61))
+        );
+        let mut again = recalled(61);
+        again.observe(50, newest_ns + 61_000_000_000, now);
+        assert!(after(&[&again], now, 0).is_none());
+        assert!(after(&[&Pace::recalled(&[], now, newest_ns)], now, 9_999).is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The ingest thread: find producers, read their lanes, commit, acknowledge, say how it goes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use super::home::Home;
 use super::pace::{Backoff, Every, Rate, Trouble};
 use super::remote::Hub;
 use super::shared::{IngestStatus, Shared};
+use super::silence::Pace;
 use super::tailed::Tailed;
 use crate::readers::SYNC_AFTER;
 use crate::store::{Store, StoreError};
@@ -77,6 +78,8 @@ pub(crate) struct Worker {
     rate: Rate,
     clock: ClockWatch,
     silence: SilenceTold,
+    /// Of those whose calls were stored before and who are not found yet, by the numbers of their rows.
+    recalled: HashMap<i64, Pace>,
     started: Instant,
     committed_at: Instant,
     read_at: Instant,
@@ -125,6 +128,7 @@ impl Worker {
             rate: Rate::new(now),
             clock: ClockWatch::default(),
             silence: SilenceTold::Nothing(tm_spool::clock::boottime_ns()),
+            recalled: HashMap::new(),
             started: now,
             committed_at: now,
             read_at: now,

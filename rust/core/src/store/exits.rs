@@ -113,6 +113,7 @@ fn tell(
     };
     let detail = json!({
         "host": process.host, "source": source, "finding": name, "time_ns": time_ns, "text": text,
+        "by": "ingest",
     });
     Ok(insert_finding(conn, time_ns, &detail.to_string())?)
 }
@@ -233,6 +234,34 @@ mod tests {
         assert_eq!(of(1 << 8, None, true), None);
         assert_eq!(of(libc::SIGSEGV, None, true), Some("crashed"));
         assert_eq!(of(libc::SIGKILL, Some(2), true), Some("out_of_memory"));
+    }
+
+    #[test]
+    fn an_end_that_was_stored_before_is_not_told_again() {
+        use crate::stats::Alphas;
+        use crate::store::open::DATABASE_NAME;
+        use crate::store::{CommitOptions, RunReader, Store};
+        let run = tempfile::tempdir().unwrap();
+        let producer = crate::store::tests::producer(run.path());
+        let reader = tm_spool::ProducerReader::open(producer.dir()).unwrap();
+        // The first writer is killed before it has removed the files of the producer.
+        for _ in 0..2 {
+            let database = run.path().join(DATABASE_NAME);
+            let mut store = Store::open(&database, Alphas::default()).unwrap();
+            let mut source = store.register(reader.info()).unwrap();
+            source.pending.end = Some(End {
+                how: "died",
+                accepted_points: 0,
+                rejected: "{}".into(),
+                homeless_frames: 0,
+                exit: Some(exit(libc::SIGSEGV, None)),
+            });
+            let options = CommitOptions::default();
+            store.commit(&mut [&mut source], &options).unwrap();
+        }
+        let reader = RunReader::open(run.path()).unwrap();
+        assert_eq!(reader.findings().unwrap().len(), 1);
+        assert_eq!(reader.events("exit").unwrap().len(), 1);
     }
 
     #[test]

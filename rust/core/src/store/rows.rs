@@ -194,6 +194,7 @@ pub(crate) fn delete_fresh(conn: &Connection, producer: i64) -> Result<(), Store
 }
 
 pub(crate) fn end_producer(conn: &Connection, producer: i64, end: &End) -> Result<(), StoreError> {
+    let was_stored = has_ended(conn, producer)?;
     conn.prepare_cached(
         "UPDATE producers SET ended_ns = coalesce(ended_ns, ?2), ended_how = coalesce(ended_how, ?3),
              accepted_points = ?4, rejected = ?5
@@ -206,8 +207,17 @@ pub(crate) fn end_producer(conn: &Connection, producer: i64, end: &End) -> Resul
         end.accepted_points as i64,
         end.rejected
     ])?;
-    record_exit(conn, producer, end)?;
+    // A writer that was killed before it had removed the files finds the same end again.
+    if !was_stored {
+        record_exit(conn, producer, end)?;
+    }
     insert_untold(conn, producer, end)
+}
+
+fn has_ended(conn: &Connection, producer: i64) -> Result<bool, StoreError> {
+    let mut select =
+        conn.prepare_cached("SELECT ended_ns IS NOT NULL FROM producers WHERE id = ?1")?;
+    Ok(select.query_row([producer], |row| row.get(0))?)
 }
 
 /// A gap for the calls that had no place in the lanes and that no later frame could tell of.

@@ -59,6 +59,13 @@ pub(crate) fn rot_the_first_column(path: &Path) {
     .unwrap();
 }
 
+/// Somebody writes, and does not come to an end until this is dropped.
+pub(crate) fn writing(path: &Path) -> rusqlite::Connection {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    conn
+}
+
 /// A producer whose only frame is in the database, and not acknowledged.
 pub(crate) fn committed_only(run: &Path) -> Producer {
     let (producer, mut reader) = one_frame(run);

@@ -218,6 +218,7 @@ impl Worker {
             .into_iter()
             .filter(|(attempt, _)| self.told.insert(*attempt));
         self.shared.add_configs(new.collect());
+        self.recall(&store);
         self.store = Some(store);
     }
 

@@ -105,8 +105,16 @@ impl Worker {
                 }
                 self.hub.know_job(job_key);
                 feed.open(&source.marks, source.points);
+                // What another node reads is beaten for there.
+                if let Some(reader) = feed.local() {
+                    self.shared.add_pulse(reader.pulse());
+                }
                 self.status.attempts = self.status.attempts.max(source.row.attempt);
-                self.tailed.push(Tailed::new(feed, source));
+                let mut tailed = Tailed::new(feed, source);
+                if let Some(pace) = self.recalled.remove(&tailed.source.row.id) {
+                    tailed.pace = pace;
+                }
+                self.tailed.push(tailed);
                 self.seen += 1;
             }
             Err(error) => self.store_failed(&error),

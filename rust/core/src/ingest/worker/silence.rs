@@ -5,8 +5,8 @@ use std::time::Instant;
 use tm_spool::{Life, clock};
 
 use super::{Tailed, Worker};
-use crate::ingest::silence::{Standing, describe, duration, silence};
-use crate::store::{SystemFinding, SystemLine};
+use crate::ingest::silence::{Pace, Standing, describe, duration, silence};
+use crate::store::{Call, Store, SystemFinding, SystemLine};
 
 /// What the findings are about.
 const SOURCE: &str = "steps";
@@ -23,6 +23,22 @@ pub(crate) enum SilenceTold {
 }
 
 impl Worker {
+    /// Learn what an earlier monitor knew of those who still log: it may be gone because they hang.
+    pub(super) fn recall(&mut self, store: &Store) {
+        let age_ns = i64::try_from(self.options.recovery_max_age.as_nanos()).unwrap_or(i64::MAX);
+        let (now, boottime_ns) = (Instant::now(), clock::boottime_ns());
+        match store.recent_calls(boottime_ns.saturating_sub(age_ns)) {
+            Ok(known) => {
+                let pace = |calls: Vec<Call>| Pace::recalled(&calls, now, boottime_ns);
+                self.recalled = known.into_iter().map(|(row, c)| (row, pace(c))).collect();
+            }
+            Err(error) => {
+                let what = format!("cannot read how ranks logged before: {error}");
+                self.trouble.note(what);
+            }
+        }
+    }
+
     /// Look whether anybody still logs. Workers that were forked log when they like: they do not count. Nor does a
     /// silence of ours, while the database takes nothing.
     pub(super) fn watch_silence(&mut self, now: Instant) {
@@ -63,6 +79,10 @@ impl Worker {
             }
             _ => return,
         };
+        self.status.stuck_ns = match told {
+            SilenceTold::Begun(_, told_ns) => Some(told_ns),
+            SilenceTold::Nothing(_) | SilenceTold::Over => None,
+        };
         self.silence = told;
         let finding = SystemFinding {
             host: clock::host_name(),
@@ -70,6 +90,7 @@ impl Worker {
             name: name.to_owned(),
             time_ns: clock::wall_ns(),
             text,
+            by: "ingest".to_owned(),
         };
         self.shared.add_system(vec![SystemLine::Finding(finding)]);
     }

@@ -43,7 +43,7 @@ pub use ranks::RankRow;
 pub use series::{Series, SeriesOptions, Values};
 pub use statistics::KeyStatistics;
 pub use steps::StepRow;
-pub use system::{FindingRow, SystemLatest, SystemPoints, SystemQuery};
+pub use system::{EventRow, SystemLatest, SystemPoints, SystemQuery};
 pub use tables::{AlertRow, AttemptRow, Counts, GapRow, ProducerEntry, TextRow};
 pub use zoom::Stretch;
 

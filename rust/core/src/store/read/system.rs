@@ -58,12 +58,12 @@ pub struct SystemPoints {
     pub high: Vec<f64>,
 }
 
-/// Something about the machine that a person should know.
+/// Something that happened, as a finding or a stack that was taken.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FindingRow {
+pub struct EventRow {
     /// Wall clock, seconds since 1970.
     pub time: f64,
-    /// JSON: finding, host, source, text.
+    /// JSON: of a finding finding, host, source, text, by; of a stack host, rank, pid, how, text.
     pub detail: String,
 }
 
@@ -134,17 +134,28 @@ impl RunReader {
         })
     }
 
-    /// What a person should know about the machine, the oldest first.
+    /// What a person should know, the oldest first.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn findings(&self) -> Result<Vec<FindingRow>, StoreError> {
+    pub fn findings(&self) -> Result<Vec<EventRow>, StoreError> {
+        self.events("finding")
+    }
+
+    /// Where processes were in their code when they were asked, the oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn stacks(&self) -> Result<Vec<EventRow>, StoreError> {
+        self.events("stack")
+    }
+
+    pub(crate) fn events(&self, kind: &str) -> Result<Vec<EventRow>, StoreError> {
         let mut select = self.conn.prepare_cached(
-            "SELECT time_ns, detail FROM events WHERE kind = 'finding' AND detail IS NOT NULL
-             ORDER BY id",
+            "SELECT time_ns, detail FROM events WHERE kind = ?1 AND detail IS NOT NULL ORDER BY id",
         )?;
-        let rows = select.query_map([], |row| {
-            Ok(FindingRow {
+        let rows = select.query_map([kind], |row| {
+            Ok(EventRow {
                 time: row.get::<_, i64>(0)? as f64 / NS,
                 detail: row.get(1)?,
             })

@@ -1,4 +1,4 @@
-//! A line of the poller: JSON, one object, a sample or a finding.
+//! A line of the poller or the monitor: JSON, one object; a sample, a finding or a stack.
 
 use serde_json::Value as Json;
 
@@ -13,6 +13,8 @@ pub enum SystemLine {
     Sample(SystemSample),
     /// Something that a person should know, as a GPU that is lost.
     Finding(SystemFinding),
+    /// Where a process was in its code when it was asked.
+    Stack(StackLine),
 }
 
 /// Numbers of one moment, from one probe.
@@ -41,11 +43,23 @@ pub struct SystemFinding {
     pub(crate) name: String,
     pub(crate) time_ns: i64,
     pub(crate) text: String,
+    /// Who found it: "ingest", or the name of a probe.
+    pub(crate) by: String,
+}
+
+/// Where a process was in its code.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StackLine {
+    /// The id of its producer.
+    pub(super) producer: String,
+    pub(super) time_ns: i64,
+    /// JSON: host, rank, pid, how, text.
+    pub(super) detail: String,
 }
 
 /// A line that is none of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a line of the poller cannot be read")]
+#[error("a line cannot be read")]
 pub struct BadLine;
 
 impl SystemLine {
@@ -63,7 +77,17 @@ impl SystemLine {
                 source: text("source")?,
                 name: text("finding")?,
                 text: text("text")?,
+                by: text("by").unwrap_or_default(),
                 time_ns,
+            }));
+        }
+        if let Some(stack) = parsed.get("stack") {
+            let producer = stack["producer"].as_str().ok_or(BadLine)?.to_owned();
+            let detail = stack.to_string();
+            return Ok(Self::Stack(StackLine {
+                producer,
+                time_ns,
+                detail,
             }));
         }
         let values = parsed["values"].as_object().ok_or(BadLine)?;
@@ -109,7 +133,7 @@ impl SystemFinding {
     /// What the row in `events` says.
     pub(super) fn json(&self) -> String {
         serde_json::json!({
-            "finding": self.name, "host": self.host, "source": self.source, "text": self.text,
+            "finding": self.name, "host": self.host, "source": self.source, "text": self.text, "by": self.by,
         })
         .to_string()
     }

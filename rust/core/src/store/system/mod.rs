@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-pub use line::{BadLine, SystemFinding, SystemLine, SystemSample, SystemSource};
+pub use line::{BadLine, StackLine, SystemFinding, SystemLine, SystemSample, SystemSource};
 pub(super) use pack::unpack;
 pub(super) use thin::samples;
 
@@ -46,6 +46,7 @@ impl SystemTable {
             match line {
                 SystemLine::Sample(sample) => self.insert(tx, sample)?,
                 SystemLine::Finding(finding) => record(tx, finding)?,
+                SystemLine::Stack(stack) => record_stack(tx, stack)?,
             }
         }
         if !lines.is_empty() && pack::pack_full(tx, self.fresh(tx)?)? {
@@ -153,6 +154,23 @@ fn record(conn: &Connection, finding: &SystemFinding) -> Result<(), StoreError> 
         return Ok(());
     }
     Ok(insert_finding(conn, finding.time_ns, &finding.json())?)
+}
+
+/// Stacks are taken because of a silence: while the finding about it stands, it names them.
+fn record_stack(conn: &Connection, stack: &StackLine) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO events(producer, kind, time_ns, detail)
+         VALUES((SELECT id FROM producers WHERE uuid = ?1), 'stack', ?2, ?3)",
+    )?
+    .execute(params![stack.producer, stack.time_ns, stack.detail])?;
+    conn.prepare_cached(
+        "UPDATE events SET detail = json_set(detail, '$.stacks_ns', ?1)
+         WHERE id = (SELECT max(id) FROM events
+                     WHERE kind = 'finding' AND json_extract(detail, '$.source') = 'steps')
+             AND json_extract(detail, '$.finding') = 'stuck'",
+    )?
+    .execute([stack.time_ns])?;
+    Ok(())
 }
 
 /// A finding that is told whatever was told before.

@@ -189,6 +189,39 @@ fn a_finding_is_told_once_until_something_else_is_found() {
 }
 
 #[test]
+fn stacks_belong_to_the_silence_that_stands() {
+    let run = tempfile::tempdir().unwrap();
+    let mut store = store(run.path());
+    let about_steps = |name: &str| {
+        line(&format!(
+            r#"{{"finding": "{name}", "host": "h", "source": "steps", "time_ns": 5, "text": "t"}}"#
+        ))
+    };
+    let stack = |time_ns: i64| {
+        line(&format!(
+            r#"{{"stack": {{"producer": "p", "host": "h", "rank": 3, "text": "x"}}, "time_ns": {time_ns}}}"#
+        ))
+    };
+    let lines = vec![
+        about_steps("stuck"),
+        stack(7),
+        about_steps("over"),
+        stack(8),
+    ];
+    commit(&mut store, lines);
+    let reader = RunReader::open(run.path()).unwrap();
+    let details = |rows: Vec<crate::store::EventRow>| -> Vec<String> {
+        rows.into_iter().map(|row| row.detail).collect()
+    };
+    let found = details(reader.findings().unwrap());
+    assert!(found[0].contains(r#""stacks_ns":7"#), "{found:?}");
+    assert!(!found[1].contains("stacks_ns"), "{found:?}");
+    let stacks = details(reader.stacks().unwrap());
+    assert_eq!(stacks.len(), 2);
+    assert!(stacks[0].contains(r#""rank":3"#), "{stacks:?}");
+}
+
+#[test]
 fn lines_that_are_none_are_refused() {
     for text in [
         "",
@@ -199,6 +232,7 @@ fn lines_that_are_none_are_refused() {
         r#"{"time_ns": 1, "host": "h", "probe": "p", "values": {"gpu0": 1}}"#,
         r#"{"time_ns": 1, "host": "h", "probe": "p", "values": {"gpu0": {"a": 1e999}}}"#,
         r#"{"time_ns": 1, "host": "h", "finding": "x"}"#,
+        r#"{"time_ns": 1, "stack": {"host": "h"}}"#,
     ] {
         assert_eq!(SystemLine::parse(text.as_bytes()), Err(BadLine), "{text}");
     }
