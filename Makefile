@@ -45,10 +45,8 @@ fuzz: .venv/.ready ## Feed hostile bytes to every decoder; N=1000000 inputs each
 	@$(RUST) BOLERO_RANDOM_ITERATIONS=$(or $(N),1000000) \
 		cargo test -p training-monitor-spool -p training-monitor-core --lib --release --locked fuzz
 
-faults: .venv/.built ## Run the long fault tests; ARGS go to the kill oracle
-	@$(BIN)/python tests/faults/kill_oracle.py $(or $(ARGS),--trainer 100 --monitor 100 --both 50)
-	@$(BIN)/python tests/faults/kill_upkeep.py
-	@$(BIN)/python -m pytest -q tests -m slow
+faults: .venv/.built ## Run the long fault tests, print one board; ROWS="1 5" narrows, SEED=n repeats
+	@PYTHONPATH=tests $(BIN)/python -m faults.board --rows "$(ROWS)" $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.built ## Measure everything, other trackers too; benches/out/results.md
 	@mkdir -p benches/out
