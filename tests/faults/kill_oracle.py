@@ -275,7 +275,9 @@ def plan(counts: dict[Target, int], seed: int, *, fail_points: bool = False) -> 
     rng = random.Random(seed)
     targets = [target for target, count in counts.items() for _ in range(count)]
     rng.shuffle(targets)
-    aims: list[Aim] = ["any", "ring", "commit"] + ["call"] * (3 if fail_points else 0)
+    aims: list[Aim] = ["any", "ring", "commit"]
+    if fail_points:
+        aims += ["call"] * len(aims)
     choices = list(itertools.product(aims, LANE_SIZES))
     moments = itertools.cycle(rng.sample(choices, len(choices)))
     blows = [Blow(target, *moment) for target, moment in zip(targets, moments, strict=False)]

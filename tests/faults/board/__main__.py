@@ -57,6 +57,8 @@ def played(row: Row, seed: int, scratch: Path) -> Line:
     result = scratch / f"row{row.name}.json"
     command = [sys.executable, "-m", "faults.board", "--alone", row.name, "--seed", str(seed)]
     began = time.monotonic()
+    figure = ""
+    outcome: Outcome = "MISS"
     process = subprocess.Popen(
         [*command, "--into", str(result)], cwd=directory, stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -64,10 +66,12 @@ def played(row: Row, seed: int, scratch: Path) -> Line:
     )  # fmt: skip
     try:
         process.wait(row.limit_secs)
-        found = json.loads(result.read_text()) if result.exists() else None
-        figure, outcome = found or (f"ended with {process.returncode}", "MISS")
+        if result.exists():
+            figure, outcome = json.loads(result.read_text())
+        else:
+            figure = f"ended with {process.returncode}"
     except subprocess.TimeoutExpired:
-        figure, outcome = f"not done within {row.limit_secs:.0f} s", "MISS"
+        figure = f"not done within {row.limit_secs:.0f} s"
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -78,11 +82,11 @@ def played(row: Row, seed: int, scratch: Path) -> Line:
     return Line(row, figure, outcome, seed, time.monotonic() - began)
 
 
-def alone(row: Row, seed: int, into: Path) -> None:
+def alone(row: Row, seed: int, into: Path, *, full: bool) -> None:
     """Play one row here and write down what it found."""
     outcome: Outcome
     try:
-        measured = row.play(Stage(seed=seed, directory=Path.cwd(), full=True))
+        measured = row.play(Stage(seed=seed, directory=Path.cwd(), full=full))
         figure, outcome = measured.figure, "hit" if measured.hit else "MISS"
     except Unfit as reason:
         figure, outcome = str(reason), "not here"
@@ -100,8 +104,8 @@ def board(lines: list[Line], secs: float) -> str:
     ).stdout.strip()
     text = [
         "### Faults\n",
-        f"- machine: {os.cpu_count()} cores, {platform.release()}, Python "
-        f"{platform.python_version()}",
+        f"- machine: {os.cpu_count()} cores, {platform.release()}",
+        f"- Python {platform.python_version()}, seed as below",
         f"- version: training_monitor {_core.__version__} ({commit}), {_core.build_profile} build",
         f"- date: {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, {secs:.0f} s\n",
         f"| {' | '.join(columns)} |",
@@ -118,11 +122,12 @@ def main() -> int:
     parser.add_argument("--rows", default="", help=f"of: {' '.join(rows.BY_NAME)}; default: all")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--alone", choices=list(rows.BY_NAME), help=argparse.SUPPRESS)
+    parser.add_argument("--short", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     seed = time.time_ns() % 10**5 if args.seed is None else args.seed
     if args.alone:
-        alone(rows.BY_NAME[args.alone], seed, args.into)
+        alone(rows.BY_NAME[args.alone], seed, args.into, full=not args.short)
         return 0
     chosen = args.rows.split() or list(rows.BY_NAME)
     if unknown := sorted(set(chosen) - set(rows.BY_NAME)):

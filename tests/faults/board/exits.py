@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -94,10 +95,8 @@ def end_one(directory: Path, number: int, state: State, farewell: str) -> End:
 def come_home(run_dir: Path, state: State) -> None:
     """Bring home what such a monitor left."""
     for pid in processes.mentioning(run_dir) if state == "stopped" else []:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            continue
     reading.settled(run_dir)
     if state == "dead":
         done = processes.training_monitor("recover", run_dir)

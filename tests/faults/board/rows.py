@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from faults.board import disks, exits, forks, kills
+from faults.board import (
+    calls,
+    clocks,
+    disks,
+    exits,
+    forks,
+    kills,
+    mapped,
+    names,
+    power,
+    values,
+)
 from faults.board.row import Row
 
-ALL: list[Row] = [*kills.ROWS, *disks.ROWS, *forks.ROWS, *exits.ROWS]
+ROOMS = [kills, calls, power, disks, mapped, forks, exits, names, clocks, values]
+ALL: list[Row] = [row for room in ROOMS for row in room.ROWS]
 BY_NAME = {row.name: row for row in ALL}
