@@ -246,7 +246,7 @@ class Run:
     def await_rest(self, *, killed_both: bool) -> None:
         """Let the monitor finish; where none is left, bring the points home by hand."""
         processes.until(
-            lambda: not processes.mentioning(self.dir), "the monitor to leave", within_secs=60
+            lambda: processes.have_left(self.dir), "the monitor to leave", within_secs=60
         )
         if killed_both:
             done = processes.training_monitor("recover", self.dir, within_secs=60)

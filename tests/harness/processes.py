@@ -17,6 +17,7 @@ T = TypeVar("T")
 # A wait ends with its event; only what hangs takes as long as this.
 PATIENCE_SECS = 60.0
 _started: list[subprocess.Popen[str]] = []
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD
 PRELUDE = "import os, sys, time\nimport training_monitor as tm\n"
 
 
@@ -126,16 +127,40 @@ def mentioning(path: Path) -> list[int]:
     """Return the processes, other than this one, whose command or environment names `path`."""
     wanted = str(path).encode()
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    for pid in _all_pids():
+        if pid == os.getpid():
             continue
+        entry = Path(f"/proc/{pid}")
         try:
             texts = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
         except OSError:
             continue
-        if any(wanted in text for text in texts) and is_alive(int(entry.name)):
-            found.append(int(entry.name))
+        if any(wanted in text for text in texts) and is_alive(pid):
+            found.append(pid)
     return found
+
+
+def have_left(path: Path) -> bool:
+    """Return whether nobody whose command or environment names `path` runs any more.
+
+    A process has neither for a moment while it goes through exec: a monitor that is being started
+    by one that leaves. Whoever is on that way, ours or not, is waited for.
+    """
+    return not mentioning(path) and not any(_goes_through_exec(pid) for pid in _all_pids())
+
+
+def _goes_through_exec(pid: int) -> bool:
+    """Return whether a process that is no thread of the kernel has no command line."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return not command and stat[0] not in "ZX" and not int(stat[6]) & _KERNEL_THREAD
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def commands(pids: list[int]) -> dict[int, str]:

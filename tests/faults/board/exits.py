@@ -114,7 +114,7 @@ def ends(stage: Stage) -> Measured:
     """End many trainings, a few at a time: most of them wait."""
     (stage.directory / "end.py").write_text(SCRIPT)
     jobs = list(plan(stage.size(300, 8)))
-    with ThreadPoolExecutor(stage.size(6, 3)) as pool:
+    with ThreadPoolExecutor(stage.size(8, 3)) as pool:
         futures = [
             pool.submit(end_one, stage.directory, number, state, farewell)
             for number, (state, farewell) in enumerate(jobs)

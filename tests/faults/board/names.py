@@ -51,7 +51,7 @@ print(lines.decode(), end="")
 
 def same_name(stage: Stage) -> Measured:
     """Start twenty trainings of one name at once, again and again, and count what is whose."""
-    rounds, with_monitors = stage.size(50, 2), stage.size(4, 0)
+    rounds, with_monitors = stage.size(50, 2), stage.size(2, 0)
     for number in range(rounds):
         directory = stage.directory / f"round{number}"
         directory.mkdir()
@@ -99,7 +99,7 @@ def leftovers(stage: Stage) -> Measured:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: kill_one(stage.directory, number), range(count)))
     processes.until(
-        lambda: not processes.mentioning(stage.directory / "runs"), "all to leave", within_secs=60
+        lambda: processes.have_left(stage.directory / "runs"), "all to leave", within_secs=60
     )
     for number in range(count):
         assert reading.raw(stage.directory / "runs" / f"run{number}", "loss") == [(0, 1.0)]

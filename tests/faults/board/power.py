@@ -38,12 +38,12 @@ rng = random.Random(int(sys.argv[3]))
 tm.init("cut", root_dir=sys.argv[1], strict=True, quiet=True)
 index = 0
 while not cells[2]:
-    for _ in range(rng.choice([1, 10, 50])):
+    for _ in range(rng.choice([1, 5, 20])):
         tm.log({"index": float(index), "half": index * 0.5, "negative": -float(index)}, index)
         index += 1
         cells[0] = index
     cells[1] = tm.health().durable
-    time.sleep(0.001)
+    time.sleep(0.002)
 tm.close()
 """
 SYNC_FILE_RANGE_ALL = 7
