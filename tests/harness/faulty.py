@@ -35,6 +35,7 @@ class Fault(enum.IntEnum):
     KILL_AFTER = 2
     FAIL = 3
     SLOW = 4
+    LIE = 5
 
 
 def library() -> str:

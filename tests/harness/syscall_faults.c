@@ -3,7 +3,8 @@
  *   0  kind of call that is hit, a bit per kind (the enum below)
  *   1  at which call of these kinds, counted from 1; 0 for never
  *   2  and at every so many calls after it; 0 for that one alone
- *   3  what happens: 1 killed before the call, 2 killed after it, 3 the call fails, 4 it takes long
+ *   3  what happens: 1 killed before the call, 2 killed after it, 3 the call fails, 4 it takes long,
+ *      5 nothing happens, and the call says that it did
  *   4  errno of the failure, or the pause in microseconds
  *   5  calls of the chosen kinds so far
  *   6  how often something happened
@@ -34,7 +35,7 @@
 
 enum { SYNC, WRITE, TRUNCATE, RENAME, UNLINK, MAP, OPEN, ALLOCATE, MAKE_DIR, KINDS };
 enum { WHICH, AT, EVERY, ACTION, DETAIL, SEEN, DONE, WALL_NS, BOOT_NS, HELD, BY_KIND = 16 };
-enum { NOTHING, KILL_BEFORE, KILL_AFTER, FAIL, SLOW };
+enum { NOTHING, KILL_BEFORE, KILL_AFTER, FAIL, SLOW, LIE };
 
 static _Atomic int64_t *words;
 static const char *below;
@@ -95,6 +96,7 @@ static int64_t due(int kind) {
 #define AROUND(kind, counts, failed, call) do { \
     int64_t what = (counts) ? due(kind) : NOTHING; \
     if (what == FAIL) { errno = (int)words[DETAIL]; return failed; } \
+    if (what == LIE) return 0; \
     __typeof__(call) result = call; \
     if (what == KILL_AFTER) die(); \
     return result; } while (0)

@@ -27,6 +27,7 @@ import numpy as np
 import training_monitor as tm
 from faults.board.row import Measured, Row, Stage, Unfit
 from harness import processes
+from harness.faulty import Call, Fault, Faults
 
 ACCEPTED, DURABLE, STOP, CELLS = 0, 1, 2, 8
 KEYS = 3
@@ -83,7 +84,9 @@ def mounted(image: Path, at: Path) -> None:
 class Cut:
     """A run on an image, cut off a few times."""
 
-    def __init__(self, directory: Path, seed: int, tally: Tally) -> None:
+    def __init__(
+        self, directory: Path, seed: int, tally: Tally, *, syncs_lie: bool = False
+    ) -> None:
         self.directory, self.tally, self.rng = directory, tally, random.Random(seed)
         directory.mkdir()
         self.image, self.disk = directory / "disk.img", directory / "disk"
@@ -96,6 +99,9 @@ class Cut:
         counter.write_bytes(bytes(8 * CELLS))
         with counter.open("r+b") as opened:
             self.cells = memoryview(mmap.mmap(opened.fileno(), 8 * CELLS)).cast("Q")
+        faults = Faults(directory / "faults", below=self.disk)
+        if syncs_lie:
+            faults.arm(Call.SYNC, at=1, every=1, fault=Fault.LIE)
         # When how much was accepted, by a clock that stands still while we copy.
         self.times: list[float] = []
         self.counts: list[int] = []
@@ -104,7 +110,10 @@ class Cut:
         self.ended = False
         self.process = processes.start_script(
             directory, TRAINER, self.disk, counter, seed,
-            env={"TM_LANE_BYTES": str(self.rng.choice([64 << 10, 1 << 20])), "TM_QUIET": "1"},
+            env={
+                "TM_LANE_BYTES": str(self.rng.choice([64 << 10, 1 << 20])),
+                **(faults.env if syncs_lie else {}),
+            },
         )  # fmt: skip
         processes.until(lambda: self.cells[DURABLE] > 0, "the first durable point")
         self.watcher = threading.Thread(target=self.watch)
@@ -240,6 +249,18 @@ def power(stage: Stage) -> Measured:
     return Measured(text, not stage.full or tally.oldest_lost_secs <= 1.0)
 
 
+def lying_disk(stage: Stage) -> Measured:
+    """Cut the power of a run whose syncs do nothing: the judge has to notice."""
+    own_mounts()
+    cut = Cut(stage.directory / "lies", stage.seed, Tally(), syncs_lie=True)
+    try:
+        cut.play(3)
+    except AssertionError as verdict:
+        return Measured(f"noticed: {str(verdict)[:200]}", True)
+    return Measured("nobody noticed that nothing was synced", False)
+
+
 ROWS = [
+    Row("judge", "a disk that lies about syncs", "the judge of row 4 notices", lying_disk, 120),
     Row("4", "power cut", "0 acknowledged lost; loss <= 1 s; holes told; 0 wrong", power, 500),
 ]
