@@ -130,7 +130,7 @@ def points(calls: Counter[Call], stage: Stage) -> list[Point]:
         for call, count in calls.items()
         for at, fate in zip(chosen(count, stage), itertools.cycle(rng.sample(fates, 4)))
     ]
-    return every if stage.full else rng.sample(every, 8)
+    return every if stage.full else rng.sample(every, 6)
 
 
 def chosen(count: int, stage: Stage) -> list[int]:
@@ -183,7 +183,7 @@ def fail_syncs(stage: Stage, number: int) -> tuple[int, int]:
     faults = Faults(directory / "faults", below=run_dir, only="bootstrap.py")
     script = directory / "train.py"
     script.write_text(processes.PRELUDE + EIO)
-    every, least = rng.randint(1, 6), rng.randint(1, 6)
+    every, least = rng.randint(1, 6), rng.randint(1, stage.size(6, 2))
     faults.arm(Call.SYNC, at=rng.randint(1, 6), every=every, fault=Fault.FAIL, detail=errno.EIO)
     process = subprocess.Popen(
         [sys.executable, str(script), str(run_dir.parent)],
@@ -224,7 +224,7 @@ def fail_syncs(stage: Stage, number: int) -> tuple[int, int]:
 
 def failing_syncs(stage: Stage) -> Measured:
     """Let syncs fail in many runs; half of them lose their lanes afterwards."""
-    runs = stage.size(100, 4)
+    runs = stage.size(100, 2)
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(lambda number: fail_syncs(stage, number), range(runs)))
     failed, acked = (sum(column) for column in zip(*found, strict=True))
