@@ -18,6 +18,8 @@ T = TypeVar("T")
 PATIENCE_SECS = 60.0
 _started: list[subprocess.Popen[str]] = []
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD
+_LONGEST_EXEC_SECS = 10.0
+_without_command: dict[int, float] = {}
 PRELUDE = "import os, sys, time\nimport training_monitor as tm\n"
 
 
@@ -150,7 +152,15 @@ def have_left(path: Path) -> bool:
 
 
 def _goes_through_exec(pid: int) -> bool:
-    """Return whether a process that is no thread of the kernel has no command line."""
+    """Return whether a process has no command line yet; some never have one."""
+    if not _has_no_command(pid):
+        _without_command.pop(pid, None)
+        return False
+    since = _without_command.setdefault(pid, time.monotonic())
+    return time.monotonic() - since < _LONGEST_EXEC_SECS
+
+
+def _has_no_command(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         command = Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -19,7 +19,7 @@ from harness import processes, reading
 from harness.faulty import Call, Fault, Faults
 
 STORED, UNREAD, WORKERS_CALLS = 400, 3000, 50
-MOST_OF_A_KIND = 40
+MOST_OF_A_KIND = 120
 # What is in the database when recovery begins, and what is still in ring and chain files.
 BASE = f"""
 tm.init("run", root_dir=sys.argv[1], strict=True, quiet=True)
