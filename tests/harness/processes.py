@@ -127,28 +127,33 @@ def monitor_pid(run_dir: Path) -> int:
 
 def mentioning(path: Path) -> list[int]:
     """Return the processes, other than this one, whose command or environment names `path`."""
-    wanted = str(path).encode()
-    found = []
-    for pid in _all_pids():
-        if pid == os.getpid():
-            continue
-        entry = Path(f"/proc/{pid}")
-        try:
-            texts = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if any(wanted in text for text in texts) and is_alive(pid):
-            found.append(pid)
-    return found
+    wanted, own = str(path).encode(), os.getpid()
+    return [pid for pid in _all_pids() if pid != own and _names(pid, wanted)]
 
 
 def have_left(path: Path) -> bool:
     """Return whether nobody whose command or environment names `path` runs any more.
 
-    A process has neither for a moment while it goes through exec: a monitor that is being started
-    by one that leaves. Whoever is on that way, ours or not, is waited for.
+    A monitor that dies is followed by one that its watcher starts before it leaves. So one look is
+    not enough: the new one may not be in the list yet, and the watcher gone when it is looked at.
+    And who goes through exec has neither command nor environment for a moment.
     """
-    return not mentioning(path) and not any(_goes_through_exec(pid) for pid in _all_pids())
+    wanted = str(path).encode()
+    return not any(_anybody(wanted) for _look in range(2))
+
+
+def _anybody(wanted: bytes) -> bool:
+    own = os.getpid()
+    return any(_names(pid, wanted) or _goes_through_exec(pid) for pid in _all_pids() if pid != own)
+
+
+def _names(pid: int, wanted: bytes) -> bool:
+    """Return whether command or environment of a living process holds `wanted`."""
+    try:
+        texts = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    except OSError:
+        return False
+    return any(wanted in text for text in texts) and is_alive(pid)
 
 
 def _goes_through_exec(pid: int) -> bool:
