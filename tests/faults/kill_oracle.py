@@ -102,8 +102,11 @@ class Run:
         self.dir = root / self.name
         self.seed, self.blows, self.tally = seed, blows, tally
         self.attempts: list[Attempt] = []
-        # Its file lies beside the run: the monitors of all attempts are meant, by their command.
-        self.faults = Faults(root / f"{self.name}.faults", below=self.dir, only="bootstrap.py")
+        # The monitors of all attempts are meant, by their command, and not the pollers: whoever
+        # kills a poller and then its monitor leaves nobody who would start another one.
+        self.faults = Faults(
+            root / f"{self.name}.faults", below=self.dir, only="bootstrap.py", never="--pipe"
+        )
 
     @property
     def strikes_inside_calls(self) -> bool:

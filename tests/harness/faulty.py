@@ -61,9 +61,12 @@ class Faults:
         file: Where the words stand that both sides map.
         below: Only calls on files below this directory count.
         only: A part of the command line of the processes that are meant; None for all.
+        never: A part of the command line of processes that are not meant all the same.
     """
 
-    def __init__(self, file: Path, *, below: Path, only: str | None = None) -> None:
+    def __init__(
+        self, file: Path, *, below: Path, only: str | None = None, never: str | None = None
+    ) -> None:
         file.write_bytes(bytes(8 * _WORDS))
         with file.open("r+b") as opened:
             self._words = memoryview(mmap.mmap(opened.fileno(), 8 * _WORDS)).cast("q")
@@ -72,6 +75,8 @@ class Faults:
         }  # fmt: skip
         if only is not None:
             self.env["FAULTS_ONLY"] = only
+        if never is not None:
+            self.env["FAULTS_NEVER"] = never
 
     def arm(self, *calls: Call, at: int = 1, fault: Fault, every: int = 0, detail: int = 0) -> None:
         """Let something happen to the `at`-th call of these kinds from now on.

@@ -13,7 +13,7 @@
  *   9  while it is not zero nothing is counted towards the hit
  *   16 and on: calls so far, by kind
  * $FAULTS_FILE is that file, $FAULTS_BELOW the directory whose files count, $FAULTS_ONLY a part of
- * the command line of the processes that are meant; the clocks are moved in every process. */
+ * the command line of the processes that are meant, $FAULTS_NEVER of those that are not; the clocks are moved in every process. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -43,6 +43,7 @@ static int meant;
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("FAULTS_FILE"), *only = getenv("FAULTS_ONLY");
+    const char *never = getenv("FAULTS_NEVER");
     below = getenv("FAULTS_BELOW");
     int fd = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0) return;
@@ -55,7 +56,7 @@ __attribute__((constructor)) static void begin(void) {
     ssize_t got = fd < 0 ? 0 : read(fd, line, sizeof line - 1);
     close(fd);
     for (ssize_t i = 0; i + 1 < got; i++) if (!line[i]) line[i] = ' ';
-    meant = below && (!only || strstr(line, only));
+    meant = below && (!only || strstr(line, only)) && !(never && strstr(line, never));
 }
 
 static int is_below(const char *path) { return path && !strncmp(path, below, strlen(below)); }
