@@ -52,7 +52,7 @@ def figure(said: str, target: str) -> str:
 
 def trainer(stage: Stage) -> Measured:
     """Kill trainers at random, at changes of the ring and during commits."""
-    return Measured(figure(oracle(stage, "trainer", stage.size(1000, 4)), "trainer"), True)
+    return Measured(figure(oracle(stage, "trainer", stage.size(600, 4)), "trainer"), True)
 
 
 def monitor(stage: Stage) -> Measured:
