@@ -10,7 +10,7 @@ RUST_SOURCES := $(shell find rust -type f \( -name '*.rs' -o -name '*.sql' -o -n
 RUST := env="$$(scripts/rust-env)" && eval "$$env" &&
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: help setup demo test test-rust test-python models loom fuzz faults bench bench-core bench-peers fmt lint types docs check clean
+.PHONY: help setup demo test test-rust test-python models loom fuzz faults bench bench-core bench-peers bench-faults fmt lint types docs check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,10 +45,8 @@ fuzz: .venv/.ready ## Feed hostile bytes to every decoder; N=1000000 inputs each
 	@$(RUST) BOLERO_RANDOM_ITERATIONS=$(or $(N),1000000) \
 		cargo test -p training-monitor-spool -p training-monitor-core --lib --release --locked fuzz
 
-faults: .venv/.built ## Run the long fault tests; ARGS go to the kill oracle
-	@$(BIN)/python tests/faults/kill_oracle.py $(or $(ARGS),--trainer 100 --monitor 100 --both 50)
-	@$(BIN)/python tests/faults/kill_upkeep.py
-	@$(BIN)/python -m pytest -q tests -m slow
+faults: .venv/.built ## Run the long fault tests, print one board; ROWS="1 5" narrows, SEED=n repeats
+	@PYTHONPATH=tests $(BIN)/python -m faults.board --rows "$(ROWS)" $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.built ## Measure everything, other trackers too; benches/out/results.md
 	@mkdir -p benches/out
@@ -64,6 +62,9 @@ bench-core: .venv/.ready ## Measure the append path and the store in Rust
 
 bench-peers: .venv/.built ## Measure other trackers beside ours; ONLY="jsonl wandb" narrows
 	@PYTHONPATH=benches:benches/python $(BIN)/python -m peers --only "$(ONLY)"
+
+bench-faults: .venv/.built ## Let other trackers meet the same kills, full disks and forks
+	@PYTHONPATH=benches:benches/python $(BIN)/python -m peers.faults --only "$(ONLY)"
 
 fmt: .venv/.ready ## Format Rust and Python
 	@$(RUST) cargo fmt --all

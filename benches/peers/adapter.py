@@ -40,3 +40,14 @@ class Adapter(ABC):
     @abstractmethod
     def readable(self, directory: Path) -> int:
         """Return how many points the tracker's own reader gives back, in another process."""
+
+    def refused(self) -> int:
+        """Return how many calls the tracker has refused so far and counted; none says so but us."""
+        return 0
+
+    def points(self, directory: Path) -> list[tuple[int, float]]:
+        """Return step and value of `loss` as often as the tracker's own reader gives them.
+
+        It is asked in another process, after the training ended as it may.
+        """
+        raise NotImplementedError(f"{type(self).__module__} is not among those compared by faults")

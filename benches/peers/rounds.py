@@ -98,7 +98,7 @@ class Rounds:
         ended = run(
             [ready.python, "-m", "peers.trial", name, scenario, data, self.plan.line()],
             cwd=directory / "cwd",
-            env=self._environment(name, data),
+            env=environment_of(name, data) | {LIBRARY: str(self.floor)},
             output=output,
             limit_secs=LIMIT_SECS,
         )
@@ -111,20 +111,21 @@ class Rounds:
             result["cpu_secs"] = result["logging_secs"] + max(0.0, services)
         return result
 
-    def _environment(self, name: str, data: Path) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL") if key in os.environ}
-        return {
-            **kept,
-            **NO_NETWORK,
-            "PYTHONPATH": f"{BENCHES}:{BENCHES / 'python'}",
-            "PYTHONUNBUFFERED": "1",
-            "HOME": str(data / "home"),
-            "TMPDIR": str(data / "tmp"),
-            "TRACKIO_DIR": str(data / "trackio"),
-            "OMP_NUM_THREADS": "1",
-            LIBRARY: str(self.floor),
-            **adapters.adapter(name).variables,
-        }
+
+def environment_of(name: str, data: Path) -> dict[str, str]:
+    """Return all that a trial has in its environment: nothing of this machine but the paths."""
+    kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL") if key in os.environ}
+    return {
+        **kept,
+        **NO_NETWORK,
+        "PYTHONPATH": f"{BENCHES}:{BENCHES / 'python'}",
+        "PYTHONUNBUFFERED": "1",
+        "HOME": str(data / "home"),
+        "TMPDIR": str(data / "tmp"),
+        "TRACKIO_DIR": str(data / "trackio"),
+        "OMP_NUM_THREADS": "1",
+        **adapters.adapter(name).variables,
+    }
 
 
 class TrialError(Exception):

@@ -19,7 +19,7 @@ def processes_leave_by_themselves(
     yield
     if request.session.testsfailed == failed_before:
         processes.until(
-            lambda: not processes.mentioning(tmp_path),
+            lambda: processes.have_left(tmp_path),
             "all processes to leave by themselves",
             within_secs=20,
         )

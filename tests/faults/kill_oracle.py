@@ -33,9 +33,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faults import kill_judge
 from faults import kill_trainer as trainer
 from harness import processes
+from harness.faulty import Call, Fault, Faults
 
 Target = Literal["trainer", "monitor", "both"]
-Aim = Literal["any", "ring", "commit"]
+Aim = Literal["any", "ring", "commit", "call"]
 BLOWS_PER_RUN = 5
 LANE_SIZES = (64 << 10, 8 << 20)
 
@@ -101,6 +102,16 @@ class Run:
         self.dir = root / self.name
         self.seed, self.blows, self.tally = seed, blows, tally
         self.attempts: list[Attempt] = []
+        # The monitors of all attempts are meant, by their command, and not the pollers: whoever
+        # kills a poller and then its monitor leaves nobody who would start another one.
+        self.faults = Faults(
+            root / f"{self.name}.faults", below=self.dir, only="bootstrap.py", never="--pipe"
+        )
+
+    @property
+    def strikes_inside_calls(self) -> bool:
+        """Whether any blow is aimed at a system call."""
+        return any(blow.aim == "call" for blow in self.blows)
 
     def play(self) -> None:
         """Strike all blows, end the last trainer, and judge."""
@@ -137,6 +148,7 @@ class Run:
             [sys.executable, trainer.__file__, *map(str, itertools.chain(*flags.items()))],
             env={
                 **os.environ,
+                **(self.faults.env if self.strikes_inside_calls else {}),
                 "TM_LANE_BYTES": str(blow.lane_bytes),
                 "TM_GRACE_SECS": "0.5",
                 "TM_QUIET": "1",
@@ -188,6 +200,8 @@ class Run:
         """Wait for the event and a random moment after it; return whether it came."""
         if blow.aim == "any":
             return True
+        if blow.aim == "call":
+            return self.strike_inside_call()
         look = self.lane_files if blow.aim == "ring" else self.wal_state
         before, deadline = look(), time.monotonic() + 2.0
         while look() == before:
@@ -199,6 +213,19 @@ class Run:
         while time.perf_counter() < pause_until:
             pass
         return True
+
+    def strike_inside_call(self) -> bool:
+        """Let the monitor die before or after one of its next system calls on the run's files."""
+        kinds = self.rng.choice(
+            [(Call.SYNC,), (Call.WRITE,), (Call.UNLINK, Call.OPEN), tuple(Call)]
+        )
+        fault = self.rng.choice([Fault.KILL_BEFORE, Fault.KILL_AFTER])
+        self.faults.arm(*kinds, at=self.rng.randint(1, 40), fault=fault)
+        deadline = time.monotonic() + 2.0
+        while not self.faults.done and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self.faults.disarm()
+        return self.faults.done > 0
 
     def lane_files(self) -> object:
         """Return the overflow files: they change when a lane switches, returns or is trimmed."""
@@ -222,7 +249,7 @@ class Run:
     def await_rest(self, *, killed_both: bool) -> None:
         """Let the monitor finish; where none is left, bring the points home by hand."""
         processes.until(
-            lambda: not processes.mentioning(self.dir), "the monitor to leave", within_secs=60
+            lambda: processes.have_left(self.dir), "the monitor to leave", within_secs=60
         )
         if killed_both:
             done = processes.training_monitor("recover", self.dir, within_secs=60)
@@ -246,13 +273,16 @@ class Run:
             self.tally.one_more += one_more
 
 
-def plan(counts: dict[Target, int], seed: int) -> list[list[Blow]]:
+def plan(counts: dict[Target, int], seed: int, *, fail_points: bool = False) -> list[list[Blow]]:
     """Spread targets, aims and lane sizes evenly, shuffle, and cut into runs."""
     rng = random.Random(seed)
     targets = [target for target, count in counts.items() for _ in range(count)]
     rng.shuffle(targets)
     aims: list[Aim] = ["any", "ring", "commit"]
-    moments = itertools.cycle(rng.sample(list(itertools.product(aims, LANE_SIZES)), 6))
+    if fail_points:
+        aims += ["call"] * len(aims)
+    choices = list(itertools.product(aims, LANE_SIZES))
+    moments = itertools.cycle(rng.sample(choices, len(choices)))
     blows = [Blow(target, *moment) for target, moment in zip(targets, moments, strict=False)]
     return [blows[at : at + BLOWS_PER_RUN] for at in range(0, len(blows), BLOWS_PER_RUN)]
 
@@ -270,6 +300,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     parser.add_argument("--limit-secs", type=int, default=0, help="fail, and say where, after this")
     parser.add_argument("--dir", type=Path, help="keep the runs here")
+    parser.add_argument(
+        "--fail-points", action="store_true", help="let half the monitors die inside a system call"
+    )
     args = parser.parse_args()
     print(f"seed       {args.seed}", flush=True)
     counts: dict[Target, int] = {
@@ -282,7 +315,7 @@ def main() -> int:
         faulthandler.dump_traceback_later(args.limit_secs)
         signal.signal(signal.SIGALRM, _give_up)
         signal.alarm(args.limit_secs)
-    groups = plan(counts, args.seed)
+    groups = plan(counts, args.seed, fail_points=args.fail_points)
     for number, blows in enumerate(groups):
         run = Run(root, args.seed * 1000 + number, blows, tally)
         try:

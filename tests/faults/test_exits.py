@@ -150,7 +150,7 @@ def test_killed_trainers_leave_no_process_behind(tmp_path: Path, root: Path) -> 
             assert process.poll() is None
         process.kill()
         process.communicate()
-    processes.until(lambda: not processes.mentioning(root), "all monitors to leave")
+    processes.until(lambda: processes.have_left(root), "all monitors to leave")
     for number in range(4):
         assert reading.steps_of(root / f"run{number}", "loss") == [0, 0]
 

@@ -17,6 +17,9 @@ T = TypeVar("T")
 # A wait ends with its event; only what hangs takes as long as this.
 PATIENCE_SECS = 60.0
 _started: list[subprocess.Popen[str]] = []
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD
+_LONGEST_EXEC_SECS = 10.0
+_without_command: dict[int, float] = {}
 PRELUDE = "import os, sys, time\nimport training_monitor as tm\n"
 
 
@@ -134,18 +137,55 @@ def monitor_pid(run_dir: Path) -> int:
 
 def mentioning(path: Path) -> list[int]:
     """Return the processes, other than this one, whose command or environment names `path`."""
+    wanted, own = str(path).encode(), os.getpid()
+    return [pid for pid in _all_pids() if pid != own and _names(pid, wanted)]
+
+
+def have_left(path: Path) -> bool:
+    """Return whether nobody whose command or environment names `path` runs any more.
+
+    A monitor that dies is followed by one that its watcher starts before it leaves. So one look is
+    not enough: the new one may not be in the list yet, and the watcher gone when it is looked at.
+    And who goes through exec has neither command nor environment for a moment.
+    """
     wanted = str(path).encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            texts = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if any(wanted in text for text in texts) and is_alive(int(entry.name)):
-            found.append(int(entry.name))
-    return found
+    return not any(_anybody(wanted) for _look in range(2))
+
+
+def _anybody(wanted: bytes) -> bool:
+    own = os.getpid()
+    return any(_names(pid, wanted) or _goes_through_exec(pid) for pid in _all_pids() if pid != own)
+
+
+def _names(pid: int, wanted: bytes) -> bool:
+    """Return whether command or environment of a living process holds `wanted`."""
+    try:
+        texts = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    except OSError:
+        return False
+    return any(wanted in text for text in texts) and is_alive(pid)
+
+
+def _goes_through_exec(pid: int) -> bool:
+    """Return whether a process has no command line yet; some never have one."""
+    if not _has_no_command(pid):
+        _without_command.pop(pid, None)
+        return False
+    since = _without_command.setdefault(pid, time.monotonic())
+    return time.monotonic() - since < _LONGEST_EXEC_SECS
+
+
+def _has_no_command(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return not command and stat[0] not in "ZX" and not int(stat[6]) & _KERNEL_THREAD
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def commands(pids: list[int]) -> dict[int, str]:

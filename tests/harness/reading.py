@@ -15,7 +15,7 @@ from harness import processes
 def settled(run_dir: Path) -> None:
     """Wait until the monitor has left: everything accepted is durable then."""
     processes.until(
-        lambda: not processes.mentioning(run_dir),
+        lambda: processes.have_left(run_dir),
         f"the monitor of {run_dir.name} to leave",
     )
 

@@ -68,3 +68,22 @@ def test_two_recorders_go_through_all_scenarios_and_only_one_loses_points() -> N
         assert sustained[3] == sustained[4] != "0"
     assert rows["training_monitor"][2][4:6] == ["0", "0"]
     assert all(float(cell) > 0 for cell in rows["jsonl"][2][4:6])
+
+
+@pytest.mark.slow
+def test_faults_beside_another_recorder_lose_nothing_of_ours() -> None:
+    benches = source.REPOSITORY / "benches"
+    done = subprocess.run(
+        [sys.executable, "-m", "peers.faults", "--rounds", "1", "--no-install", "--only",
+         "training_monitor jsonl"],
+        env={**os.environ, "PYTHONPATH": f"{benches}:{benches / 'python'}"},
+        cwd=source.REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=240,
+    )  # fmt: skip
+    if "forbidden here" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = rows_of(done.stdout)
+    assert len(rows["training_monitor"]) == len(rows["jsonl"]) == 5
+    assert [row[4] for row in rows["training_monitor"]] == ["0"] * 5, done.stdout
+    assert any(row[4] != "0" for row in rows["jsonl"]), "somebody has to lose something"

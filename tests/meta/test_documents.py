@@ -67,6 +67,15 @@ def test_paths_in_documents_exist(name: str) -> None:
         assert (source.REPOSITORY / path).exists() or (base / path).exists(), path
 
 
+def test_tests_in_the_table_of_hazards_exist() -> None:
+    text = (source.REPOSITORY / "tests/faults/README.md").read_text()
+    wanted = set(re.findall(r"`(?:test_)?[a-z0-9]+(?:_[a-z0-9]+){3,}`", text))
+    files = [*source.rust_files(), *(source.REPOSITORY / "tests").rglob("*.py")]
+    known = set(re.findall(r"\b(?:def|fn) (\w+)", "\n".join(path.read_text() for path in files)))
+    assert len(wanted) > 30
+    assert {name.strip("`") for name in wanted} <= known
+
+
 def test_make_help_lists_every_target() -> None:
     makefile = (source.REPOSITORY / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))

@@ -115,6 +115,42 @@ def test_a_poller_that_cannot_start_does_not_end_the_monitor(tmp_path: Path) -> 
     assert len(os.listdir("/proc/self/fd")) <= files + 1  # the journal stays open
 
 
+class EndsBehind:
+    """A store into which somebody logs while it is being closed."""
+
+    def __init__(self, backlog_bytes: int) -> None:
+        self.backlog_bytes = backlog_bytes
+
+    def open(self, run_dir: str, **others: Any) -> Any:
+        self.store = _core.Ingest(run_dir, **others)
+        return self
+
+    def finish(self, timeout_s: float) -> dict[str, Any]:
+        return {**self.store.finish(timeout_s), "backlog_bytes": self.backlog_bytes}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+@pytest.mark.parametrize("backlog_bytes", [0, 576])
+def test_a_monitor_knows_when_somebody_logged_while_it_left(
+    tmp_path: Path, backlog_bytes: int
+) -> None:
+    lock = RunLock.take(str(tmp_path))
+    assert lock is not None
+    journal, wakeup = Journal(monitor_log(str(tmp_path)), echo=True), Still(1)
+    poller = Child(str(tmp_path), spawn=failing)
+    try:
+        monitor = Monitor(
+            str(tmp_path), lock, journal, wakeup, poller,  # type: ignore[arg-type]
+            foreground=True, open_store=EndsBehind(backlog_bytes).open,
+        )  # fmt: skip
+        assert monitor.run() == 0
+    finally:
+        lock.release()
+    assert monitor.is_behind == bool(backlog_bytes)
+
+
 def config_json(run_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run_dir / "config.json").read_text())
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -36,3 +37,13 @@ class Tracker(Adapter):
         """Count the values of all whole lines."""
         with (directory / "log.jsonl").open() as lines:
             return sum(len(json.loads(line)) - 1 for line in lines if line.endswith("}\n"))
+
+    def points(self, directory: Path) -> list[tuple[int, float]]:
+        """Return what stands in lines that are whole."""
+        points = []
+        with (directory / "log.jsonl").open(errors="replace") as lines:
+            for line in lines:
+                with suppress(ValueError):
+                    row = json.loads(line)
+                    points.append((row["step"], row["loss"]))
+        return points

@@ -56,3 +56,15 @@ class Tracker(Adapter):
             for run in SQLiteStorage.get_runs("bench")
             for row in SQLiteStorage.get_logs("bench", run, max_points=None)
         )
+
+    def points(self, directory: Path) -> list[tuple[int, float]]:
+        """Return what trackio's own storage gives."""
+        assert Path(os.environ["TRACKIO_DIR"]).is_relative_to(directory)
+        from trackio.sqlite_storage import SQLiteStorage
+
+        return [
+            (int(row["step"]), float(row["loss"]))
+            for run in SQLiteStorage.get_runs("bench")
+            for row in SQLiteStorage.get_logs("bench", run, max_points=None)
+            if "loss" in row
+        ]

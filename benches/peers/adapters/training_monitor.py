@@ -32,13 +32,26 @@ class Tracker(Adapter):
         return log
 
     def close(self) -> None:
-        """Wait until all is durable, then close."""
-        while (health := self.tm.health()).durable < health.accepted:
+        """Wait until all is durable, while somebody is at it, then close."""
+        while (health := self.tm.health()).durable < health.accepted and health.monitor_alive:
             time.sleep(0.002)
         self.tm.close()
 
     def readable(self, directory: Path) -> int:
         """Bring home what a kill left in the lanes, then count."""
+        run = self._recovered(directory)
+        return sum(len(run.series(key, raw=True).step) for key in KEYS)
+
+    def refused(self) -> int:
+        """Return the calls that health() counts as rejected."""
+        return int(self.tm.health().rejected)
+
+    def points(self, directory: Path) -> list[tuple[int, float]]:
+        """Bring home what is left in the lanes, then read."""
+        series = self._recovered(directory).series("loss", raw=True)
+        return list(zip(map(int, series.step), map(float, series.value), strict=True))
+
+    def _recovered(self, directory: Path) -> Any:
         import subprocess
         import sys
 
@@ -48,5 +61,4 @@ class Tracker(Adapter):
             [sys.executable, "-m", "training_monitor", "recover", str(directory / "bench")],
             stdout=subprocess.DEVNULL, check=True,
         )  # fmt: skip
-        run = training_monitor.open_run(directory / "bench")
-        return sum(len(run.series(key, raw=True).step) for key in KEYS)
+        return training_monitor.open_run(directory / "bench")

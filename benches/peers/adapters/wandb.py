@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,23 @@ class Tracker(Adapter):
 
     def readable(self, directory: Path) -> int:
         """Count in the run's file, as `wandb sync` reads it."""
+        rows = self._rows(directory)
+        return sum((item.key or "/".join(item.nested_key)) in KEYS for row in rows for item in row)
+
+    def points(self, directory: Path) -> list[tuple[int, float]]:
+        """Return the history of all files, as `wandb sync` reads them."""
+        points = []
+        for row in self._rows(directory):
+            values = {item.key or "/".join(item.nested_key): item.value_json for item in row}
+            if "loss" in values:
+                points.append((int(values["_step"]), float(values["loss"])))
+        return points
+
+    def _rows(self, directory: Path) -> Iterator[Any]:
         from wandb.proto import wandb_internal_pb2
 
-        points = 0
         for path in {found.resolve() for found in directory.rglob("*.wandb")}:
             for raw in records(path):
                 record = wandb_internal_pb2.Record()
                 record.ParseFromString(raw)
-                points += sum(
-                    (item.key or "/".join(item.nested_key)) in KEYS for item in record.history.item
-                )
-        return points
+                yield record.history.item

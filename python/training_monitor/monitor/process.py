@@ -73,8 +73,9 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
             run_dir = monitor.moved_to
             journal = Journal(monitor_log(run_dir), echo=foreground)
             continue
-        # A trainer that came while we left has found the lock taken: it counts on us.
-        if status or wakeup.stopping or not _producers_alive(run_dir):
+        # A trainer that came while we left has found the lock taken: it counts on us, also when
+        # it has died by now.
+        if status or wakeup.stopping or not (monitor.is_behind or _producers_alive(run_dir)):
             return status
 
 
@@ -87,6 +88,7 @@ class Monitor:
 
     Attributes:
         moved_to: Where the run directory is now, when it was renamed under us.
+        is_behind: Whether somebody logged while we left, and it is not in the database.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Monitor:
         open_store: Callable[..., _core.Ingest] = _core.Ingest,
     ) -> None:
         self.moved_to: str | None = None
+        self.is_behind = False
         self._run_dir = run_dir
         self._lock = lock
         self._journal = journal
@@ -125,6 +128,7 @@ class Monitor:
         self._durable = -1
         self._started = self._moved_at = time.monotonic()
         self._idle_since: float | None = None
+        self._is_stuck = False
 
     def run(self) -> int:
         """Work until it is time to leave; return the exit status."""
@@ -294,6 +298,7 @@ class Monitor:
         self._write_configs(ingest)
         status = ingest.finish(_FINISH_SECS)
         self._write_last_config()
+        self.is_behind = bool(status["backlog_bytes"]) and not self._is_stuck
         self._journal.info(
             f"left: {status['durable_points']} points durable, "
             f"{status['backlog_bytes']} bytes not brought home"
@@ -379,6 +384,7 @@ class Monitor:
             self._idle_since = None
             if now - self._moved_at > _STUCK_SECS:
                 self._journal.error("stuck with nobody recording: the rest waits for `recover`")
+                self._is_stuck = True
                 return True
             return False
         if self._idle_since is None:

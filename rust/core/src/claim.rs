@@ -243,17 +243,15 @@ fn is_held(run_dir: &Path, name: &str, job_key: &str, others: &[Record]) -> bool
         .filter(|other| other.name == name && other.job_key != job_key)
         .any(|other| {
             let started = seen.iter().any(|(info, ..)| info.job_key == other.job_key);
-            !started && other.is_starting() && !has_logged(run_dir, &other.job_key)
+            !started && other.is_starting() && !is_stored(run_dir, &other.job_key)
         })
 }
 
-/// Whether the job has come further than its claim: it has a spool, or had one that is stored and gone.
-fn has_logged(run_dir: &Path, job_key: &str) -> bool {
-    let stored = || {
-        let attempts = RunReader::open(run_dir).and_then(|reader| reader.attempts());
-        attempts.is_ok_and(|attempts| attempts.iter().any(|attempt| attempt.job_key == job_key))
-    };
-    job_dir(run_dir, job_key).exists() || stored()
+/// Whether the job had a producer that is stored and gone. A directory of the job without a producer that can be
+/// read says nothing: a producer gets its name when its files are complete, and until then the job is starting.
+fn is_stored(run_dir: &Path, job_key: &str) -> bool {
+    let attempts = RunReader::open(run_dir).and_then(|reader| reader.attempts());
+    attempts.is_ok_and(|attempts| attempts.iter().any(|attempt| attempt.job_key == job_key))
 }
 
 /// A claim as it lies on the disk.

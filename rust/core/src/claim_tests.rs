@@ -54,6 +54,16 @@ fn twenty_starts_in_the_same_moment_get_twenty_directories() {
 }
 
 #[test]
+fn a_job_whose_first_producer_is_still_being_made_keeps_its_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let first = claim_run(root.path(), "run", "job a").unwrap();
+    // A producer gets its name last; the directory of its job is there long before.
+    fs::create_dir_all(job_dir(&first.run_dir, "job a")).unwrap();
+    let second = claim_run(root.path(), "run", "job b").unwrap();
+    assert_eq!(second.name, "run-2");
+}
+
+#[test]
 fn everything_is_private() {
     let root = tempfile::tempdir().unwrap();
     let inner = root.path().join("ai_logger");
