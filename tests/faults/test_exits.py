@@ -192,3 +192,29 @@ def test_commands_in_a_directory_that_is_gone_say_so(tmp_path: Path, command: st
     )  # fmt: skip
     said = "training-monitor: the working directory was removed: cd elsewhere\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+def test_a_monitor_killed_just_before_close_is_brought_back_by_it(
+    tmp_path: Path, root: Path
+) -> None:
+    said = processes.run_script(
+        tmp_path,
+        """
+        from harness import processes
+        from pathlib import Path
+        run = tm.init("killed", root_dir=sys.argv[1], quiet=True, strict=True)
+        home = Path(run.dir)
+        tm.log({"x": 0.0}, 0)
+        processes.until(lambda: run.health().durable, "the monitor to be at work")
+        for step in range(1, 1000):
+            tm.log({"x": float(step)}, step)
+        # Its watcher too: nobody is left who would notice.
+        processes.kill_all_mentioning(home)
+        tm.close()
+        """,
+        root,
+        env={"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+    )
+    assert "not yet in the database" not in said
+    reading.settled(root / "killed")
+    assert reading.steps_of(root / "killed", "x") == list(range(1000))

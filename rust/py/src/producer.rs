@@ -11,7 +11,7 @@ use tm_spool::{
 };
 
 use crate::errors;
-use crate::log::active::{self, DeviceTensors, Idle, Policy};
+use crate::log::active::{self, Active, DeviceTensors, Idle, Policy};
 use crate::log::spawn::Command;
 use crate::log::{respawn, slow};
 
@@ -158,7 +158,7 @@ pub fn close_producer(py: Python<'_>, timeout_s: f64) -> PyResult<Bound<'_, PyDi
         None => (true, 0),
         Some(ended) => {
             py.detach(|| respawn::before_close(&ended));
-            let outcome = close_interruptibly(py, &ended.producer, patience);
+            let outcome = close_interruptibly(py, &ended, patience);
             active::retire(py, ended);
             let outcome = outcome?;
             (outcome.durable, outcome.points_left)
@@ -173,15 +173,17 @@ pub fn close_producer(py: Python<'_>, timeout_s: f64) -> PyResult<Bound<'_, PyDi
 /// Closes the producer; Ctrl-C ends the waiting, and it is closed all the same.
 fn close_interruptibly(
     py: Python<'_>,
-    producer: &tm_spool::Producer,
+    ended: &Active,
     patience: Duration,
 ) -> PyResult<tm_spool::CloseOutcome> {
     let mut interrupted = Ok(());
     let mut look_at = Instant::now() + CTRL_C_EVERY;
     let outcome = py.detach(|| {
-        producer.close_while(patience, || {
+        ended.producer.close_while(patience, || {
             if Instant::now() >= look_at {
                 look_at = Instant::now() + CTRL_C_EVERY;
+                // It may have been killed a moment ago, and whoever watched it too.
+                respawn::before_close(ended);
                 interrupted = Python::attach(|py| py.check_signals());
             }
             interrupted.is_ok()

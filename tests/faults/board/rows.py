@@ -11,11 +11,12 @@ from faults.board import (
     kills,
     mapped,
     names,
+    network,
     power,
     values,
 )
 from faults.board.row import Row
 
-ROOMS = [kills, calls, power, disks, mapped, forks, exits, names, clocks, values]
+ROOMS = [kills, calls, power, disks, mapped, forks, exits, network, names, clocks, values]
 ALL: list[Row] = [row for room in ROOMS for row in room.ROWS]
 BY_NAME = {row.name: row for row in ALL}
