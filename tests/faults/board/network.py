@@ -7,7 +7,7 @@ from faults.break_network import CATCH_UP_SECS, play
 
 
 def broken(stage: Stage) -> Measured:
-    """Cut, reset, swallow, slow down: every point arrives once, and soon after the network heals."""
+    """Cut, reset, swallow, slow down: every point arrives once, soon after the network heals."""
     faults, relays = stage.size((500, 8), (12, 2))
     verdict = play(stage.directory, faults=faults, relays=relays, seed=stage.seed)
     figure = (
