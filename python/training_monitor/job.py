@@ -39,6 +39,7 @@ _RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 _HIGHEST = 2**31 - 2
 # The number of this node: torchrun, SLURM.
 _NODES = ("GROUP_RANK", "SLURM_NODEID")
+_LOCAL_RANKS = tuple(name for row in _LAUNCHERS for name in row[2])
 _MPI_JOBS = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid")
 
 
@@ -71,7 +72,7 @@ class Process:
 class Job:
     """One launch: its key is the same in all of its ranks."""
 
-    __slots__ = ("key", "local_rank", "local_world", "node", "rank", "world")
+    __slots__ = ("is_placed", "key", "local_rank", "local_world", "node", "rank", "world")
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class Job:
         world: int,
         local_world: int,
         node: int | None = None,
+        is_placed: bool = False,
     ) -> None:
         self.key = key
         self.rank = rank
@@ -88,14 +90,17 @@ class Job:
         self.world = world
         self.local_world = local_world
         self.node = node
+        self.is_placed = is_placed
 
     @property
     def on_first_node(self) -> bool:
         """Whether rank 0, and with it the monitor, is on this node."""
         if self.on_one_node or self.rank == 0:
             return True
-        # Launchers number ranks node by node, unless SLURM was told otherwise, which says so.
-        return self.node == 0 if self.node is not None else self.rank == self.local_rank
+        if self.node is not None:
+            return self.node == 0
+        # Launchers number ranks node by node. Where nobody says where a rank is, it is here.
+        return not self.is_placed or self.rank == self.local_rank
 
     @property
     def on_one_node(self) -> bool:
@@ -131,7 +136,9 @@ def find_job(
     # A variable may hold bytes of no encoding; the key has to be text.
     key = key.encode("utf-8", "backslashreplace").decode("utf-8")
     node = _number(environ, _NODES)
-    return Job(key, rank, local_rank, max(world or 1, rank + 1), max(local_world or 1, 1), node)
+    is_placed = local_world is not None or _number(environ, _LOCAL_RANKS) is not None
+    world, local_world = max(world or 1, rank + 1), max(local_world or 1, 1)
+    return Job(key, rank, local_rank, world, local_world, node, is_placed)
 
 
 def _ranks(environ: Mapping[str, str]) -> tuple[int, int, int | None, int | None]:

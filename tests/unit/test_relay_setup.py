@@ -29,6 +29,8 @@ from training_monitor.monitor.keys import key_path, keys_of, make_key, read_key
         ({"RANK": "8", "WORLD_SIZE": "16", "LOCAL_RANK": "0", "GROUP_RANK": "0"}, True),
         ({"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "GROUP_RANK": "1"}, False),
         ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}, True),
+        # Nobody says where it is: as if on one node.
+        ({"RANK": "1", "WORLD_SIZE": "4"}, True),
     ],
 )
 def test_only_nodes_without_rank_0_need_a_relay(

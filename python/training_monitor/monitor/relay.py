@@ -12,7 +12,7 @@ from training_monitor.monitor.endpoint import candidates
 from training_monitor.monitor.grace import grace_secs
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.keys import keys_of, read_key
-from training_monitor.monitor.lock import RunLock
+from training_monitor.monitor.lock import RunLock, works_here
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
 from training_monitor.monitor.wakeup import Wakeup
@@ -121,6 +121,9 @@ class Relay:
             if now - reported >= _REPORT_SECS:
                 reported = now
                 self._poller.restart_if_dead()
+                if works_here(self._run_dir):
+                    self._journal.info("a monitor on this node reads these lanes itself")
+                    break
                 if self._may_leave(now):
                     break
         return self._leave()
@@ -282,6 +285,8 @@ class Relay:
             if report["connected"]:
                 self._dealer.send(self._core.bye())
             self._dealer.close(linger_ms=500)
+        if works_here(self._run_dir):
+            return 0
         left = report["backlog_bytes"]
         if report["producers"] and left:
             self._journal.warn(
