@@ -142,7 +142,7 @@ def _read_counts(reader: _core.RunReader) -> dict[str, Any]:
     counts["open"] = {
         row["id"]: f"rank {row['rank']} on {row['host']}"
         for row in reader.producers()
-        if row["ended_how"] is None
+        if row["ended_how"] is None and row["host"] != os.uname().nodename
     }
     if counts["gaps"]:
         noticed = [gap["noticed"] for gap in reader.gaps() if gap["reason"] == "rejected"]
@@ -170,7 +170,7 @@ def _elsewhere(
     """Return the ranks that log on other nodes, and what is out of reach now.
 
     Args:
-        is_open: The producers that have not ended as far as the database knows: rank and host.
+        is_open: Those of other hosts that have not ended as far as is known: rank and host.
         producers: Those whose files are here.
         unseen: Those whose files cannot be looked at, and why.
         monitor: The monitor that hears of them; None when there is none.
@@ -184,4 +184,4 @@ def _elsewhere(
         "home what it has"
         for uuid, who in remote.items()
     }
-    return [], unseen | lost
+    return [], lost | unseen
