@@ -92,13 +92,13 @@ class Counter:
         self.messages = 0
         self.first = self.last = 0.0
 
-    def receive(self, connection: bytes, message: bytes) -> None:
-        """Hand on a message."""
+    def receive(self, connection: bytes, message: bytes) -> int:
+        """Hand on a message; return the bytes of lanes in it."""
         if len(message) > 1000:
             self.messages += 1
             self.last = time.perf_counter()
             self.first = self.first or self.last
-        self.sink.receive(connection, message)
+        return self.sink.receive(connection, message)
 
     def answers(self) -> list[tuple[bytes, bytes]]:
         """Return what there is to say."""

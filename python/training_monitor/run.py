@@ -8,6 +8,7 @@ import time
 
 from training_monitor import _core
 from training_monitor.errors import RejectedError, SettingError, shown, told, warned
+from training_monitor.spawn import relay_lock
 from training_monitor.stackfile import withdraw
 from training_monitor.texts import quoted
 from training_monitor.uncaught import record
@@ -171,6 +172,8 @@ class Run:
 
     def _recovery(self) -> str:
         """Return the command that brings home what is left."""
+        if os.path.exists(relay_lock(self.dir)):
+            return f"training-monitor relay {quoted(self.dir)} --connect HOST"
         if os.path.isdir(os.path.join(self.dir, ".spool")):
             return f"training-monitor recover {quoted(self.dir)}"
         return f"training-monitor recover RUN, where RUN is what {quoted(self.dir)} is called now"

@@ -43,7 +43,7 @@ def test_an_address_is_a_host_with_or_without_a_port() -> None:
     assert address_of("node0") == ("node0", 0)
     assert address_of("tcp://10.0.0.1:5556") == ("10.0.0.1", 5556)
     assert address_of("[fe80::1]:5555") == ("fe80::1", 5555)
-    for wrong in ("", "node0:port", "node0:99999", "a b:1", "http://node0:1/x"):
+    for wrong in ("", "node0:port", "node0:99999", "a b:1", "http://node0:1/x", "a:5555:3", "::1"):
         with pytest.raises(SettingError, match="expected host"):
             address_of(wrong)
 

@@ -12,7 +12,7 @@ from training_monitor.catalog import find_run
 from training_monitor.cli import render
 from training_monitor.cli.options import add_json, add_root_dir, add_run, number_of
 from training_monitor.cli.snapshot import take_snapshot
-from training_monitor.errors import StoreError
+from training_monitor.errors import RunDirError, StoreError
 from training_monitor.monitor.lock import (
     UNKNOWN_PID,
     RunLock,
@@ -73,7 +73,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Bring home what is there; return 1 when something had to stay."""
     path = find_run(arguments.run, arguments.root_dir)
     run_dir = os.path.dirname(path) if path.endswith(".db") else path
-    points_before = take_snapshot(run_dir).points
+    before = take_snapshot(run_dir)
+    if not before.monitor_is_here:
+        raise RunDirError(
+            f"what is logged in {run_dir!r} goes to the monitor on another node, and its database "
+            "is there: `training-monitor relay` brings home what is left here"
+        )
+    points_before = before.points
     deadline = time.monotonic() + arguments.timeout
     lock = RunLock.take(run_dir)
     monitor = None if lock else holder(run_dir)

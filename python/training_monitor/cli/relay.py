@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from training_monitor.catalog import find_run
+from training_monitor.cli.flags import reader_of
 from training_monitor.cli.options import add_root_dir, add_run
 from training_monitor.errors import SettingError
 from training_monitor.monitor.endpoint import address_of, candidates
 from training_monitor.monitor.keys import read_key
 from training_monitor.monitor.relay import serve_relay
+from training_monitor.settings import TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--as",
         dest="name",
         metavar="NAME",
+        type=reader_of(TABLE["experiment_name"]),
         help="what the run is called there (default: as here)",
     )
     add_root_dir(parser)

@@ -66,6 +66,11 @@ class Snapshot:
     elsewhere: list[str] = field(default_factory=list)
     relay: int | None = None
 
+    @property
+    def monitor_is_here(self) -> bool:
+        """Whether the points of this directory go into a database in it."""
+        return bool(self.points) or not os.path.exists(relay_lock(self.dir))
+
     def as_dict(self) -> dict[str, Any]:
         """Return the facts for JSON."""
         return asdict(self)

@@ -98,7 +98,8 @@ def print_status(
             count = render.whole(producer["rejected"])
             print(f"  rank {producer['rank']} had {count} calls or points rejected")
     if snapshot.state == "left behind":
-        print(f"\nbring it home: training-monitor recover {render.safe(snapshot.dir)}")
+        how = "recover" if snapshot.monitor_is_here else "relay --connect HOST"
+        print(f"\nbring it home: training-monitor {how} {render.safe(snapshot.dir)}")
     if values:
         print()
         rows = [(name, render.number(value)) for name, value in values[:_VALUES]]

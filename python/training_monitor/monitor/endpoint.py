@@ -8,6 +8,7 @@ import os
 import socket
 
 from training_monitor.errors import SettingError, shown
+from training_monitor.job import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     import zmq
 
-__all__ = ["bind", "candidates", "endpoint_path", "publish", "withdraw"]
+__all__ = ["bind", "candidates", "endpoint_path", "publish", "withdraw", "works_here"]
 
 _NAME = ".endpoint.json"
 # When a port is taken, the next ones are tried; a relay that knows only the first looks there too.
@@ -58,12 +59,30 @@ def publish(run_dir: str, host: str, port: int) -> None:
     """
     is_any = host in ("*", "0.0.0.0", "[::]")  # noqa: S104 -- a comparison
     addresses = _own_addresses() if is_any else [host]
-    facts = {"port": port, "addresses": addresses, "host": os.uname().nodename, "pid": os.getpid()}
+    facts = {"port": port, "addresses": addresses, "pid": os.getpid(), "machine": _machine()}
     path, draft = endpoint_path(run_dir), f"{endpoint_path(run_dir)}.{os.getpid()}"
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(file, "w", encoding="utf-8") as text:
         text.write(json.dumps(facts) + "\n")
     os.replace(draft, path)
+
+
+def works_here(run_dir: str) -> bool:
+    """Return whether the monitor that listens for a run is a process that can be seen from here.
+
+    Nodes may share the run directory; a process id alone says nothing about another one.
+    """
+    try:
+        with open(endpoint_path(run_dir), encoding="utf-8") as file:
+            facts = json.load(file)
+        return facts["machine"] == _machine() and os.path.isdir(f"/proc/{int(facts['pid'])}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _machine() -> list[str]:
+    """Return what tells this machine, and who sees its processes, from all others."""
+    return [Process.current().boot_id, os.readlink("/proc/self/ns/pid")]
 
 
 def withdraw(run_dir: str) -> None:
@@ -104,7 +123,8 @@ def address_of(text: str) -> tuple[str, int]:
     if not colon or plain.endswith("]"):
         host, number = plain, "0"
     port = _number(number)
-    if not host or port is None or any(char.isspace() or char in "/,;" for char in host):
+    is_odd = any(char.isspace() or char in "/,;" for char in host)
+    if not host or port is None or is_odd or (":" in host and not host.startswith("[")):
         raise SettingError(
             f"{shown(text)} is no address of a monitor: expected host, host:port or tcp://host:port"
         )

@@ -6,7 +6,6 @@ that is shared, or from TM_RELAY_KEY. Who does not have it is not let in, and re
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import secrets
@@ -79,10 +78,13 @@ def make_key(run_dir: str) -> str:
         os.close(file)
     try:
         # The first one counts.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
+        os.link(draft, path)
         os.unlink(draft)
+    except FileExistsError:
+        os.unlink(draft)
+    except OSError:
+        # A file system without links: there is one monitor, and it holds the lock of the run.
+        os.replace(draft, path)
     made = read_key(run_dir)
     if made is None:
         raise OSError(f"cannot read {path!r} back")

@@ -10,7 +10,7 @@ import time
 
 from training_monitor.errors import RunDirError
 
-__all__ = ["UNKNOWN_PID", "RunLock", "holder", "lock_path", "monitor_text", "works_here"]
+__all__ = ["UNKNOWN_PID", "RunLock", "holder", "lock_path", "monitor_text"]
 
 _NAME = ".monitor.lock"
 # `holder` looks at a lock by taking it for a moment: a second look tells a monitor from that.
@@ -136,22 +136,6 @@ def holder(run_dir: str, path: str | None = None) -> int | None:
         return None
     finally:
         os.close(file)
-
-
-def works_here(run_dir: str) -> bool:
-    """Return whether the monitor of a run is a process of this machine.
-
-    On a file system that several share, the lock may be held on another one.
-    """
-    pid = holder(run_dir)
-    if not pid:
-        return False
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
-    except OSError:
-        return False
-    return os.fsencode(run_dir) in words or b"--experiment" in words
 
 
 def monitor_text(pid: int) -> str:

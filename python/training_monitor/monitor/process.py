@@ -35,6 +35,8 @@ _FIRST_SECS = 3.0
 _RETRY_SECS = 5.0
 # With nobody left to serve and nothing moving, what remains waits for `recover`.
 _STUCK_SECS = 600.0
+# After a restart, for so long.
+_UNHEARD_SECS = 600.0
 _FINISH_SECS = 20.0
 
 
@@ -77,6 +79,18 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
         # it has died by now.
         if status or wakeup.stopping or not (monitor.is_behind or _producers_alive(run_dir)):
             return status
+
+
+def _open_elsewhere(run_dir: str) -> bool:
+    """Return whether ranks of other hosts have not ended: their relays may yet find us."""
+    try:
+        reader = _core.RunReader(run_dir)
+        newest = max((row["id"] for row in reader.attempts()), default=0)
+        rows = [row for row in reader.producers() if row["attempt"] == newest]
+    except (StoreError, OSError):
+        return False
+    here = os.uname().nodename
+    return any(row["ended_how"] is None and row["host"] != here for row in rows)
 
 
 def _producers_alive(run_dir: str) -> bool:
@@ -389,4 +403,7 @@ class Monitor:
             return False
         if self._idle_since is None:
             self._idle_since = now
-        return now - self._idle_since >= self._grace_secs
+        rested = now - self._idle_since >= self._grace_secs
+        return rested and (
+            now - self._started > _UNHEARD_SECS or not _open_elsewhere(self._run_dir)
+        )

@@ -31,6 +31,7 @@ _BUSY_SECS = 1.0
 _MOST_AT_ONCE = 256
 # Messages of one relay that wait in the library; what a relay may have on its way is less.
 _QUEUE = 64
+_MOST_TOLD = 100
 
 
 class Receiver:
@@ -57,7 +58,7 @@ class Receiver:
             context = zmq.Context()
             keys = keys_of(make_key(self._run_dir))
             router = _router(context, keys)
-            door = _Door(context, keys)
+            door = _Door(context, keys, self._journal)
             self.port = bind(router, self._host, self._wanted)
             publish(self._run_dir, self._host, self.port)
         except Exception as error:  # noqa: BLE001 -- whatever fails here concerns other nodes only
@@ -126,7 +127,9 @@ def _router(context: zmq.Context[Any], keys: Keys) -> zmq.Socket[bytes]:
     router.curve_server = True
     router.curve_secretkey = keys.monitor_secret
     router.maxmsgsize = MESSAGE_BYTES
-    router.rcvhwm = router.sndhwm = _QUEUE
+    router.rcvhwm = _QUEUE
+    # Answers are small, and what finds no room here is dropped.
+    router.sndhwm = 100 * _QUEUE
     router.ipv6 = True
     router.linger = 500
     # A relay that is cut off without a word does not keep its connection for hours.
@@ -136,7 +139,7 @@ def _router(context: zmq.Context[Any], keys: Keys) -> zmq.Socket[bytes]:
 
 
 def _receive(router: zmq.Socket[bytes], ingest: _core.Ingest) -> int:
-    """Hand on what came; return the bytes of it that were more than signs of life."""
+    """Hand on what came; return the bytes of lanes in it."""
     import zmq
 
     got = 0
@@ -147,8 +150,7 @@ def _receive(router: zmq.Socket[bytes], ingest: _core.Ingest) -> int:
             break
         if len(parts) != 1:
             continue
-        ingest.receive(connection, parts[0])
-        got += len(parts[0]) if len(parts[0]) > 256 else 0
+        got += ingest.receive(connection, parts[0])
     return got
 
 
@@ -164,9 +166,12 @@ def _send(router: zmq.Socket[bytes], answers: list[tuple[bytes, bytes]]) -> None
 class _Door:
     """Says who may come in (ZAP, RFC 27 of ZeroMQ): who has the key of the relays of this run."""
 
-    def __init__(self, context: zmq.Context[Any], keys: Keys) -> None:
+    def __init__(self, context: zmq.Context[Any], keys: Keys, journal: Journal) -> None:
         import zmq
         from zmq.utils import z85
+
+        self._journal = journal
+        self._refused: set[bytes] = set()
 
         self.socket: zmq.Socket[bytes] = context.socket(zmq.REP)
         self.socket.linger = 0
@@ -178,7 +183,11 @@ class _Door:
         import hmac
 
         # Version, request, domain, address, identity, mechanism, and what the mechanism adds.
-        version, request, _, _, _, mechanism, *credentials = self.socket.recv_multipart()
+        version, request, _, address, _, mechanism, *credentials = self.socket.recv_multipart()
         known = mechanism == b"CURVE" and hmac.compare_digest(b"".join(credentials), self._key)
+        if not known and address not in self._refused and len(self._refused) < _MOST_TOLD:
+            self._refused.add(address)
+            said = address.decode("ascii", "replace")
+            self._journal.warn(f"somebody at {said} has another key: not let in")
         status, text = (b"200", b"OK") if known else (b"400", b"unknown key")
         self.socket.send_multipart([version, request, status, text, b"", b""])

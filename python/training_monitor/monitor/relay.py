@@ -6,15 +6,16 @@ import os
 import time
 
 from training_monitor import _core
-from training_monitor.errors import SettingError
-from training_monitor.monitor.dealer import Dealer, knock
-from training_monitor.monitor.endpoint import candidates
+from training_monitor.errors import RunDirError, SettingError
+from training_monitor.monitor.dealer import Dealer
+from training_monitor.monitor.endpoint import candidates, works_here
 from training_monitor.monitor.grace import grace_secs
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.keys import keys_of, read_key
-from training_monitor.monitor.lock import RunLock, works_here
+from training_monitor.monitor.lock import RunLock
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
+from training_monitor.monitor.search import Search
 from training_monitor.monitor.wakeup import Wakeup
 from training_monitor.settings import TABLE
 from training_monitor.spawn import node_log, relay_lock
@@ -34,8 +35,7 @@ _REPORT_SECS = 1.0
 _STUCK_SECS = 600.0
 _SHORTEST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 2.0
-# Greetings, marks and pings are smaller: they do not mean that there is work.
-_SIGN_OF_LIFE_BYTES = 256
+_YOUNG_SECS = 30.0
 
 
 def serve_relay(run_dir: str, run: str, *, respawned: int = 0, foreground: bool = False) -> int:
@@ -51,24 +51,29 @@ def serve_relay(run_dir: str, run: str, *, respawned: int = 0, foreground: bool 
         The exit status; 1 when something could not be brought home.
     """
     volunteer()
-    journal = Journal(node_log(run_dir, run), echo=foreground)
     wakeup = Wakeup(interruptible=foreground)
-    lock = RunLock.take(run_dir, relay_lock(run_dir))
-    if lock is None:
-        if foreground:
-            journal.info("a relay of this node is already at work on this run")
-        return 0
-    poller = Child(run_dir, respawned=respawned, relay=run)
-    try:
-        relay = Relay(run_dir, run, journal, wakeup, poller, foreground=foreground)
-        status = relay.serve()
-    except BaseException:
-        poller.take_over()
-        raise
-    finally:
-        lock.release()
-    poller.leave()
-    return status
+    while True:
+        lock = RunLock.take(run_dir, relay_lock(run_dir))
+        if lock is None:
+            if foreground:
+                raise RunDirError("a relay of this node is already at work on this run: its log is "
+                                  f"{node_log(run_dir, run)}")  # fmt: skip
+            return 0
+        journal = Journal(node_log(run_dir, run), echo=foreground)
+        poller = Child(run_dir, respawned=respawned, relay=run)
+        try:
+            relay = Relay(run_dir, run, journal, wakeup, poller, foreground=foreground)
+            status = relay.serve()
+        except BaseException:
+            poller.take_over()
+            raise
+        finally:
+            lock.release()
+        poller.leave()
+        # A trainer that came while we left has found the lock taken: it counts on us.
+        is_done = foreground or status or wakeup.stopping or works_here(run_dir)
+        if is_done or not any(row["life"] == "alive" for row in _core.producers(run_dir)):
+            return status
 
 
 class Relay:
@@ -90,7 +95,9 @@ class Relay:
         self._poller = poller
         self._foreground = foreground
         self._limit_bytes = TABLE["node_limit"].from_environment()
-        self._core = _core.Relay(run_dir, run=run, node_limit_bytes=self._limit_bytes)
+        self._core = _core.Relay(
+            run_dir, run=run, node_limit_bytes=self._limit_bytes, by_name=foreground
+        )
         self._dealer: Dealer | None = None
         self._secret = ""
         self._keys: Keys | None = None
@@ -98,10 +105,14 @@ class Relay:
         self._address: tuple[str, int] | None = None
         self._pause_secs = _SHORTEST_PAUSE_SECS
         self._retry_at = 0.0
-        self._tried = 0
+        self._search = Search()
+        self._was_up = False
+        self._started = time.monotonic()
         self._told: dict[str, object] = {}
         self._moved = (time.monotonic(), -1)
         self._rate = (time.monotonic(), 0, 0.0)
+        # Before a monitor can be expected nobody is told that it is missing.
+        self._room_at = time.monotonic() + _YOUNG_SECS - _ROOM_EVERY_SECS
         self._idle_since: float | None = None
         self._served = not foreground
 
@@ -121,7 +132,7 @@ class Relay:
             if now - reported >= _REPORT_SECS:
                 reported = now
                 self._poller.restart_if_dead()
-                if works_here(self._run_dir):
+                if self._dealer is None and works_here(self._run_dir):
                     self._journal.info("a monitor on this node reads these lanes itself")
                     break
                 if self._may_leave(now):
@@ -129,59 +140,57 @@ class Relay:
         return self._leave()
 
     def _carry(self) -> int:
-        """Read the lanes, and exchange messages; return the bytes that moved."""
+        """Read the lanes, and exchange messages; return the bytes that were read."""
         if lines := self._poller.lines():
             self._core.add_samples(lines)
-        moved = self._receive() + self._core.turn() + self._send()
+        self._receive()
+        moved = self._core.turn()
+        self._send()
+        if self._dealer is not None and not self._was_up:
+            self._was_up = bool(self._core.report()["connected"])
         if self._dealer is not None and (self._dealer.ended or self._core.is_broken()):
             self._disconnect(self._dealer.ended)
         return moved
 
     def _connect(self, now: float) -> None:
-        """Try the next address at which the monitor may listen."""
+        """Look for the monitor where it may listen, and connect to whoever answers."""
         if self._dealer is not None or now < self._retry_at:
             return
+        if not self._search.is_on:
+            self._look(now)
+            return
+        ended, place = self._search.take()
+        if place is not None:
+            self._open(place)
+        elif ended:
+            self._say_once("search", f"the monitor is not found: {self._search.said}")
+            self._pause(now)
+
+    def _look(self, now: float) -> None:
+        """Begin a round over the places that are known; without any, or the key, say so."""
         try:
             secret, places = read_key(self._run_dir), candidates(self._run_dir, os.environ)
-        except SettingError as error:
-            self._say_once("address", str(error))
-            secret, places = None, []
-        if secret is None or not places:
-            what = "key" if places else "address"
-            self._say_once("address", f"the monitor's {what} is not known here: {_HELP[what]}")
+        except (SettingError, OSError) as error:
+            self._say_once("missing", str(error))
             self._pause(now)
             return
+        if secret is None or not places:
+            what = "key" if places else "address"
+            self._say_once("missing", f"the monitor's {what} is not known here: {_HELP[what]}")
+            self._pause(now)
+            return
+        if secret != self._secret:
+            self._secret, self._keys = secret, keys_of(secret)
         if self._address in places:
             # Where it was before.
             places.remove(self._address)
             places.insert(0, self._address)
-        place = self._listening(places)
-        if place is None:
-            self._pause(now)
-        else:
-            self._open(place, secret)
+        self._search.begin(places)
 
-    def _listening(self, places: list[tuple[str, int]]) -> tuple[str, int] | None:
-        """Return the next place where anybody listens; None when there is none."""
-        silent: set[str] = set()
-        for _ in places:
-            place = places[self._tried % len(places)]
-            self._tried += 1
-            if place[0] in silent:
-                continue
-            answer = knock(place)
-            if answer == "open":
-                return place
-            if answer == "silent":
-                # Nobody waits for each of its ports.
-                silent.add(place[0])
-        return None
-
-    def _open(self, place: tuple[str, int], secret: str) -> None:
-        if secret != self._secret:
-            self._secret, self._keys = secret, keys_of(secret)
-        assert self._keys is not None  # noqa: S101 -- made above
+    def _open(self, place: tuple[str, int]) -> None:
+        assert self._keys is not None  # noqa: S101 -- made before the search
         self._dealer, self._address = Dealer(place, self._keys), place
+        self._was_up = False
         self._core.connected()
 
     def _disconnect(self, why: str) -> None:
@@ -190,16 +199,24 @@ class Relay:
             self._dealer.close()
         self._dealer, self._waiting = None, None
         self._core.disconnected()
-        if report["refused"] or why:
-            self._say_once("refused", f"not connected: {report['refused'] or why}")
-        if report["connected"]:
+        host, port = self._address or ("", 0)
+        if report["refused"]:
+            self._say_once("refused", f"{host}:{port} does not take us: {report['refused']}")
+        elif not self._was_up:
+            key = "is TM_RELAY_KEY the same there?"
+            reason = why or "no answer"
+            self._say_once("refused", f"{host}:{port} is not our monitor ({reason}): {key}")
+        if self._was_up:
             # It worked a moment ago: the same address first, and soon.
-            self._tried, self._pause_secs = 0, _SHORTEST_PAUSE_SECS
+            self._search.restart()
+            self._pause_secs = _SHORTEST_PAUSE_SECS
         self._pause(time.monotonic())
 
     def _pause(self, now: float) -> None:
         self._retry_at = now + self._pause_secs
-        self._pause_secs = min(self._pause_secs * 2, _LONGEST_PAUSE_SECS)
+        is_young = now - self._started < _YOUNG_SECS
+        most = _LONGEST_PAUSE_SECS / 4 if is_young else _LONGEST_PAUSE_SECS
+        self._pause_secs = min(self._pause_secs * 2, most)
 
     def _wait(self, secs: float) -> None:
         """Wait for a message, a signal or the end of `secs`."""
@@ -209,24 +226,18 @@ class Relay:
             self._dealer.wait(secs, self._wakeup.fileno(), to_send=self._waiting is not None)
             self._wakeup.wait(0.0)
 
-    def _receive(self) -> int:
-        got = 0
+    def _receive(self) -> None:
         while self._dealer is not None and (message := self._dealer.receive()) is not None:
             self._core.receive(message)
-            got += len(message) if len(message) > _SIGN_OF_LIFE_BYTES else 0
-        return got
 
-    def _send(self) -> int:
-        """Send what there is, as long as the library takes it; return the bytes."""
-        sent = 0
+    def _send(self) -> None:
+        """Send what there is, as long as the library takes it."""
         while self._dealer is not None:
             message = self._waiting or self._core.next_message()
             if message is None or not self._dealer.send(message):
                 self._waiting = message
                 break
             self._waiting = None
-            sent += len(message) if len(message) > _SIGN_OF_LIFE_BYTES else 0
-        return sent
 
     def _may_leave(self, now: float) -> bool:
         """Report, and return whether all ended and all is home, or nothing moves any more."""
@@ -258,25 +269,26 @@ class Relay:
             offset = -(report["clock_offset_s"] or 0.0)
             clock = f"; the clock of this node is {offset:+.1f} s off" if abs(offset) > 0.5 else ""
             self._say_once("state", f"connected to {address}, run {report['run']!r}{clock}")
-        elif report["silent_s"] is not None or report["backlog_bytes"]:
+            self._told = {"state": self._told["state"]}
+            self._room_at = now
+        elif now - self._room_at > _ROOM_EVERY_SECS:
+            self._room_at = now
             self._say_once("state", "the monitor is out of reach: what is logged waits here")
-            if now - float(str(self._told.get("room_at", 0.0))) > _ROOM_EVERY_SECS:
-                self._told["room_at"] = now
-                self._journal.warn(self._room(report, rate))
+            self._journal.warn(self._room(report, rate))
         if report["trouble"]:
             self._say_once("trouble", report["trouble"])
 
     def _room(self, report: dict[str, Any], rate: float) -> str:
         left = max(self._limit_bytes - report["backlog_bytes"], 0)
         waits = f"{report['backlog_bytes'] / 2**20:.1f} MiB wait here"
-        if rate < 1.0:
+        if rate < 1000.0 or not report["producers_alive"]:
             return f"{waits}, room for {left / 2**30:.1f} GiB more"
         return f"{waits}, room for {left / rate / 3600:.1f} hours at this rate"
 
     def _say_once(self, about: str, text: str) -> None:
         if self._told.get(about) != text:
             self._told[about] = text
-            self._journal.info(text)
+            (self._journal.info if about == "state" else self._journal.warn)(text)
 
     def _leave(self) -> int:
         """Say goodbye; return 1 when something stays here."""

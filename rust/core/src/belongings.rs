@@ -99,15 +99,23 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
                 | ".endpoint.json"
                 | ".relay.key"
         )
-        || is_of_relay(&name)
+        || is_of_node(&name)
 }
 
-/// Log and lock of the relay of a node, by the name of its host.
-fn is_of_relay(name: &str) -> bool {
+/// What each node has for itself: log and lock of its relay, and the lock of whoever starts its monitor.
+fn is_of_node(name: &str) -> bool {
     let log = name.strip_prefix("training_monitor.relay-");
-    let lock = name.strip_prefix(".relay-");
+    let lock = name
+        .strip_prefix(".relay-")
+        .or_else(|| name.strip_prefix(".respawn-"));
     log.is_some_and(|rest| rest.ends_with(".log") || rest.ends_with(".log.1"))
         || lock.is_some_and(|rest| rest.ends_with(".lock"))
+}
+
+/// Held by the relay of a node for its life.
+pub(crate) fn is_relay_lock(path: &Path) -> bool {
+    let name = path.file_name().map(OsStr::to_string_lossy);
+    name.is_some_and(|name| name.starts_with(".relay-") && name.ends_with(".lock"))
 }
 
 /// A spool outlives its lanes: an empty one counts, one of other things does not.

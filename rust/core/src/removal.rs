@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tm_spool::{ProducerId, Sighting, survey};
 
-use crate::belongings::{MONITOR_LOCK, belongings, is_run};
+use crate::belongings::{MONITOR_LOCK, belongings, is_relay_lock, is_run};
 use crate::claim::{self, ClaimError};
 use crate::live::Pointer;
 
@@ -229,8 +229,16 @@ fn is_ours(spool: &Path) -> bool {
 }
 
 /// Take the lock that a monitor needs; it goes with the directory.
-fn lock_out_monitors(run_dir: &Path, name: &str) -> Result<Option<File>, RemovalError> {
-    let path = run_dir.join(MONITOR_LOCK);
+fn lock_out_monitors(run_dir: &Path, name: &str) -> Result<Vec<File>, RemovalError> {
+    let mut locks = vec![run_dir.join(MONITOR_LOCK)];
+    let entries = fs::read_dir(run_dir).map_err(failed(run_dir))?;
+    let relays = entries.flatten().map(|entry| entry.path());
+    locks.extend(relays.filter(|path| is_relay_lock(path)));
+    let held = locks.into_iter().map(|path| lock_out(path, name));
+    held.filter_map(Result::transpose).collect()
+}
+
+fn lock_out(path: PathBuf, name: &str) -> Result<Option<File>, RemovalError> {
     match File::open(&path) {
         Ok(file) => match file.try_lock() {
             Ok(()) => Ok(Some(file)),

@@ -34,6 +34,7 @@ fn relay_of(run_dir: &Path, name: &str) -> Relay {
         run: name.to_owned(),
         node_limit_bytes: 64 << 20,
         version: "0".into(),
+        by_name: false,
     };
     Relay::new(run_dir, options).unwrap()
 }
@@ -344,4 +345,59 @@ fn hostile_messages_change_nothing() {
     let status = nodes.ingest.take().unwrap().finish(Duration::from_secs(90));
     assert_eq!(status.unwrap().durable_points, 2_000);
     assert!(nodes.home.reader().gaps().unwrap().is_empty());
+}
+
+#[test]
+fn a_job_of_the_same_name_is_not_ours() {
+    let mut nodes = Nodes::new(6);
+    let _ours = nodes.home.producer("job", 0);
+    let ingest = nodes.ingest.as_ref().unwrap();
+    wait("the monitor to know its job", || {
+        ingest.status().producers == 1
+    });
+    let _theirs = nodes.away.producer("another job", 1);
+    nodes.relay = relay_of(nodes.away.path(), &nodes.name());
+    nodes.relay.connected();
+    let hello = nodes.relay.next_message().unwrap();
+    ingest.receive(b"x", &hello);
+    for (_, answer) in ingest.answers() {
+        nodes.relay.receive(&answer);
+    }
+    assert!(nodes.relay.report().refused.is_some());
+}
+
+#[test]
+fn a_monitor_that_reads_what_a_relay_had_brought_doubles_nothing() {
+    let home = Run::new();
+    let producer = home.producer("job", 1);
+    let layout = floats(&producer, &["loss", "lr"]);
+    let name = home.path().file_name().unwrap().to_str().unwrap();
+    let mut logged = 0;
+    for round in 0..20 {
+        // The relay of this directory has the lanes before the monitor comes.
+        let mut relay = relay_of(home.path(), name);
+        relay.connected();
+        let ingest = home.ingest();
+        for _ in 0..(round * 3) {
+            logged += i64::from(log(&producer, layout, logged));
+            relay.turn();
+            while let Some(message) = relay.next_message() {
+                ingest.receive(b"relay", &message);
+            }
+            for (_, answer) in ingest.answers() {
+                relay.receive(&answer);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // It dies with messages that ingest has and the database does not.
+        drop(relay);
+        wait("the lanes to be read", || producer.backlog_bytes() == 0);
+        drop(ingest);
+    }
+    let raw = SeriesOptions {
+        raw: true,
+        ..SeriesOptions::default()
+    };
+    let series = home.reader().series(b"loss", &raw).unwrap();
+    assert_eq!(series.step, (0..logged).collect::<Vec<i64>>());
 }

@@ -101,9 +101,9 @@ impl Ingest {
         py.detach(|| self.with(|ingest| ingest.add_system(lines).is_ok(), |_| true))
     }
 
-    /// A message of a relay came by the connection of this name.
-    fn receive(&self, py: Python<'_>, connection: &[u8], message: &[u8]) {
-        py.detach(|| self.with(|ingest| ingest.receive(connection, message), |_| ()));
+    /// A message of a relay came by the connection of this name; returns the bytes of lanes in it.
+    fn receive(&self, py: Python<'_>, connection: &[u8], message: &[u8]) -> u64 {
+        py.detach(|| self.with(|ingest| ingest.receive(connection, message), |_| 0))
     }
 
     /// Returns the messages to send, each with the name of its connection.

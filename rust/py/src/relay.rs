@@ -26,12 +26,13 @@ impl Relay {
 #[pymethods]
 impl Relay {
     #[new]
-    #[pyo3(signature = (run_dir, *, run, node_limit_bytes))]
-    fn new(run_dir: PathBuf, run: String, node_limit_bytes: u64) -> PyResult<Self> {
+    #[pyo3(signature = (run_dir, *, run, node_limit_bytes, by_name = false))]
+    fn new(run_dir: PathBuf, run: String, node_limit_bytes: u64, by_name: bool) -> PyResult<Self> {
         let options = RelayOptions {
             run,
             node_limit_bytes,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            by_name,
         };
         let relay = tm_core::Relay::new(&run_dir, options)?;
         Ok(Self {
@@ -110,8 +111,8 @@ impl Sink {
     }
 
     /// A message of a relay came by the connection of this name.
-    fn receive(&self, py: Python<'_>, connection: &[u8], message: &[u8]) {
-        py.detach(|| self.lock().receive(connection, message));
+    fn receive(&self, py: Python<'_>, connection: &[u8], message: &[u8]) -> u64 {
+        py.detach(|| self.lock().receive(connection, message))
     }
 
     /// Acknowledges what came, and returns the messages to send.

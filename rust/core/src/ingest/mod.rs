@@ -1,7 +1,6 @@
 //! Ingest: one Rust thread that tails the lanes of a run and makes them durable in the database.
 
 mod feed;
-mod heart;
 mod home;
 mod pace;
 mod publish;
@@ -17,9 +16,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::readers::{Heart, STUCK};
 use crate::stats::Alphas;
 use crate::store::{BadLine, Store, StoreError, SystemLine};
-use heart::Heart;
 use home::Home;
 use publish::Publisher;
 use remote::Hub;
@@ -28,9 +27,6 @@ pub use shared::IngestStatus;
 use shared::Shared;
 pub use sink::Sink;
 use worker::Worker;
-
-/// A turn of the thread takes milliseconds; after so long it is told.
-const STUCK: Duration = Duration::from_secs(60);
 
 /// How ingest works; the defaults are right for production.
 #[derive(Debug, Clone)]
@@ -109,7 +105,7 @@ impl Ingest {
             source,
         };
         let worker = Worker::new(at, Arc::clone(&home), store, options, meeting);
-        let heart = Heart::start(Arc::clone(&shared)).map_err(failed)?;
+        let heart = Heart::start(Arc::clone(&shared.turns)).map_err(failed)?;
         let thread = std::thread::Builder::new()
             .name("tm-ingest".into())
             .spawn(move || worker.run())
@@ -136,6 +132,7 @@ impl Ingest {
         let mut status = self.shared.status();
         if self
             .shared
+            .turns
             .in_one_turn_for()
             .is_some_and(|turn| turn >= STUCK)
         {
@@ -172,11 +169,16 @@ impl Ingest {
     /// # Errors
     /// A line is none of the poller's; the others are kept.
     pub fn add_system(&self, lines: &[u8]) -> Result<(), BadLine> {
+        self.add_system_at(lines, 0)
+    }
+
+    /// As [`Ingest::add_system`], of a machine whose wall clock has to be corrected.
+    fn add_system_at(&self, lines: &[u8], offset_ns: i64) -> Result<(), BadLine> {
         let written = lines.split(|byte| *byte == b'\n').filter(|l| !l.is_empty());
         let (mut good, mut bad) = (Vec::new(), None);
         for line in written {
             match SystemLine::parse(line) {
-                Ok(line) => good.push(line),
+                Ok(line) => good.push(line.shifted(offset_ns)),
                 Err(error) => bad = Some(error),
             }
         }
@@ -185,13 +187,15 @@ impl Ingest {
     }
 
     /// A message of a relay came by the connection of this name. Harmless whatever it is.
-    pub fn receive(&self, connection: &[u8], message: &[u8]) {
-        self.hub.receive(connection, message);
-        for lines in self.hub.take_lines() {
-            if self.add_system(&lines).is_err() {
+    /// Returns how many bytes of lanes it brought.
+    pub fn receive(&self, connection: &[u8], message: &[u8]) -> u64 {
+        let brought = self.hub.receive(connection, message);
+        for (lines, offset_ns) in self.hub.take_lines() {
+            if self.add_system_at(&lines, offset_ns).is_err() {
                 self.hub.tell("a relay sent what is no sample: left it out");
             }
         }
+        brought
     }
 
     /// Messages to be sent, each with the name of its connection. To be asked for after messages came, and a few

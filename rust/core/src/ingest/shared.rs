@@ -1,11 +1,10 @@
 //! What the ingest thread tells the others, and what they ask of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use tm_spool::Pulse;
-
+use crate::readers::Turns;
 use crate::store::SystemLine;
 
 /// More samples than this wait for no commit: a quarter of an hour of three probes.
@@ -54,8 +53,6 @@ struct State {
     configs: Vec<(u32, String)>,
     system: Vec<SystemLine>,
     dropped_samples: u64,
-    /// When the thread began its last turn. `None`: it has not begun.
-    turned: Option<Instant>,
     /// `None`: nobody asked the trainers to stop.
     stop: Option<String>,
     /// `None`: go on.
@@ -75,14 +72,12 @@ impl State {
     }
 }
 
-/// Shared between the ingest thread, its heart and its handle. Of the two locks nobody takes one while holding the
-/// other.
+/// Shared between the ingest thread, its heart and its handle.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     /// Never held over I/O.
     state: Mutex<State>,
-    /// Of the producers that are read; held while all of them are beaten for.
-    pulses: Mutex<Vec<Pulse>>,
+    pub(super) turns: Arc<Turns>,
     /// Stored with Release by the handle's drop, loaded with Acquire once per turn of the thread.
     abandoned: AtomicBool,
 }
@@ -160,28 +155,6 @@ impl Shared {
     /// When the work has to be done. `None`: go on.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.lock().finish_by
-    }
-
-    /// The thread begins a turn.
-    pub(super) fn turn(&self) {
-        self.lock().turned = Some(Instant::now());
-    }
-
-    /// For how long the thread has not come back. `None`: it has not begun.
-    pub(super) fn in_one_turn_for(&self) -> Option<Duration> {
-        self.lock().turned.map(|at| at.elapsed())
-    }
-
-    /// Another producer whose monitor we are.
-    pub(super) fn add_pulse(&self, pulse: Pulse) {
-        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
-        pulses.push(pulse);
-    }
-
-    /// Beat for all producers that are still read.
-    pub(super) fn beat(&self) {
-        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
-        pulses.retain(Pulse::beat);
     }
 
     pub(super) fn abandon(&self) {

@@ -30,8 +30,8 @@ impl Sink {
     }
 
     /// As [`Ingest::receive`](super::Ingest::receive).
-    pub fn receive(&mut self, connection: &[u8], message: &[u8]) {
-        self.hub.receive(connection, message);
+    pub fn receive(&mut self, connection: &[u8], message: &[u8]) -> u64 {
+        self.hub.receive(connection, message)
     }
 
     /// As [`Ingest::answers`](super::Ingest::answers), for all that came.

@@ -158,7 +158,7 @@ impl Worker {
     /// Work until told to finish or abandoned.
     pub(super) fn run(mut self) {
         while !self.shared.is_abandoned() {
-            self.shared.turn();
+            self.shared.turns.turn();
             let now = Instant::now();
             let deadline = self.shared.deadline();
             let got = self.turn(now);
@@ -263,7 +263,9 @@ impl Worker {
             .filter_map(|t| t.feed.local_mut())
             .collect();
         if waits || readers.is_empty() {
-            std::thread::sleep(timeout.min(Duration::from_millis(100)));
+            // Those of relays wake nobody.
+            let most = if self.tailed.is_empty() { 100 } else { 250 };
+            std::thread::sleep(timeout.min(Duration::from_millis(most)));
         } else {
             self.sleeper.wait(&mut readers, timeout);
         }

@@ -3,11 +3,13 @@
 
 mod endwatch;
 mod exposed;
+mod heart;
 
 use tm_spool::ProducerReader;
 
 pub(crate) use endwatch::EndWatch;
 pub(crate) use exposed::{Exposed, SYNC_AFTER};
+pub(crate) use heart::{Heart, STUCK, Turns};
 
 /// Divide what the lanes of a node may hold among the producers there.
 pub(crate) fn share_grant<'a>(readers: impl Iterator<Item = &'a ProducerReader>, limit_bytes: u64) {

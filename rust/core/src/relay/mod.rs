@@ -8,11 +8,12 @@ mod shipped;
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tm_spool::{Life, OpenError, ProducerId, ProducerReader, clock, producer_dirs, sweep_gone};
 
-use crate::readers::{SYNC_AFTER, share_grant};
+use crate::readers::{Heart, SYNC_AFTER, Turns, share_grant};
 use crate::wire::Message;
 use link::Link;
 use shipped::Shipped;
@@ -33,6 +34,8 @@ pub struct RelayOptions {
     pub node_limit_bytes: u64,
     /// The version of the package.
     pub version: String,
+    /// Somebody said which run it is: its name counts, whatever the job.
+    pub by_name: bool,
 }
 
 /// How it goes.
@@ -83,14 +86,18 @@ pub struct Relay {
     trouble: Option<String>,
     /// Whose turn it is to say something.
     next: usize,
+    turns: Arc<Turns>,
+    /// Dropped last.
+    _heart: Heart,
 }
 
 impl Relay {
     /// A relay for the lanes of a run that are on this machine.
     ///
     /// # Errors
-    /// The kernel has no random bytes.
+    /// The kernel has no random bytes, or no thread.
     pub fn new(run_dir: &Path, options: RelayOptions) -> std::io::Result<Self> {
+        let turns = Arc::new(Turns::default());
         let mut relay = Self {
             run_dir: run_dir.to_path_buf(),
             options,
@@ -107,6 +114,8 @@ impl Relay {
             beaten: None,
             trouble: None,
             next: 0,
+            _heart: Heart::start(Arc::clone(&turns))?,
+            turns,
         };
         if let Err(error) = sweep_gone(&relay.run_dir) {
             relay.trouble = Some(format!("cannot delete what is no longer needed: {error}"));
@@ -119,7 +128,12 @@ impl Relay {
         self.disconnected();
         self.find();
         let mut jobs: Vec<String> = Vec::new();
-        for shipped in &self.shipped {
+        let told = if self.options.by_name {
+            &[]
+        } else {
+            self.shipped.as_slice()
+        };
+        for shipped in told {
             let job = &shipped.reader.info().job_key;
             if !jobs.contains(job) {
                 jobs.push(job.clone());
@@ -163,7 +177,10 @@ impl Relay {
                 self.link.welcome(run);
             }
             Message::Refuse { reason } => self.link.refuse(reason),
-            Message::Restart { .. } => self.link.restart(),
+            Message::Restart { reason } => {
+                self.trouble = Some(format!("beginning again: {reason}"));
+                self.link.restart();
+            }
             Message::Pong { wall_ns, here_ns } => {
                 self.link.pong(wall_ns, here_ns, clock::wall_ns())
             }
@@ -206,6 +223,7 @@ impl Relay {
     /// Look after the lanes: find producers, say that we live, read what there is room for, keep it on the disk.
     /// Returns the bytes read.
     pub fn turn(&mut self) -> u64 {
+        self.turns.turn();
         let now = Instant::now();
         let is_due = |last: Option<Instant>, every| {
             last.is_none_or(|at| now.saturating_duration_since(at) >= every)
@@ -262,8 +280,12 @@ impl Relay {
             }
         }
         for (number, lines) in self.samples.drain(..) {
-            self.outgoing
-                .push_back(Message::Samples { number, lines }.encode());
+            let samples = Message::Samples {
+                number,
+                clock_offset_ns: clock.0,
+                lines,
+            };
+            self.outgoing.push_back(samples.encode());
         }
     }
 
@@ -319,6 +341,7 @@ impl Relay {
             match ProducerReader::open(&dir) {
                 Ok(reader) if is_of_this_machine(&reader) => {
                     reader.control().beat();
+                    self.turns.add_pulse(reader.pulse());
                     self.shipped.push(Shipped::new(reader));
                     found = true;
                 }

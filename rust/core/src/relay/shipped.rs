@@ -17,8 +17,10 @@ use crate::wire::{Announced, Durable, ExitTold, Message, State};
 const BATCH_BYTES: usize = 256 << 10;
 /// The dictionary is looked at in pieces of this size.
 const RECORDS_BYTES: usize = 8 << 10;
+/// A producer that has ended is brought home within a commit or two.
+const DONE_WITHIN: Duration = Duration::from_secs(10);
 /// New lanes are looked for so often.
-const LANES_EVERY: Duration = Duration::from_millis(250);
+const LANES_EVERY: Duration = Duration::from_secs(1);
 /// How a producer goes is told so often.
 const STATE_EVERY: Duration = Duration::from_secs(1);
 
@@ -64,6 +66,8 @@ pub(super) struct Shipped {
     seen: Vec<LaneId>,
     looked: Option<Instant>,
     exit: Option<ExitTold>,
+    /// When the monitor was told that all was sent. `None`: it was not, by this connection.
+    drained_at: Option<Instant>,
 }
 
 impl Shipped {
@@ -83,6 +87,7 @@ impl Shipped {
             seen: Vec::new(),
             looked: None,
             exit: None,
+            drained_at: None,
         }
     }
 
@@ -150,12 +155,10 @@ impl Shipped {
             .filter(|(id, _, _)| id.0 == lane)
             .map(|(_, _, acked)| acked.0)
             .next();
-        // Told by an earlier connection, it is still among those.
-        let is_told = |acked: u64| {
-            let mut holes = self.unacked.iter().filter(|sent| sent.lane == lane);
-            holes.any(|sent| sent.end <= acked)
-        };
-        if let Some(acked) = acked.filter(|acked| *acked > mark && !is_told(*acked)) {
+        if let Some(acked) = acked.filter(|acked| *acked > mark) {
+            // Told by an earlier connection, it may have begun elsewhere.
+            self.unacked
+                .retain(|sent| sent.lane != lane || sent.end > acked);
             let message = Message::Gap {
                 producer: self.id(),
                 lane,
@@ -344,6 +347,12 @@ impl Shipped {
         let last = told.as_ref().map(|(_, state)| (state.life, state.drained));
         let life = self.reader.life();
         let was_drained = last == Some((life, true));
+        if was_drained && self.drained_at.is_some_and(|at| now >= at + DONE_WITHIN) {
+            // The answer was lost: told of it anew, the monitor answers again.
+            self.drained_at = None;
+            self.stage = Stage::Unknown;
+            return None;
+        }
         let drained = was_drained || (life != Life::Alive && self.is_drained(now, life));
         if !rested && last == Some((life, drained)) {
             self.told = told;
@@ -360,6 +369,9 @@ impl Shipped {
             drained,
             exit: self.exit.clone(),
         };
+        if drained && !was_drained {
+            self.drained_at = Some(now);
+        }
         self.told = Some((now, state.clone()));
         let producer = self.id();
         Some(Message::State { producer, state })
@@ -391,7 +403,14 @@ impl Shipped {
     }
 
     /// Everything is in the database for good: its files can go.
-    pub(super) fn remove(self, run_dir: &Path) -> io::Result<()> {
+    pub(super) fn remove(mut self, run_dir: &Path) -> io::Result<()> {
+        // A process that has closed may still wait for that.
+        for (lane, end) in &self.lanes {
+            // What is not there needs no word.
+            let _ = self.reader.acknowledge(LaneId(*lane), Lsn(*end));
+        }
+        let points = self.reader.stats().accepted_points;
+        self.reader.control().set_durable_points(points);
         match self.reader.remove(run_dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,

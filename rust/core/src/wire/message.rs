@@ -60,6 +60,8 @@ pub(crate) enum Message {
     /// Lines of JSON about the machine. Numbered from 1 by each relay.
     Samples {
         number: u64,
+        /// Added to their times it gives those of the monitor's clock.
+        clock_offset_ns: i64,
         lines: Vec<u8>,
     },
     Ping {
@@ -192,8 +194,12 @@ impl Message {
                 out.id(producer.0);
                 write_state(out, state);
             }
-            Self::Samples { number, lines } => {
-                out.u64(*number);
+            Self::Samples {
+                number,
+                clock_offset_ns,
+                lines,
+            } => {
+                out.u64(*number).i64(*clock_offset_ns);
                 out.text(&String::from_utf8_lossy(lines));
             }
             Self::Ping { wall_ns } => {
@@ -307,6 +313,7 @@ impl Message {
             },
             7 => Self::Samples {
                 number: fields.u64()?,
+                clock_offset_ns: fields.i64()?,
                 lines: fields.text()?.into_bytes(),
             },
             8 => Self::Ping {

@@ -100,6 +100,7 @@ fn messages(seed: u64, text: &str, bytes: &[u8]) -> Vec<Message> {
         },
         Message::Samples {
             number: seed,
+            clock_offset_ns: -5,
             lines: text.as_bytes().to_vec(),
         },
         Message::Ping { wall_ns: -1 },

@@ -13,7 +13,7 @@ use crate::wire::Message;
 /// How far the producers are is repeated so often, whatever happens.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// What one relay may have on its way at the very most: its window and the largest call.
-const MOST_WAITING: u64 = 256 << 20;
+const MOST_QUEUED: u64 = 256 << 20;
 /// Answers that nobody fetches are no reason to fill memory.
 const MOST_ANSWERS: usize = 65_536;
 
@@ -34,8 +34,8 @@ struct State {
     peers: Peers,
     pub(super) inboxes: HashMap<ProducerId, Inbox>,
     answers: VecDeque<Answer>,
-    /// Lines of samples that came.
-    lines: Vec<Vec<u8>>,
+    /// Lines of samples that came, with what to add to their times.
+    lines: Vec<(Vec<u8>, i64)>,
     news: Vec<String>,
     /// What was said once, and needs not be said again.
     told: HashSet<String>,
@@ -58,11 +58,18 @@ impl Hub {
     }
 
     /// A message came by a connection.
-    pub(crate) fn receive(&self, connection: &[u8], bytes: &[u8]) {
-        match Message::decode(bytes) {
-            Some(message) => self.lock().receive(connection, message),
-            None => self.tell("what came by the port is no message of a relay: left it out"),
-        }
+    /// Returns how many bytes of lanes it brought.
+    pub(crate) fn receive(&self, connection: &[u8], bytes: &[u8]) -> u64 {
+        let Some(message) = Message::decode(bytes) else {
+            self.tell("what came by the port is no message of a relay: left it out");
+            return 0;
+        };
+        let brought = match &message {
+            Message::Frames { bytes, .. } => bytes.len() as u64,
+            _ => 0,
+        };
+        self.lock().receive(connection, message);
+        brought
     }
 
     /// What is to be sent.
@@ -74,7 +81,7 @@ impl Hub {
     }
 
     /// Samples of other machines that came since the last call.
-    pub(crate) fn take_lines(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn take_lines(&self) -> Vec<(Vec<u8>, i64)> {
         std::mem::take(&mut self.lock().lines)
     }
 
@@ -180,7 +187,10 @@ impl State {
     }
 
     fn restart(&mut self, connection: &[u8], reason: &str) {
-        self.peers.by_connection.remove(connection);
+        if let Some(peer) = self.peers.by_connection.remove(connection) {
+            let news = format!("the relay of {} has to begin again: {reason}", peer.host);
+            self.news.push(news);
+        }
         let reason = reason.to_owned();
         self.answer(connection, &Message::Restart { reason });
     }
@@ -218,9 +228,13 @@ impl State {
                     inbox.state = state;
                 }
             }
-            Message::Samples { number, lines } => {
+            Message::Samples {
+                number,
+                clock_offset_ns,
+                lines,
+            } => {
                 if self.peers.are_new(connection, number) {
-                    self.lines.push(lines);
+                    self.lines.push((lines, clock_offset_ns));
                 }
             }
             Message::Ping { wall_ns } => {
@@ -283,7 +297,7 @@ impl State {
         };
         match taken {
             // The relay of a defect, or of somebody else's hand, must not fill our memory.
-            Some(Taken::Yes) if self.waiting_bytes(connection) > MOST_WAITING => {
+            Some(Taken::Yes) if self.queued_bytes(connection) > MOST_QUEUED => {
                 self.restart(connection, "more than the window is on its way");
             }
             Some(Taken::Yes | Taken::Known) => {}
@@ -292,9 +306,9 @@ impl State {
         }
     }
 
-    fn waiting_bytes(&self, connection: &[u8]) -> u64 {
+    fn queued_bytes(&self, connection: &[u8]) -> u64 {
         let its = self.inboxes.values().filter(|i| i.peer == connection);
-        its.map(Inbox::all_waiting).sum()
+        its.map(|inbox| inbox.queued_bytes).sum()
     }
 
     fn inbox_of(&mut self, id: ProducerId, connection: &[u8]) -> Option<&mut Inbox> {
@@ -315,7 +329,12 @@ impl State {
         jobs: &[String],
         version: &str,
     ) {
-        let ours = jobs.iter().any(|job| self.jobs.contains(job)) || is_named(&self.run, run);
+        // Two jobs may have one name. It counts where there is nothing better.
+        let ours = if jobs.is_empty() || self.jobs.is_empty() {
+            is_named(&self.run, run)
+        } else {
+            jobs.iter().any(|job| self.jobs.contains(job))
+        };
         if !ours {
             let reason = format!("this is the monitor of run {:?}, not of {run:?}", self.run);
             self.answer(connection, &Message::Refuse { reason });

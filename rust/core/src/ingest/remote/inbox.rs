@@ -63,6 +63,8 @@ pub(super) struct Inbox {
     pub tail: DictTail,
     /// What ingest has not read yet.
     queues: BTreeMap<u8, VecDeque<Read>>,
+    /// The bytes of that.
+    pub queued_bytes: u64,
     pub state: State,
     pub points: u64,
     pub stop: Option<String>,
@@ -87,6 +89,7 @@ impl Inbox {
             definitions: DICT_START,
             tail: DictTail::default(),
             queues: BTreeMap::new(),
+            queued_bytes: 0,
             state: State::unknown(),
             points: 0,
             stop: None,
@@ -215,13 +218,16 @@ impl Inbox {
 
     fn push(&mut self, lane: LaneId, end: Lsn, read: Read) {
         self.received.insert(lane.0, end.0);
+        self.queued_bytes += queued(&read);
         self.queues.entry(lane.0).or_default().push_back(read);
     }
 
     /// The next of a lane.
     pub(super) fn pop(&mut self, lane: LaneId) -> Read {
         let queue = self.queues.get_mut(&lane.0);
-        queue.and_then(VecDeque::pop_front).unwrap_or_default()
+        let read = queue.and_then(VecDeque::pop_front).unwrap_or_default();
+        self.queued_bytes = self.queued_bytes.saturating_sub(queued(&read));
+        read
     }
 
     pub(super) fn has_next(&self) -> bool {
@@ -259,6 +265,12 @@ impl Inbox {
             stop: self.stop.clone(),
         }
     }
+}
+
+fn queued(read: &Read) -> u64 {
+    read.batch
+        .as_ref()
+        .map_or(0, |batch| batch.bytes.len() as u64)
 }
 
 /// A producer has so many lanes at most.

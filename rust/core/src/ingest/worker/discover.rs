@@ -41,6 +41,9 @@ impl Worker {
         // Attempts are numbered in this order.
         opened.sort_by_key(|reader| (reader.info().wall_ns, reader.info().rank));
         for reader in opened {
+            let id = reader.info().id;
+            // A relay had brought it until now. What of that is not durable is read again here, from the mark on.
+            self.tailed.retain(|t| t.feed.info().id != id);
             self.refused.remove(reader.dir());
             reader.control().beat();
             self.register(Box::new(Local::new(reader)));
@@ -88,6 +91,10 @@ impl Worker {
 
     fn register(&mut self, feed: Box<dyn Feed>) {
         let Some(store) = &mut self.store else { return };
+        let id = feed.info().id;
+        if self.tailed.iter().any(|t| t.feed.info().id == id) {
+            return;
+        }
         let registered = store.register(feed.info()).and_then(|source| {
             let Some(clock) = feed.clock() else {
                 return Ok(source);
@@ -107,7 +114,7 @@ impl Worker {
                 feed.open(&source.marks, source.points);
                 // What another node reads is beaten for there.
                 if let Some(reader) = feed.local() {
-                    self.shared.add_pulse(reader.pulse());
+                    self.shared.turns.add_pulse(reader.pulse());
                 }
                 self.status.attempts = self.status.attempts.max(source.row.attempt);
                 let mut tailed = Tailed::new(feed, source);

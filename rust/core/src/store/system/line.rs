@@ -17,6 +17,19 @@ pub enum SystemLine {
     Stack(StackLine),
 }
 
+impl SystemLine {
+    /// The same, by a clock that is so much ahead.
+    pub(crate) fn shifted(mut self, offset_ns: i64) -> Self {
+        let time_ns = match &mut self {
+            Self::Sample(sample) => &mut sample.time_ns,
+            Self::Finding(finding) => &mut finding.time_ns,
+            Self::Stack(stack) => &mut stack.time_ns,
+        };
+        *time_ns = time_ns.saturating_add(offset_ns);
+        self
+    }
+}
+
 /// Numbers of one moment, from one probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SystemSample {

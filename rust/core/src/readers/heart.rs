@@ -1,22 +1,57 @@
-//! Goes on beating while the ingest thread is in a long call: a slow disk is no dead monitor.
+//! Goes on beating while the thread that reads the lanes is in a long call: a slow disk is no dead monitor.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::STUCK;
-use super::shared::Shared;
+use tm_spool::Pulse;
 
+/// A turn of the thread takes milliseconds; after so long it is told.
+pub(crate) const STUCK: Duration = Duration::from_secs(60);
 /// A trainer takes a heart that has not beaten for five seconds for dead.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The ingest thread beats by itself, more often than this.
+/// The thread beats by itself, more often than this.
 const LONG: Duration = Duration::from_secs(1);
 
-/// The thread that beats when the ingest thread cannot. Dropping it ends it.
+/// The turns of the thread that reads, and the producers that are to know that it lives.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// When it began its last turn. `None`: it has not begun.
+    turned: Mutex<Option<Instant>>,
+    /// Held while all of them are beaten for.
+    pulses: Mutex<Vec<Pulse>>,
+}
+
+impl Turns {
+    /// The thread begins a turn.
+    pub(crate) fn turn(&self) {
+        *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// For how long the thread has not come back. `None`: it has not begun.
+    pub(crate) fn in_one_turn_for(&self) -> Option<Duration> {
+        let turned = *self.turned.lock().unwrap_or_else(PoisonError::into_inner);
+        turned.map(|at| at.elapsed())
+    }
+
+    /// Another producer that is read.
+    pub(crate) fn add_pulse(&self, pulse: Pulse) {
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.push(pulse);
+    }
+
+    /// Beat for all producers that are still read.
+    fn beat(&self) {
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.retain(Pulse::beat);
+    }
+}
+
+/// The thread that beats when the other one cannot. Dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Heart {
+pub(crate) struct Heart {
     /// Stored with Release by drop, loaded with Acquire once per look of the thread.
     stopped: Arc<AtomicBool>,
     /// `None`: it is being dropped.
@@ -24,15 +59,15 @@ pub(super) struct Heart {
 }
 
 impl Heart {
-    pub(super) fn start(shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn start(turns: Arc<Turns>) -> io::Result<Self> {
         let stopped = Arc::new(AtomicBool::new(false));
         let ours = Arc::clone(&stopped);
         let thread = std::thread::Builder::new()
             .name("tm-heart".into())
             .spawn(move || {
                 while !ours.load(Ordering::Acquire) {
-                    if shared.in_one_turn_for().is_some_and(is_due) {
-                        shared.beat();
+                    if turns.in_one_turn_for().is_some_and(is_due) {
+                        turns.beat();
                     }
                     std::thread::park_timeout(LOOK_EVERY);
                 }
