@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Run, floats, one, wait};
 use tm_core::store::{Datum, SeriesOptions, Values};
-use tm_core::{Ingest, Relay, RelayOptions};
+use tm_core::{Ingest, IngestOptions, Relay, RelayOptions};
 use tm_spool::{Flags, Kind, LayoutId, Producer, Step};
 
 /// Two nodes and what is between them.
@@ -373,12 +373,17 @@ fn a_monitor_that_reads_what_a_relay_had_brought_doubles_nothing() {
     let layout = floats(&producer, &["loss", "lr"]);
     let name = home.path().file_name().unwrap().to_str().unwrap();
     let mut logged = 0;
-    for round in 0..20 {
+    for round in 1..5 {
         // The relay of this directory has the lanes before the monitor comes.
         let mut relay = relay_of(home.path(), name);
         relay.connected();
-        let ingest = home.ingest();
-        for _ in 0..(round * 3) {
+        // What comes waits long enough for the lanes to be found meanwhile.
+        let slow = IngestOptions {
+            commit_interval: Duration::from_secs(2),
+            ..IngestOptions::default()
+        };
+        let ingest = Ingest::start(home.path(), slow).unwrap();
+        for _ in 0..(round * 20) {
             logged += i64::from(log(&producer, layout, logged));
             relay.turn();
             while let Some(message) = relay.next_message() {
