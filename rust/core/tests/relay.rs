@@ -373,7 +373,7 @@ fn a_monitor_that_reads_what_a_relay_had_brought_doubles_nothing() {
     let layout = floats(&producer, &["loss", "lr"]);
     let name = home.path().file_name().unwrap().to_str().unwrap();
     let mut logged = 0;
-    for round in 1..5 {
+    for round in 0..4 {
         // The relay of this directory has the lanes before the monitor comes.
         let mut relay = relay_of(home.path(), name);
         relay.connected();
@@ -383,7 +383,7 @@ fn a_monitor_that_reads_what_a_relay_had_brought_doubles_nothing() {
             ..IngestOptions::default()
         };
         let ingest = Ingest::start(home.path(), slow).unwrap();
-        for _ in 0..(round * 20) {
+        for _ in 0..(150 + round * 40) {
             logged += i64::from(log(&producer, layout, logged));
             relay.turn();
             while let Some(message) = relay.next_message() {
@@ -392,7 +392,7 @@ fn a_monitor_that_reads_what_a_relay_had_brought_doubles_nothing() {
             for (_, answer) in ingest.answers() {
                 relay.receive(&answer);
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(4));
         }
         // It dies with messages that ingest has and the database does not.
         drop(relay);
