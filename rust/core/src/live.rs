@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
-use tm_spool::{ProducerId, clock};
+use tm_spool::{ProducerId, clock, is_copied};
 
 /// The name of the database in a run directory, and in a live directory.
 pub const DATABASE_NAME: &str = "training_monitor.db";
@@ -58,6 +58,11 @@ impl Pointer {
         let json: Json = serde_json::from_slice(&bytes).unwrap_or_default();
         let text = |field: &str| json[field].as_str().unwrap_or_default().to_owned();
         let dir = PathBuf::from(OsString::from_vec(unescaped(&text("dir"))));
+        let named = PathBuf::from(OsString::from_vec(unescaped(&text("run"))));
+        let leads_there = || fs::read(named.join(POINTER)).is_ok_and(|theirs| theirs == bytes);
+        if is_copied(run_dir, &named) && leads_there() {
+            return Ok(None);
+        }
         // It is renamed into place when it is on the disk, so this is nothing that we wrote.
         if !is_live_name(&dir) {
             return Ok(Some(Self {
@@ -80,6 +85,7 @@ impl Pointer {
         let json = json!({
             "dir": escaped(self.dir.as_os_str().as_bytes()), "host": self.host,
             "machine": self.machine, "boot_id": self.boot_id,
+            "run": escaped(absolute(run_dir).as_os_str().as_bytes()),
         });
         let draft = run_dir.join(POINTER_DRAFT);
         let mut open = OpenOptions::new();
@@ -120,6 +126,10 @@ impl Pointer {
         let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
         self.dir.with_file_name(format!(".{name}.{end}"))
     }
+}
+
+fn absolute(dir: &Path) -> PathBuf {
+    fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf())
 }
 
 /// What a reader finds for a run.
@@ -231,6 +241,24 @@ mod tests {
     fn pointer_in(base: &Path) -> Pointer {
         let name = new_name(Path::new("/runs/a run")).unwrap();
         Pointer::to(base.join("training_monitor-7").join(name))
+    }
+
+    #[test]
+    fn a_copied_pointer_leads_nowhere_and_a_renamed_one_does() {
+        let root = tempfile::tempdir().unwrap();
+        let (run, copy, moved) = (
+            root.path().join("run"),
+            root.path().join("copy"),
+            root.path().join("moved"),
+        );
+        fs::create_dir(&run).unwrap();
+        fs::create_dir(&copy).unwrap();
+        pointer_in(Path::new("/var/tmp")).write(&run).unwrap();
+        fs::copy(run.join(POINTER), copy.join(POINTER)).unwrap();
+        assert_eq!(Pointer::read(&copy).unwrap(), None);
+        assert!(Pointer::read(&run).unwrap().is_some());
+        fs::rename(&run, &moved).unwrap();
+        assert!(Pointer::read(&moved).unwrap().is_some());
     }
 
     #[test]

@@ -101,7 +101,9 @@ pub use {
     histogram::Histogram,
     meta::{OpenError, ProducerInfo},
     options::{CloseOutcome, CreateError, ProducerOptions},
-    place::{base_name, is_private, job_dir, make_private, private_bases, producer_dirs},
+    place::{
+        base_name, is_copied, is_private, job_dir, make_private, private_bases, producer_dirs,
+    },
     producer::{CHILD_LANE_BYTES, LANE_BYTES, Producer},
     pulse::Pulse,
     question::{NotAsked, ask, is_here, reserve_signal},

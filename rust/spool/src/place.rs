@@ -182,11 +182,35 @@ pub(crate) fn places(run_dir: &Path) -> io::Result<Vec<Place>> {
     Ok(found)
 }
 
-/// `None`: the entry names no producer.
+/// Whether a pointer that was written in the run directory `named` stands in another one beside it: a copy, which
+/// must not take what the original has. One that was renamed has left no directory behind.
+#[must_use]
+pub fn is_copied(run_dir: &Path, named: &Path) -> bool {
+    if named.as_os_str().is_empty() {
+        return false;
+    }
+    match (fs::metadata(run_dir), fs::metadata(named)) {
+        (Ok(here), Ok(there)) => (here.dev(), here.ino()) != (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// Of a pointer file: `<run>/.spool/<job>/<id>.at`.
+pub(crate) fn run_dir_of(pointer: &Path) -> Option<&Path> {
+    pointer.ancestors().nth(3)
+}
+
+/// `None`: the entry names no producer, or is a copy of one that does.
 fn place(entry: PathBuf) -> Option<Place> {
     let name = entry.file_name()?.to_string_lossy().into_owned();
     if let Some(id) = name.strip_suffix(".at") {
-        let target = fs::read_to_string(&entry).unwrap_or_default();
+        let text = fs::read_to_string(&entry).unwrap_or_default();
+        let (target, run_dir) = text.split_once('\n').unwrap_or((&text, ""));
+        let (here, named) = (run_dir_of(&entry)?, Path::new(run_dir.trim_end()));
+        let theirs = named.join(entry.strip_prefix(here).ok()?);
+        if is_copied(here, named) && theirs.is_file() {
+            return None;
+        }
         return Some(Place {
             id: id.parse().ok()?,
             dir: PathBuf::from(target.trim_end()),
@@ -220,6 +244,29 @@ pub(crate) fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copied_pointer_names_no_producer_and_a_renamed_one_does() {
+        let tmp = tempfile::tempdir().unwrap();
+        let at = "j/00112233445566778899aabbccddeeff.at";
+        let (run, copy, moved) = (
+            tmp.path().join("run"),
+            tmp.path().join("copy"),
+            tmp.path().join("moved"),
+        );
+        for dir in [&run, &copy] {
+            fs::create_dir_all(dir.join(".spool/j")).unwrap();
+            let text = format!("/elsewhere\n{}\n", run.display());
+            fs::write(dir.join(".spool").join(at), text).unwrap();
+        }
+        assert_eq!(places(&run).unwrap().len(), 1);
+        assert_eq!(places(&run).unwrap()[0].dir, Path::new("/elsewhere"));
+        assert_eq!(places(&copy).unwrap().len(), 0);
+        fs::rename(&run, &moved).unwrap();
+        assert_eq!(places(&moved).unwrap().len(), 1);
+        // The other one is no copy any more: there is nothing that it is one of.
+        assert_eq!(places(&copy).unwrap().len(), 1);
+    }
 
     #[test]
     fn a_directory_is_private_whatever_the_umask() {

@@ -360,6 +360,13 @@ fn write_pointer(pointer: &Path, dir: &Path) -> io::Result<()> {
     let draft = pointer.with_extension("at.new");
     let mut text = dir.as_os_str().as_encoded_bytes().to_vec();
     text.push(b'\n');
+    // By this a copy of the run directory is told from the directory itself.
+    if let Some(run_dir) =
+        place::run_dir_of(pointer).and_then(|dir| std::fs::canonicalize(dir).ok())
+    {
+        text.extend(run_dir.as_os_str().as_encoded_bytes());
+        text.push(b'\n');
+    }
     let mut open = std::fs::OpenOptions::new();
     open.write(true).create(true).truncate(true);
     let mut file = std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600).open(&draft)?;
