@@ -24,25 +24,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import training_monitor as tm
 from harness import processes
-from harness.nodes import Host, rank_env
+from harness.nodes import TRAIN, Host, rank_env
 from harness.processes import finish, until
 from harness.proxy import FAULTS, FaultProxy
 from training_monitor import _core
 
 CATCH_UP_SECS = 10.0
-KEYS = 2
-
-# Logs until the file is there, then says how far it came.
-TRAIN = """
-run = tm.init("run", quiet=True, strict=True)
-rank, step = int(os.environ["RANK"]), 0
-while not os.path.exists(sys.argv[1]) or step < 100:
-    tm.log({f"loss/{rank}": step * 0.5 + rank, f"step/{rank}": float(step)}, step=step)
-    step += 1
-    time.sleep(0.001)
-tm.close()
-print(step)
-"""
 
 
 @dataclass
@@ -105,8 +92,8 @@ def judge(home: Path, steps: dict[int, int], verdict: Verdict) -> None:
     """Compare what is in the database with what the ranks say."""
     run = tm.open_run(home)
     for rank, count in steps.items():
-        for key, value in ((f"loss/{rank}", 0.5), (f"step/{rank}", 1.0)):
-            series = run.series(key, raw=True)
+        for key, value in (("loss", 0.5), (f"own/{rank}", 1.0)):
+            series = run.series(key, rank=rank, raw=True)
             stored: dict[int, list[float]] = {}
             for step, found in zip(series.step.tolist(), series.value.tolist(), strict=True):
                 stored.setdefault(step, []).append(found)

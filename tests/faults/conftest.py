@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import processes
+from harness.nodes import Network, can_make_networks
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +24,14 @@ def processes_leave_by_themselves(
             "all processes to leave by themselves",
             within_secs=20,
         )
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    """Two hosts with networks of their own."""
+    if not can_make_networks():
+        pytest.skip("network namespaces need root and iproute2")
+    network = Network(tmp_path)
+    yield network
+    processes.kill_all_mentioning(tmp_path)
+    network.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,9 @@ import pytest
 import training_monitor as tm
 from faults.break_network import monitor_port, play
 from harness import processes, reading
-from harness.nodes import KEY, Host, Network, can_make_networks, rank_env
+from harness.nodes import KEY, TRAIN, Host, Network, rank_env
 from harness.processes import finish, until
 from harness.proxy import FAULTS
-
-# Logs until the file is there, then says how far it came.
-TRAIN = """
-run = tm.init("run", quiet=True, strict=True)
-rank, step = int(os.environ["RANK"]), 0
-while not os.path.exists(sys.argv[1]) or step < 100:
-    tm.log({"loss": step * 0.5 + rank, f"own/{rank}": float(step)}, step=step)
-    step += 1
-    time.sleep(0.001)
-tm.close()
-print(step)
-"""
 
 
 def relay_pid(run_dir: Path) -> int:
@@ -55,17 +42,6 @@ def compare(home: Path, steps: list[int]) -> None:
 def hosts(tmp_path: Path) -> list[Host]:
     """Two hosts that share the loopback of this machine, and no directory."""
     return [Host(tmp_path, "one"), Host(tmp_path, "two")]
-
-
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    """Two hosts with networks of their own."""
-    if not can_make_networks():
-        pytest.skip("network namespaces need root and iproute2")
-    network = Network(tmp_path)
-    yield network
-    processes.kill_all_mentioning(tmp_path)
-    network.close()
 
 
 def test_a_node_that_is_cut_off_loses_nothing_and_catches_up(

@@ -7,30 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import training_monitor as tm
 from harness import processes, reading
-from harness.nodes import Network, can_make_networks, rank_env
+from harness.nodes import Network, rank_env
 from harness.processes import finish, until
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "digits_parallel.py"
 RANKS, PER_NODE, STEPS = 8, 4, 600
 KEYS = ("loss", "accuracy", "grad_norm/own", "grad_norm/averaged", "time/step_ms")
-
-
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    """Two hosts, with one cable for the training and one for what is recorded."""
-    if not can_make_networks():
-        pytest.skip("network namespaces need root and iproute2")
-    network = Network(tmp_path)
-    yield network
-    processes.kill_all_mentioning(tmp_path)
-    network.close()
 
 
 def launch(network: Network, directory: Path, restarts: int) -> list[subprocess.Popen[str]]:

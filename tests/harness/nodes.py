@@ -11,9 +11,22 @@ from pathlib import Path
 
 from harness.processes import PRELUDE, start_prepared
 
-__all__ = ["KEY", "Host", "Network", "can_make_networks", "rank_env"]
+__all__ = ["KEY", "TRAIN", "Host", "Network", "can_make_networks", "rank_env"]
 
 KEY = "the-secret-of-this-test"
+
+
+# Logs until the file is there, then says how far it came.
+TRAIN = """
+run = tm.init("run", quiet=True, strict=True)
+rank, step = int(os.environ["RANK"]), 0
+while not os.path.exists(sys.argv[1]) or step < 100:
+    tm.log({"loss": step * 0.5 + rank, f"own/{rank}": float(step)}, step=step)
+    step += 1
+    time.sleep(0.001)
+tm.close()
+print(step)
+"""
 
 
 def rank_env(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from training_monitor import _core
 from training_monitor.answers import Copy
 from training_monitor.errors import SpoolError, StoreError
+from training_monitor.monitor.elsewhere import open_elsewhere
 from training_monitor.monitor.lock import holder
 from training_monitor.spawn import relay_lock
 
@@ -145,9 +146,7 @@ def _counts(path: str) -> tuple[dict[str, Any], str | None, Copy | None]:
 def _read_counts(reader: _core.RunReader) -> dict[str, Any]:
     counts = reader.counts()
     counts["open"] = {
-        row["id"]: f"rank {row['rank']} on {row['host']}"
-        for row in reader.producers()
-        if row["ended_how"] is None and row["host"] != os.uname().nodename
+        row["id"]: f"rank {row['rank']} on {row['host']}" for row in open_elsewhere(reader)
     }
     if counts["gaps"]:
         noticed = [gap["noticed"] for gap in reader.gaps() if gap["reason"] == "rejected"]

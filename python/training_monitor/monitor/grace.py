@@ -1,10 +1,12 @@
-"""How long monitor and relay wait, with everything done, before they leave."""
+"""When monitor and relay leave: nobody logs, and how long they wait for somebody who might."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["grace_secs"]
+from training_monitor import _core
+
+__all__ = ["grace_secs", "is_recorded"]
 
 _GRACE_SECS = 10.0
 # The relay of a node that was cut off may not have been heard of yet.
@@ -20,3 +22,8 @@ def grace_secs(*, is_on_one_node: bool = True) -> float:
     except ValueError:
         return usual
     return secs if 0.0 <= secs <= _LONGEST_GRACE_SECS else usual
+
+
+def is_recorded(run_dir: str) -> bool:
+    """Return whether a process that can be seen from here logs into the run."""
+    return any(producer["life"] == "alive" for producer in _core.producers(run_dir))

@@ -9,8 +9,9 @@ import traceback
 from training_monitor import _core
 from training_monitor.catalog import DATABASE_NAME
 from training_monitor.errors import SettingError, StoreError
+from training_monitor.monitor.elsewhere import open_elsewhere
 from training_monitor.monitor.endpoint import LOOPBACK
-from training_monitor.monitor.grace import grace_secs
+from training_monitor.monitor.grace import grace_secs, is_recorded
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.oom import volunteer
@@ -77,24 +78,18 @@ def serve(run_dir: str, *, respawned: int = 0, foreground: bool = False) -> int:
             continue
         # A trainer that came while we left has found the lock taken: it counts on us, also when
         # it has died by now.
-        if status or wakeup.stopping or not (monitor.is_behind or _producers_alive(run_dir)):
+        if status or wakeup.stopping or not (monitor.is_behind or is_recorded(run_dir)):
             return status
 
 
-def _open_elsewhere(run_dir: str) -> bool:
+def _is_awaited(run_dir: str) -> bool:
     """Return whether ranks of other hosts have not ended: their relays may yet find us."""
     try:
         reader = _core.RunReader(run_dir)
         newest = max((row["id"] for row in reader.attempts()), default=0)
-        rows = [row for row in reader.producers() if row["attempt"] == newest]
+        return any(row["attempt"] == newest for row in open_elsewhere(reader))
     except (StoreError, OSError):
         return False
-    here = os.uname().nodename
-    return any(row["ended_how"] is None and row["host"] != here for row in rows)
-
-
-def _producers_alive(run_dir: str) -> bool:
-    return any(producer["life"] == "alive" for producer in _core.producers(run_dir))
 
 
 class Monitor:
@@ -197,7 +192,7 @@ class Monitor:
                 if str(error) != self._trouble:
                     self._journal.error(f"cannot open the store: {error}; trying again")
                 self._trouble = str(error)
-            if not _producers_alive(self._run_dir) and not self._foreground:
+            if not is_recorded(self._run_dir) and not self._foreground:
                 self._journal.error("nobody is recording: what is left waits for `recover`")
                 return None
             if not self._wait_to_retry():
@@ -404,6 +399,4 @@ class Monitor:
         if self._idle_since is None:
             self._idle_since = now
         rested = now - self._idle_since >= self._grace_secs
-        return rested and (
-            now - self._started > _UNHEARD_SECS or not _open_elsewhere(self._run_dir)
-        )
+        return rested and (now - self._started > _UNHEARD_SECS or not _is_awaited(self._run_dir))

@@ -9,7 +9,7 @@ from training_monitor import _core
 from training_monitor.errors import RunDirError, SettingError
 from training_monitor.monitor.dealer import Dealer
 from training_monitor.monitor.endpoint import candidates, works_here
-from training_monitor.monitor.grace import grace_secs
+from training_monitor.monitor.grace import grace_secs, is_recorded
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.keys import keys_of, read_key
 from training_monitor.monitor.lock import RunLock
@@ -72,7 +72,7 @@ def serve_relay(run_dir: str, run: str, *, respawned: int = 0, foreground: bool 
         poller.leave()
         # A trainer that came while we left has found the lock taken: it counts on us.
         is_done = foreground or status or wakeup.stopping or works_here(run_dir)
-        if is_done or not any(row["life"] == "alive" for row in _core.producers(run_dir)):
+        if is_done or not is_recorded(run_dir):
             return status
 
 
@@ -275,8 +275,8 @@ class Relay:
             self._room_at = now
             self._say_once("state", "the monitor is out of reach: what is logged waits here")
             self._journal.warn(self._room(report, rate))
-        if report["trouble"]:
-            self._say_once("trouble", report["trouble"])
+        if trouble := self._core.take_trouble():
+            self._say_once("trouble", trouble)
 
     def _room(self, report: dict[str, Any], rate: float) -> str:
         left = max(self._limit_bytes - report["backlog_bytes"], 0)

@@ -81,6 +81,11 @@ impl Relay {
         self.lock().add_samples(lines);
     }
 
+    /// Returns what went wrong last, once; None when nothing has since the last call.
+    fn take_trouble(&self) -> Option<String> {
+        self.lock().take_trouble()
+    }
+
     /// Tells how it goes.
     fn report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let report = py.detach(|| self.lock().report());
@@ -150,7 +155,6 @@ fn report_dict(py: Python<'_>, report: RelayReport) -> PyResult<Bound<'_, PyDict
         sent_bytes,
         clock_offset,
         refused,
-        trouble,
     } = report;
     let facts = PyDict::new(py);
     facts.set_item("run", run)?;
@@ -171,6 +175,5 @@ fn report_dict(py: Python<'_>, report: RelayReport) -> PyResult<Bound<'_, PyDict
         clock_offset.map(|(_, error)| seconds(error as f64)),
     )?;
     facts.set_item("refused", refused)?;
-    facts.set_item("trouble", trouble)?;
     Ok(facts)
 }

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use tm_spool::{LaneId, Lsn};
+use tm_spool::{LaneId, Lsn, ProducerReader};
 
 /// Neither acknowledged nor synced for so long: put the lanes themselves on the disk.
 pub(crate) const SYNC_AFTER: Duration = Duration::from_millis(400);
+/// A sync, or a commit, that takes longer suspends the promise for power loss.
+pub(crate) const SYNC_SLOW: Duration = Duration::from_millis(500);
 /// Marks are set this often.
 const MARK_EVERY: Duration = Duration::from_millis(100);
 
@@ -29,11 +31,7 @@ impl Exposed {
     }
 
     /// Look how far each lane is written and acknowledged. True: something is due to be synced.
-    pub(crate) fn look(
-        &mut self,
-        now: Instant,
-        lanes: impl Iterator<Item = (LaneId, Lsn, Lsn)>,
-    ) -> bool {
+    fn look(&mut self, now: Instant, lanes: impl Iterator<Item = (LaneId, Lsn, Lsn)>) -> bool {
         let lanes: Vec<(LaneId, Lsn, Lsn)> = lanes.collect();
         let acked = |lane: LaneId| {
             let of = lanes.iter().find(|known| known.0 == lane);
@@ -56,8 +54,34 @@ impl Exposed {
         oldest.is_some_and(|since| now.saturating_duration_since(since) >= SYNC_AFTER)
     }
 
+    /// Put the lanes on the disk when something in them has waited too long. Returns what people should know of that.
+    pub(crate) fn sync_late(
+        &mut self,
+        reader: &mut ProducerReader,
+        now: Instant,
+    ) -> Option<String> {
+        if !self.look(now, reader.progress()) {
+            return None;
+        }
+        let began = Instant::now();
+        match reader.sync_data() {
+            Ok(took) => {
+                self.synced(began);
+                reader.control().set_sync_slow(took > SYNC_SLOW);
+                let ms = took.as_millis();
+                (took > SYNC_SLOW).then(|| {
+                    format!(
+                        "putting the lanes on the disk took {ms} ms: until that is faster, a power cut may cost \
+                         more than the last second"
+                    )
+                })
+            }
+            Err(error) => Some(format!("cannot sync lanes: {error}")),
+        }
+    }
+
     /// Everything written before `began` is on the disk.
-    pub(crate) fn synced(&mut self, began: Instant) {
+    fn synced(&mut self, began: Instant) {
         self.marks.clear();
         self.marked = began;
     }

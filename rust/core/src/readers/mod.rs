@@ -8,7 +8,7 @@ mod heart;
 use tm_spool::ProducerReader;
 
 pub(crate) use endwatch::EndWatch;
-pub(crate) use exposed::{Exposed, SYNC_AFTER};
+pub(crate) use exposed::{Exposed, SYNC_AFTER, SYNC_SLOW};
 pub(crate) use heart::{Heart, STUCK, Turns};
 
 /// Divide what the lanes of a node may hold among the producers there.

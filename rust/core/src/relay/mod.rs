@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tm_spool::{Life, OpenError, ProducerId, ProducerReader, clock, producer_dirs, sweep_gone};
 
-use crate::readers::{Heart, SYNC_AFTER, Turns, share_grant};
+use crate::readers::{Heart, Turns, share_grant};
 use crate::wire::Message;
 use link::Link;
 use shipped::Shipped;
@@ -61,8 +61,6 @@ pub struct RelayReport {
     pub clock_offset: Option<(i64, u64)>,
     /// Why the monitor did not take us. `None`: it did, or was not asked.
     pub refused: Option<String>,
-    /// What could not be read last. `None`: nothing.
-    pub trouble: Option<String>,
 }
 
 /// The relay of one run on one node.
@@ -372,18 +370,8 @@ impl Relay {
     /// The lanes are the only copy for as long as the monitor is out of reach: put them on the disk.
     fn sync_late(&mut self, now: Instant) {
         for shipped in &mut self.shipped {
-            if !shipped.exposed.look(now, shipped.reader.progress()) {
-                continue;
-            }
-            let began = Instant::now();
-            match shipped.reader.sync_data() {
-                Ok(took) => {
-                    shipped.exposed.synced(began);
-                    let slow = took > SYNC_AFTER;
-                    shipped.reader.control().set_sync_slow(slow);
-                }
-                Err(error) => self.trouble = Some(format!("cannot sync lanes: {error}")),
-            }
+            let trouble = shipped.exposed.sync_late(&mut shipped.reader, now);
+            self.trouble = trouble.or(self.trouble.take());
         }
     }
 
@@ -391,6 +379,11 @@ impl Relay {
         if let Some(error) = error {
             self.trouble = Some(error.to_string());
         }
+    }
+
+    /// What went wrong last, once. `None`: nothing has since the last call.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
     }
 
     /// How it goes.
@@ -412,7 +405,6 @@ impl Relay {
             sent_bytes: self.sent_bytes,
             clock_offset: self.link.clock(),
             refused: self.link.refused().map(str::to_owned),
-            trouble: self.trouble.take(),
         }
     }
 }

@@ -1,14 +1,12 @@
 //! Committing, acknowledging, and what to do when the database says no.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tm_spool::ProducerId;
 
 use super::{COMMIT_POINTS, PENDING_BYTES, SYSTEM_WAITS, Tailed, Worker};
+use crate::readers::SYNC_SLOW;
 use crate::store::{CommitOptions, Pending, Source, Store, StoreError};
-
-/// A sync that takes longer suspends the promise for power loss.
-const SYNC_SLOW: Duration = Duration::from_millis(500);
 
 impl Worker {
     pub(super) fn is_commit_due(&mut self, now: Instant) -> bool {
@@ -239,26 +237,10 @@ impl Worker {
     /// While commits fail or are slow, the lanes are the only copy: put them on the disk.
     pub(super) fn sync_late(&mut self, now: Instant) {
         for tailed in &mut self.tailed {
-            let Some(reader) = tailed.feed.local_mut() else {
-                continue;
-            };
-            if !tailed.exposed.look(now, reader.progress()) {
-                continue;
-            }
-            let began = Instant::now();
-            match reader.sync_data() {
-                Ok(took) => {
-                    tailed.exposed.synced(began);
-                    reader.control().set_sync_slow(took > SYNC_SLOW);
-                    if took > SYNC_SLOW {
-                        let ms = took.as_millis();
-                        self.trouble.note(format!(
-                            "putting the lanes on the disk took {ms} ms: until that is faster, a power \
-                             cut may cost more than the last second"
-                        ));
-                    }
-                }
-                Err(error) => self.trouble.note(format!("cannot sync lanes: {error}")),
+            if let Some(reader) = tailed.feed.local_mut()
+                && let Some(trouble) = tailed.exposed.sync_late(reader, now)
+            {
+                self.trouble.note(trouble);
             }
         }
         if !self.parked.is_empty() && self.sync_parked.is_due(now) {
