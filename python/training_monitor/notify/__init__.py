@@ -1,0 +1,1 @@
+"""How findings become alerts, and how these are told."""

@@ -1,0 +1,1 @@
+"""How a run will end, and when."""
