@@ -1,0 +1,193 @@
+"""What a metric is: its kind, its split and which way is better, from its name and its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from training_monitor.detect.naming import Words, taken_apart
+from training_monitor.detect.vocabulary import GOALS, KINDS, QUALIFIERS, TABLE, Row
+
+__all__ = ["KINDS", "History", "Meaning", "infer"]
+
+# So many values tell a clock from a duration.
+_ENOUGH = 4
+_LAST_RANK = 99
+# Words after which "reward" is one of a pair, and more of it is not better.
+_WORSE = frozenset(("rejected", "reject", "lose", "loser", "losing"))
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of the values of a metric, without them.
+
+    Attributes:
+        count: How many finite values there are.
+        first: The first of them.
+        last: The last one.
+        min: The least.
+        max: The greatest.
+        rising: Whether none is less than the one before it.
+        whole: Whether all are whole numbers.
+    """
+
+    count: int
+    first: float
+    last: float
+    min: float
+    max: float
+    rising: bool = False
+    whole: bool = False
+
+    @property
+    def constant(self) -> bool:
+        """Whether all values are one."""
+        return self.min == self.max
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a metric was taken for.
+
+    Attributes:
+        kind: One of KINDS.
+        split: train, val or test; None: the name does not say it, which mostly means train.
+        goal: "min" or "max": which way is better; None: neither is, or nobody knows.
+        headline: Whether this is the metric by which the run is judged.
+        source: Where this is from: name, history or user.
+        unit: As s, ms, % or GB, where the name says it; None where it does not.
+        stem: What is left of the name without its split: two metrics with one stem are a pair.
+        rank: Of two metrics of one kind the lower one is sooner the headline.
+        held_out: Whether it is measured on data that is not trained on, as far as one knows.
+        step_metric: The metric that the user has named as its axis; None: the step of log().
+    """
+
+    kind: str
+    split: str | None = None
+    goal: str | None = None
+    headline: bool = False
+    source: str = "name"
+    unit: str | None = None
+    stem: str = ""
+    rank: int = 0
+    held_out: bool = False
+    step_metric: str | None = None
+
+    def __str__(self) -> str:
+        """Return it as a person reads it: "loss, val, less is better"."""
+        better = {"min": "less is better", "max": "more is better"}
+        parts = [self.kind.replace("_", " "), self.split, better.get(self.goal or "")]
+        return ", ".join(part for part in parts if part)
+
+
+def infer(name: str, history: History | None = None) -> Meaning:
+    """Say what a metric is.
+
+    Args:
+        name: Under which it is logged.
+        history: What is known of its values; None: nothing.
+    """
+    meaning = _from_name(name)
+    return meaning if history is None else _corrected(meaning, history)
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A phrase of the table that was found, and where in the name it begins and ends."""
+
+    row: Row
+    begin: int
+    end: int
+
+    def within(self, other: _Match) -> bool:
+        """Whether the other phrase holds this one and more."""
+        longer = other.end - other.begin > self.end - self.begin
+        return longer and other.begin <= self.begin and self.end <= other.end
+
+
+@lru_cache(maxsize=4096)
+def _from_name(name: str) -> Meaning:
+    words = taken_apart(name)
+    match = _best(_matches(words.words))
+    if match is None:
+        return Meaning("other", words.split, unit=words.unit, stem=_stem(words), rank=_LAST_RANK)
+    kind, goal = match.row.kind, match.row.goal or GOALS.get(match.row.kind)
+    extra = _extra(words, match)
+    if kind == "reward":
+        if words.statistic == "std":
+            kind, goal = "reward_std", None
+        elif extra:
+            kind = "reward_part"
+            goal = None if _WORSE & set(words.words) else goal
+    if kind == "time" and words.split in ("val", "test"):
+        kind, goal = "eval_time", "min"
+    return Meaning(
+        kind,
+        words.split,
+        goal,
+        unit=words.unit,
+        stem=_stem(words),
+        rank=match.row.rank + 2 * len(extra) + (words.statistic in ("min", "max", "std")),
+        held_out=words.split in ("val", "test") or (match.row.held_out and words.split is None),
+    )
+
+
+def _matches(words: tuple[str, ...]) -> list[_Match]:
+    found = [
+        _Match(row, begin, end)
+        for row, phrase in _PHRASES
+        for begin, end in _places(words, phrase)
+    ]
+    return [match for match in found if not any(match.within(other) for other in found)]
+
+
+def _places(words: tuple[str, ...], phrase: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Return where a phrase stands: from which word to which."""
+    if "*" in phrase:
+        first, last = phrase[0], phrase[-1]
+        if first in words and last in words[words.index(first) + 1 :]:
+            end = len(words) - words[::-1].index(last)
+            return [(words.index(first), end)]
+        return []
+    size = len(phrase)
+    return [(i, i + size) for i in range(len(words) - size + 1) if words[i : i + size] == phrase]
+
+
+def _best(matches: list[_Match]) -> _Match | None:
+    return max(
+        matches, key=lambda found: (found.row.level, found.end, found.end - found.begin), default=None
+    )
+
+
+def _extra(words: Words, match: _Match) -> list[str]:
+    """Return the words that make a metric a part of something: "format" in "rewards/format"."""
+    at = words.segments[match.begin]
+    return [
+        word
+        for i, word in enumerate(words.words)
+        if words.segments[i] >= at
+        and not match.begin <= i < match.end
+        and word not in QUALIFIERS
+        and len(word) > 1
+    ]
+
+
+def _stem(words: Words) -> str:
+    """Return the words without those that only say how values were gathered."""
+    left = [word for word in words.words if word not in ("mean", "epoch", "step", "metric")]
+    return " ".join([*(left or words.words), *words.numbers])
+
+
+def _corrected(meaning: Meaning, history: History) -> Meaning:
+    """Return what the values say where the name leaves it open."""
+    if history.count < _ENOUGH or history.constant:
+        return meaning
+    if meaning.kind == "time" and meaning.stem == "time" and not history.rising:
+        # Each step's own, as MMEngine and detectron2 have it; elsewhere it is a clock.
+        return replace(meaning, kind="step_time", goal="min", source="history")
+    if meaning.kind == "step_time" and history.rising and history.last > 10 * history.first > 0:
+        return replace(meaning, kind="time", goal=None, source="history")
+    return meaning
+
+
+_PHRASES = tuple((row, tuple(phrase.split())) for row in TABLE for phrase in row.phrases.split("|"))

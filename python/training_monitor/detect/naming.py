@@ -1,0 +1,121 @@
+"""The name of a metric, taken apart into words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from training_monitor.detect.vocabulary import KNOWN, SAME, SPLITS, STATISTICS, UNITS
+
+__all__ = ["Words", "taken_apart"]
+
+# `loss vs samples` of Megatron: the second half is the axis.
+_AXIS = re.compile(r"[ _]vs[ _].*$")
+_POSSESSIVE = re.compile(r"'s\b")
+_RATE = re.compile(r"/\s*(?:s|secs?|seconds?)\b", re.IGNORECASE)
+_INVERSE_RATE = re.compile(r"\b(ms|s|secs?|seconds?)/(it|iter|iteration|step|batch)\b", re.I)
+_SEGMENT = re.compile(r"[/|]|\.(?=\D)|(?<=\D)\.")
+_BRACKETS = re.compile(r"[(\[]([^)\]]*)[)\]]")
+_RUN = re.compile(r"[^\W_]+|%")
+_HUMP = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+")
+_DIGITS = re.compile(r"^(.*?[^\W\d_])(\d+)k?$")
+_NUMBER = re.compile(r"^\d+(?:e\d+)?k?$")
+# A letter in brackets tells boxes from masks (`mAP50(B)`); as a word it would be a unit.
+_MARKS = frozenset("BMPO")
+_MOST_CHARS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a name, in lower case, one word for what is written in several ways.
+
+    Attributes:
+        words: Without numbers, and without what the other fields hold.
+        segments: Of each of them, in which part of the name between slashes it stands.
+        split: train, val or test, where the name says it.
+        unit: As s, ms, % or GB, where the name says it.
+        statistic: mean, min, max or std, where the name says it.
+        numbers: The numbers in it, as texts.
+    """
+
+    words: tuple[str, ...]
+    segments: tuple[int, ...]
+    split: str | None
+    unit: str | None
+    statistic: str | None
+    numbers: tuple[str, ...]
+
+
+def taken_apart(name: str) -> Words:
+    """Take the name of a metric apart."""
+    text = _AXIS.sub("", _POSSESSIVE.sub("", name[:_MOST_CHARS]))
+    text = _INVERSE_RATE.sub(r"\1 per \2", text)
+    text, unit = _without_brackets(text)
+    text = _RATE.sub(" per second", text)
+    words: list[str] = []
+    segments: list[int] = []
+    numbers: list[str] = []
+    split, statistic = None, None
+    for segment, part in enumerate(_SEGMENT.split(text)):
+        for word in _words(part):
+            if _NUMBER.match(word):
+                numbers.append(word)
+            elif word in SPLITS and (word != "training" or not words):
+                split = split or SPLITS[word]
+            else:
+                statistic = STATISTICS.get(word, statistic)
+                words.append(word)
+                segments.append(segment)
+    if split is None and len(set(segments)) > 1 and words[0] == "metric":
+        # Ultralytics writes what it measures on validation data below `metrics/`.
+        split = "val" if segments.count(0) == 1 else None
+    return Words(tuple(words), tuple(segments), split, unit, statistic, tuple(numbers))
+
+
+def _without_brackets(text: str) -> tuple[str, str | None]:
+    """Return the text without what stands in brackets, where that is a unit or a mark."""
+    unit = None
+
+    def replaced(match: re.Match[str]) -> str:
+        nonlocal unit
+        inner = match[1].strip()
+        if inner.lower() in UNITS:
+            unit = UNITS[inner.lower()]
+            return " "
+        if inner in _MARKS or not re.search(r"[^\W\d_]{2}", inner):
+            return " "
+        return f" {inner} "
+
+    return _BRACKETS.sub(replaced, text), unit
+
+
+def _words(part: str) -> list[str]:
+    words: list[str] = []
+    for run in _RUN.findall(part):
+        words.extend(_split_run(run))
+    return words
+
+
+def _split_run(run: str) -> list[str]:
+    """Split `AverageEpRet`, `lr0` and `top5`, and leave `mAP`, `f1` and `ROUGE` whole."""
+    whole = _plain(run.lower())
+    if whole in KNOWN or " " in whole:
+        return whole.split()
+    if digits := _DIGITS.match(run):
+        return [*_split_run(digits[1]), digits[2]]
+    humps = [hump.lower() for hump in _HUMP.findall(run)]
+    return [word for hump in humps for word in _plain(hump).split()]
+
+
+def _plain(word: str) -> str:
+    """Return the one word for this one: the singular, the long form."""
+    word = SAME.get(word, word)
+    if word in KNOWN:
+        return word
+    for ending, instead in (("ies", "y"), ("es", ""), ("s", "")):
+        if word.endswith(ending) and len(word) > len(ending) + 1:
+            single = word[: -len(ending)] + instead
+            single = SAME.get(single, single)
+            if single in KNOWN:
+                return single
+    return word
