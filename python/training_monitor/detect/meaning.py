@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from training_monitor.detect.naming import Words, taken_apart
-from training_monitor.detect.vocabulary import GOALS, KINDS, QUALIFIERS, TABLE, Row
+from training_monitor.detect.vocabulary import GOALS, HEADINGS, KINDS, QUALIFIERS, TABLE, Row
 
 __all__ = ["KINDS", "History", "Meaning", "infer"]
 
 # So many values tell a clock from a duration.
 _ENOUGH = 4
+_DURATIONS = frozenset(("time", "step_time", "data_time", "eval_time"))
+_TIME_UNITS = frozenset(("s", "ms", "us", "min", "h"))
 _LAST_RANK = 99
 # Words after which "reward" is one of a pair, and more of it is not better.
 _WORSE = frozenset(("rejected", "reject", "lose", "loser", "losing"))
@@ -108,7 +110,7 @@ class _Match:
 @lru_cache(maxsize=4096)
 def _from_name(name: str) -> Meaning:
     words = taken_apart(name)
-    match = _best(_matches(words.words))
+    match = _best(_without_heading(_matches(words.words), words))
     if match is None:
         return Meaning("other", words.split, unit=words.unit, stem=_stem(words), rank=_LAST_RANK)
     kind, goal = match.row.kind, match.row.goal or GOALS.get(match.row.kind)
@@ -125,7 +127,7 @@ def _from_name(name: str) -> Meaning:
         kind,
         words.split,
         goal,
-        unit=words.unit,
+        unit=_unit(words.unit, kind),
         stem=_stem(words),
         rank=match.row.rank + 2 * len(extra) + (words.statistic in ("min", "max", "std")),
         held_out=words.split in ("val", "test") or (match.row.held_out and words.split is None),
@@ -139,6 +141,13 @@ def _matches(words: tuple[str, ...]) -> list[_Match]:
         for begin, end in _places(words, phrase)
     ]
     return [match for match in found if not any(match.within(other) for other in found)]
+
+
+def _without_heading(matches: list[_Match], words: Words) -> list[_Match]:
+    """Leave out what only heads a group, where something else was found."""
+    if not words.words or words.words[0] not in HEADINGS or words.segments.count(0) > 1:
+        return matches
+    return [match for match in matches if match.end > 1] or matches
 
 
 def _places(words: tuple[str, ...], phrase: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -170,6 +179,11 @@ def _extra(words: Words, match: _Match) -> list[str]:
         and word not in QUALIFIERS
         and len(word) > 1
     ]
+
+
+def _unit(unit: str | None, kind: str) -> str | None:
+    """Return the unit where it fits; the s in `bbox_mAP_s` means small."""
+    return unit if (unit in _TIME_UNITS) == (kind in _DURATIONS) else None
 
 
 def _stem(words: Words) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from training_monitor.detect.vocabulary import KNOWN, SAME, SPLITS, STATISTICS, UNITS
+from training_monitor.detect.vocabulary import (
+    ACTIVITIES,
+    KNOWN,
+    SAME,
+    SPLITS,
+    STATISTICS,
+    UNITS,
+)
 
 __all__ = ["Words", "taken_apart"]
 
@@ -22,6 +29,8 @@ _DIGITS = re.compile(r"^(.*?[^\W\d_])(\d+)k?$")
 _NUMBER = re.compile(r"^\d+(?:e\d+)?k?$")
 # A letter in brackets tells boxes from masks (`mAP50(B)`); as a word it would be a unit.
 _MARKS = frozenset("BMPO")
+# As words of their own they are units, and mean nothing.
+_TICKS = frozenset(("s", "ms", "us"))
 _MOST_CHARS = 400
 
 
@@ -57,13 +66,20 @@ def taken_apart(name: str) -> Words:
     numbers: list[str] = []
     split, statistic = None, None
     for segment, part in enumerate(_SEGMENT.split(text)):
-        for word in _words(part):
+        found = _words(part)
+        for word, following in zip(found, [*found[1:], ""], strict=True):
             if _NUMBER.match(word):
                 numbers.append(word)
-            elif word in SPLITS and (word != "training" or not words):
+            elif word in _TICKS:
+                unit = unit or word
+                if following == "per":
+                    words.append("second")
+                    segments.append(segment)
+            elif word in SPLITS and not (word == "training" and following in ACTIVITIES):
                 split = split or SPLITS[word]
             else:
                 statistic = STATISTICS.get(word, statistic)
+                unit = unit or UNITS.get(word)
                 words.append(word)
                 segments.append(segment)
     if split is None and len(set(segments)) > 1 and words[0] == "metric":
@@ -116,6 +132,6 @@ def _plain(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 1:
             single = word[: -len(ending)] + instead
             single = SAME.get(single, single)
-            if single in KNOWN:
+            if single in KNOWN and single not in SPLITS:
                 return single
     return word

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "ACTIVITIES",
     "GOALS",
+    "HEADINGS",
     "KINDS",
     "KNOWN",
     "QUALIFIERS",
@@ -80,8 +82,8 @@ class Row:
 
     Attributes:
         kind: One of KINDS.
-        level: What counts where several rows match: 3 stands for itself, 2 may be part of a loss, 1 is
-            said of many things, 0 is the last guess.
+        level: What counts where several rows match: 4 is never a part of something else, 3 stands
+            for itself, 2 may be made into a loss, 1 is said of many things, 0 is the last guess.
         phrases: Parted by a bar.
         rank: Of two metrics of one kind the lower one is sooner the headline.
         held_out: Whether the quantity is only ever measured on data that is not trained on.
@@ -98,36 +100,38 @@ class Row:
 
 TABLE = (
     # Losses. What is called a loss is one, whatever it is made of: "loss_dice", "loss/reward".
-    Row("loss", 3, "loss|nll|cross entropy|crossentropy|logloss|mlogloss|xent|hinge|bce"),
+    Row("loss", 3, "loss|nll|cross entropy|cross entropy loss|crossentropy|logloss|mlogloss|hinge|bce"),
     Row("loss", 3, "bpb|bpc|bpd|bits per byte|bits per dim|bits per character", rank=1),
-    Row("loss", 1, "penalty|ce|surrogate|objective|criterion|regularization", rank=3),
+    Row("loss", 1, "penalty|ce|xent|focal|surrogate|objective|criterion|regularization", rank=3),
     # Scores, the usual headline of their field first.
-    Row("score", 2, "map|miou|mean average precision|ndcg|bleu|sacrebleu", held_out=True),
+    Row("score", 2, "map|miou|mean average precision|ndcg|bleu|sacrebleu|pq|nds|amota", held_out=True),
     Row("score", 2, "rouge|rougel|rougelsum|meteor|cider|spice|chrf|comet|bertscore", 1, True),
     Row("score", 2, "accuracy|exact match|success rate|win rate|solve rate|pass rate"),
-    Row("score", 2, "pass|correct rate", 1),
-    Row("score", 2, "auc|auroc|auprc|roc|f1|fscore|fbeta|hmean|dice|iou|giou|mcc|kappa|quality", 1),
-    Row("score", 2, "matthew correlation|pearson|spearman|spearmanr|correlation|r2|mrr|hit rate", 1),
+    Row("score", 2, "pass|correct rate|winrate|em|uas|las|elo", 1),
+    Row("score", 2, "auc|auroc|auprc|roc|f1|fscore|fbeta|hmean|dice|iou|jaccard|mcc|kappa", 1),
+    Row("score", 2, "matthew correlation|pearson|spearman|spearmanr|correlation|r2|mrr|hit", 1),
     Row("score", 2, "psnr|ssim|pck|inception score|clip score|tm score|gdt|sisdr|stoi|pesq|mos", 1),
-    Row("score", 2, "ap|io u|likelihood|elbo|similarity|skill score|ap small", 2),
-    Row("score", 2, "precision|recall|sensitivity|specificity|ar|coverage", 4),
+    Row("score", 2, "ap|io u|likelihood|elbo|similarity|nmi|ari|sharpe|sdr|vmaf|quality", 2),
+    Row("score", 2, "precision|recall|sensitivity|specificity|ar|tpr|tnr", 4),
     Row("score", 2, "reward accuracy", 1),
-    Row("score", 2, "token accuracy|top accuracy|explained variance", 8),
+    Row("score", 2, "token accuracy", 8),
     Row("score", 3, "explained variance", 8),
-    Row("score", 1, "score|fitness|hellaswag|mmlu|piqa|gsm|humaneval|winogrande|boolq|squad|glue", 2),
+    Row("score", 3, "dice coefficient|correlation coefficient|accuracy norm|length norm", 1),
+    Row("score", 1, "score|fitness|success|correct|hellaswag|mmlu|piqa|gsm|humaneval|winogrande|boolq|squad|glue", 2),
     Row("score", 1, "arc easy|arc challenge|truthfulqa|mbpp|aime|top|core metric|best metric", 3),
-    Row("score", 1, "chatcore metric|core|chatcore", 3),
+    Row("score", 1, "chatcore metric|entity", 3),
     # Errors.
-    Row("error", 2, "wer|cer|ter|mer|word error rate|error rate|fid|kid|fvd|eer|der"),
-    Row("error", 2, "error|lpips|hausdorff|chamfer|epe|mpjpe|nme|ece|brier|merror|rmsd", 1),
+    Row("error", 2, "wer|cer|mer|word error rate|error rate|fid|kid|fvd|eer|der"),
+    Row("error", 2, "error|lpips|hausdorff|chamfer|epe|mpjpe|nme|ece|brier|merror|rmsd|ade|fde", 1),
     Row("error", 2, "mae|mse|rmse|rmsle|mape|smape|mean absolute error|mean squared error", 6),
-    Row("error", 2, "perplexity|ppl", 7),
+    Row("error", 2, "mase|crps|pinball|wape|quantile error|fpr|fnr|regret", 2),
+    Row("error", 3, "perplexity|ppl", 7),
     Row("error", 0, "l1|l2", 6),
     # Reinforcement learning, and the tuning of language models by it.
     Row("reward", 2, "reward|return|critic score|objective score|episode score"),
     Row("reward_part", 3, "score margin|reward margin", goal="max"),
-    Row("kl", 3, "kl|kld|approx kl|kullback leibler|kullback leibler divergence"),
-    Row("entropy", 3, "entropy"),
+    Row("kl", 3, "kl|kld|kl loss|kl penalty|kullback leibler|kullback leibler divergence"),
+    Row("entropy", 3, "entropy|entropy loss"),
     Row("clip_fraction", 3, "clip fraction|clip ratio|clipping rate|clip share|truncation ratio"),
     Row("clip_fraction", 0, "clip|clipping"),
     Row("advantage", 3, "advantage"),
@@ -135,29 +139,29 @@ TABLE = (
     # The optimizer.
     Row("lr", 3, "lr|learning rate|lrm"),
     Row("momentum", 3, "momentum"),
-    Row("grad_norm", 3, "grad * norm|norm * grad|gnorm|gradnorm"),
+    Row("grad_norm", 4, "grad * norm|norm * grad|gnorm|gradnorm"),
     Row("grad_norm", 0, "norm"),
     Row("weight_norm", 3, "param * norm|weight * norm|norm * param|norm * weight"),
     Row("update_ratio", 3, "update * ratio|ratio * update|update * weight"),
     Row("loss_scale", 3, "loss scale|grad scale|grad scaler|scaler|amp scale"),
     # Time and speed.
     Row("step_time", 3, "step time|step duration|time per step|iteration time|time per iteration"),
-    Row("step_time", 3, "batch time|time per batch|time this iteration|time step|dt|step latency"),
-    Row("step_time", 3, "second per iteration|second per step|second per batch|step mean"),
+    Row("step_time", 3, "batch time|time per batch|time this iteration|time step|timing step|dt"),
+    Row("step_time", 3, "second per iteration|second per step|second per batch|step latency|step timing"),
     Row("step_time", 3, "update time|time per update|elapsed time step|end to end"),
     Row("data_time", 3, "data time|data loading|dataload|data load|dataloader time|loader time"),
     Row("data_time", 3, "time data|data wait|load time|fetch time|data stall"),
-    Row("time", 1, "time|wall|runtime|duration|elapsed|eta|latency|second|hour|minute|walltime"),
-    Row("time", 3, "epoch time|time per token|time per epoch|total time|speed ms|speed pytorch"),
+    Row("time", 1, "time|timing|timer|wall|runtime|duration|elapsed|eta|latency|second|hour|minute"),
+    Row("time", 3, "epoch time|time per|timing per|second per|total time|speed pytorch|ttft|tpot"),
     Row("throughput", 3, "per second|per sec|throughput|fps|sps|tps|wps|ups|ips|tflop|speed"),
     Row("throughput", 3, "token second|tok second"),
     Row("throughput", 0, "eps"),
     Row("mfu", 3, "mfu|hfu|flop utilization"),
     # The machine.
     Row("memory", 3, "memory|vram|ram|reserved byte|allocated byte|ram utilization|memory * utilization"),
-    Row("memory", 1, "gb free|vram * utilization"),
-    Row("gpu_util", 3, "gpu utilization|gpu util|gpu busy|sm utilization"),
-    Row("gpu_util", 1, "utilization"),
+    Row("memory", 1, "gb|mb|gib|mib|byte"),
+    Row("gpu_util", 3, "gpu utilization|gpu percent|gpu busy|sm utilization"),
+    Row("gpu_util", 0, "utilization|gpu"),
     Row("temperature", 3, "gpu temperature|cpu temperature|temperature celsius|gpu * temperature"),
     Row("power", 3, "power|watt"),
     Row("cost", 1, "cost|usd|dollar|price"),
@@ -171,10 +175,10 @@ TABLE = (
     # What would be taken for something else.
     Row("other", 3, "coefficient|clip range|batch size|world size|weight decay|bandwidth|threshold"),
     Row("other", 3, "false negative|false positive|true negative|true positive|confusion"),
-    Row("other", 3, "logp|logprob|logit|log prob|importance * ratio|q value|qf value|value mean"),
+    Row("other", 3, "logp|logprob|logit|log prob|importance * ratio|q value|qf value|critic value"),
     Row("other", 3, "alpha|beta|epsilon|temperature|skipped|skip|nan|oom|retry|seed|zero|energy"),
     Row("other", 3, "reward zero std|eos token|exploration rate|failure rate|abort ratio|total flop"),
-    Row("other", 2, "flop|parameter|n param|num param"),
+    Row("other", 2, "flop|cpu utilization|cpu percent|disk"),
 )
 
 # Written in several ways.
@@ -193,6 +197,7 @@ SAME = {
     "coeff": "coefficient",
     "corr": "correlation",
     "ent": "entropy",
+    "ents": "entity",
     "ep": "episode",
     "eps": "eps",
     "episodic": "episode",
@@ -234,10 +239,6 @@ SAME = {
     "stdev": "std",
     "temp": "temperature",
     "times": "time",
-    "timing": "time",
-    "timings": "time",
-    "timer": "time",
-    "timers": "time",
     "tok": "token",
     "toks": "token",
     "util": "utilization",
@@ -246,6 +247,12 @@ SAME = {
     "%": "percent",
     "pct": "percent",
 }
+
+# What only heads a group of metrics, as `time/` of Stable-Baselines3, where more follows.
+HEADINGS = frozenset(("time", "progress", "throughput"))
+
+# What is done while training, and says nothing of whose data it is: "training_iteration".
+ACTIVITIES = frozenset(("iteration", "time", "flop", "duration", "step"))
 
 SPLITS = {
     "train": "train",
@@ -265,7 +272,7 @@ SPLITS = {
 
 STATISTICS = {"mean": "mean", "min": "min", "max": "max", "std": "std", "variance": "std"}
 
-# How a unit is written in brackets or as the last word, and how we write it.
+# How a unit is written, and how we write it.
 UNITS = {
     "s": "s",
     "sec": "s",
