@@ -15,6 +15,8 @@ _ENOUGH = 4
 _DURATIONS = frozenset(("time", "step_time", "data_time", "eval_time"))
 _TIME_UNITS = frozenset(("s", "ms", "us", "min", "h"))
 _LAST_RANK = 99
+# Counters, where the values only rise.
+_COUNTED = frozenset(("sample", "example", "examples", "image", "images", "frame", "frames"))
 # Words after which "reward" is one of a pair, and more of it is not better.
 _WORSE = frozenset(("rejected", "reject", "lose", "loser", "losing"))
 
@@ -121,6 +123,9 @@ def _from_name(name: str) -> Meaning:
         elif extra:
             kind = "reward_part"
             goal = None if _WORSE & set(words.words) else goal
+    if kind in ("loss", "score", "error") and "std" in words.words:
+        # How much it differs from one to the other, which has no better and worse.
+        kind, goal = "other", None
     if kind == "time" and words.split in ("val", "test"):
         kind, goal = "eval_time", "min"
     return Meaning(
@@ -158,6 +163,9 @@ def _places(words: tuple[str, ...], phrase: tuple[str, ...]) -> list[tuple[int, 
             end = len(words) - words[::-1].index(last)
             return [(words.index(first), end)]
         return []
+    if phrase[-1] == "$":
+        size = len(phrase) - 1
+        return [(len(words) - size, len(words))] if words[-size:] == phrase[:-1] else []
     size = len(phrase)
     return [(i, i + size) for i in range(len(words) - size + 1) if words[i : i + size] == phrase]
 
@@ -196,6 +204,8 @@ def _corrected(meaning: Meaning, history: History) -> Meaning:
     """Return what the values say where the name leaves it open."""
     if history.count < _ENOUGH or history.constant:
         return meaning
+    if meaning.kind == "other" and history.rising and history.whole and meaning.stem in _COUNTED:
+        return replace(meaning, kind="tokens", source="history")
     if meaning.kind == "time" and meaning.stem == "time" and not history.rising:
         # Each step's own, as MMEngine and detectron2 have it; elsewhere it is a clock.
         return replace(meaning, kind="step_time", goal="min", source="history")

@@ -1,7 +1,7 @@
 """The words that metrics are called by, and what they mean: tables, no code that decides.
 
 A row of TABLE has phrases, parted by a bar. A phrase is one word or several that follow each other;
-`*` between two words stands for any others. Where several match, the higher level counts, then what
+`*` between two words stands for any others, and `$` is the end of the name. Where several match, the higher level counts, then what
 stands further right, as in "reward loss"; a phrase that lies within a longer one does not count.
 """
 
@@ -132,10 +132,11 @@ TABLE = (
     Row("reward_part", 3, "score margin|reward margin", goal="max"),
     Row("kl", 3, "kl|kld|kl loss|kl penalty|kullback leibler|kullback leibler divergence"),
     Row("entropy", 3, "entropy|entropy loss"),
-    Row("clip_fraction", 3, "clip fraction|clip ratio|clipping rate|clip share|truncation ratio"),
+    Row("clip_fraction", 3, "clip fraction|clip ratio|clipping rate|truncation ratio|truncated ratio"),
     Row("clip_fraction", 0, "clip|clipping"),
     Row("advantage", 3, "advantage"),
     Row("length", 2, "length|seqlen|turn"),
+    Row("length", 3, "token per sample|token per response|token per episode|step per episode"),
     # The optimizer.
     Row("lr", 3, "lr|learning rate|lrm"),
     Row("momentum", 3, "momentum"),
@@ -150,10 +151,12 @@ TABLE = (
     Row("step_time", 3, "second per iteration|second per step|second per batch|step latency|step timing"),
     Row("step_time", 3, "update time|time per update|elapsed time step|end to end"),
     Row("data_time", 3, "data time|data loading|dataload|data load|dataloader time|loader time"),
-    Row("data_time", 3, "time data|data wait|load time|fetch time|data stall"),
+    Row("data_time", 3, "data * time|time data|data wait|load time|preprocess time"),
     Row("time", 1, "time|timing|timer|wall|runtime|duration|elapsed|eta|latency|second|hour|minute"),
+    Row("time", 3, "time $|duration $|timing $|runtime $"),
     Row("time", 3, "epoch time|time per|timing per|second per|total time|speed pytorch|ttft|tpot"),
-    Row("throughput", 3, "per second|per sec|throughput|fps|sps|tps|wps|ups|ips|tflop|speed"),
+    Row("throughput", 4, "per second"),
+    Row("throughput", 3, "throughput|fps|sps|tps|wps|ups|ips|tflop|speed"),
     Row("throughput", 3, "token second|tok second"),
     Row("throughput", 0, "eps"),
     Row("mfu", 3, "mfu|hfu|flop utilization"),
@@ -171,13 +174,13 @@ TABLE = (
     Row("step", 0, "update|episode|batch|round|interaction|interact"),
     Row("tokens", 2, "token|consumed sample|sample seen|image seen|kimg|sample consumed|seen sample"),
     Row("progress", 1, "progress|percentage|percent complete|fraction done|percent done|completion"),
-    Row("progress", 0, "percent"),
     # What would be taken for something else.
     Row("other", 3, "coefficient|clip range|batch size|world size|weight decay|bandwidth|threshold"),
     Row("other", 3, "false negative|false positive|true negative|true positive|confusion"),
     Row("other", 3, "logp|logprob|logit|log prob|importance * ratio|q value|qf value|critic value"),
     Row("other", 3, "alpha|beta|epsilon|temperature|skipped|skip|nan|oom|retry|seed|zero|energy"),
     Row("other", 3, "reward zero std|eos token|exploration rate|failure rate|abort ratio|total flop"),
+    Row("other", 1, "ratio $|std $"),
     Row("other", 2, "flop|cpu utilization|cpu percent|disk"),
 )
 
