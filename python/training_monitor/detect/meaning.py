@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
+from math import isfinite
 
 from training_monitor.detect.naming import Words, taken_apart
-from training_monitor.detect.vocabulary import GOALS, HEADINGS, KINDS, QUALIFIERS, TABLE, Row
+from training_monitor.detect.vocabulary import GOALS, HEADINGS, KINDS, QUALIFIERS, SAME, TABLE, Row
 
-__all__ = ["KINDS", "History", "Meaning", "infer"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["KINDS", "History", "Meaning", "infer", "is_open"]
 
 # So many values tell a clock from a duration.
 _ENOUGH = 4
 _DURATIONS = frozenset(("time", "step_time", "data_time", "eval_time"))
 _TIME_UNITS = frozenset(("s", "ms", "us", "min", "h"))
 _LAST_RANK = 99
+_MINOR = 4
+_EXTREMES = frozenset(("min", "max", "std", "last", "ema", "smooth"))
+# A best value so far never shows that a run gets worse.
+_BEHIND = 6
 # Counters, where the values only rise.
 _COUNTED = frozenset(("sample", "example", "examples", "image", "images", "frame", "frames"))
 # Words after which "reward" is one of a pair, and more of it is not better.
@@ -48,6 +58,22 @@ class History:
         """Whether all values are one."""
         return self.min == self.max
 
+    @classmethod
+    def of(cls, values: Iterable[float]) -> History | None:
+        """Return the history of some values; None where none of them is finite."""
+        finite = [value for value in values if isfinite(value)]
+        if not finite:
+            return None
+        return cls(
+            count=len(finite),
+            first=finite[0],
+            last=finite[-1],
+            min=min(finite),
+            max=max(finite),
+            rising=all(one <= other for one, other in pairwise(finite)),
+            whole=all(float(value).is_integer() for value in finite),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
@@ -62,8 +88,10 @@ class Meaning:
         unit: As s, ms, % or GB, where the name says it; None where it does not.
         stem: What is left of the name without its split: two metrics with one stem are a pair.
         rank: Of two metrics of one kind the lower one is sooner the headline.
+        minor: Whether it says less of a run than the loss: token accuracy, perplexity, recall.
         held_out: Whether it is measured on data that is not trained on, as far as one knows.
         step_metric: The metric that the user has named as its axis; None: the step of log().
+        chosen: Whether the user has said which way is better: it may be the headline before others.
     """
 
     kind: str
@@ -74,14 +102,21 @@ class Meaning:
     unit: str | None = None
     stem: str = ""
     rank: int = 0
+    minor: bool = False
     held_out: bool = False
     step_metric: str | None = None
+    chosen: bool = False
 
     def __str__(self) -> str:
         """Return it as a person reads it: "loss, val, less is better"."""
-        better = {"min": "less is better", "max": "more is better"}
-        parts = [self.kind.replace("_", " "), self.split, better.get(self.goal or "")]
-        return ", ".join(part for part in parts if part)
+        better = {"min": ", less is better", "max": ", more is better"}
+        return self.short + better.get(self.goal or "", "")
+
+    @property
+    def short(self) -> str:
+        """Kind and split, as "loss, val"."""
+        kind = self.kind.replace("_", " ")
+        return kind if self.split is None else f"{kind}, {self.split}"
 
 
 def infer(name: str, history: History | None = None) -> Meaning:
@@ -93,6 +128,12 @@ def infer(name: str, history: History | None = None) -> Meaning:
     """
     meaning = _from_name(name)
     return meaning if history is None else _corrected(meaning, history)
+
+
+def is_open(meaning: Meaning) -> bool:
+    """Whether its values may say that it is something else."""
+    clock = meaning.kind == "time" and meaning.stem == "time"
+    return clock or (meaning.kind == "other" and meaning.stem in _COUNTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +150,7 @@ class _Match:
         return longer and other.begin <= self.begin and self.end <= other.end
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def _from_name(name: str) -> Meaning:
     words = taken_apart(name)
     match = _best(_without_heading(_matches(words.words), words))
@@ -134,7 +175,8 @@ def _from_name(name: str) -> Meaning:
         goal,
         unit=_unit(words.unit, kind),
         stem=_stem(words),
-        rank=match.row.rank + 2 * len(extra) + (words.statistic in ("min", "max", "std")),
+        rank=_rank(match.row.rank + 2 * len(extra), words, match),
+        minor=match.row.rank >= _MINOR or "best" in words.words,
         held_out=words.split in ("val", "test") or (match.row.held_out and words.split is None),
     )
 
@@ -142,7 +184,8 @@ def _from_name(name: str) -> Meaning:
 def _matches(words: tuple[str, ...]) -> list[_Match]:
     found = [
         _Match(row, begin, end)
-        for row, phrase in _PHRASES
+        for word in dict.fromkeys(words)
+        for row, phrase in _PHRASES.get(word, ())
         for begin, end in _places(words, phrase)
     ]
     return [match for match in found if not any(match.within(other) for other in found)]
@@ -172,7 +215,9 @@ def _places(words: tuple[str, ...], phrase: tuple[str, ...]) -> list[tuple[int, 
 
 def _best(matches: list[_Match]) -> _Match | None:
     return max(
-        matches, key=lambda found: (found.row.level, found.end, found.end - found.begin), default=None
+        matches,
+        key=lambda found: (found.row.level, found.end, found.end - found.begin),
+        default=None,
     )
 
 
@@ -187,6 +232,14 @@ def _extra(words: Words, match: _Match) -> list[str]:
         and word not in QUALIFIERS
         and len(word) > 1
     ]
+
+
+def _rank(rank: int, words: Words, match: _Match) -> int:
+    """Put extremes, single thresholds and the best so far behind the value itself."""
+    said = set(words.words[: match.begin] + words.words[match.end :])
+    # One of several thresholds (mAP50, top5) stands behind the mean over all, and behind the first.
+    threshold = not words.is_range and any(number not in ("0", "1") for number in words.numbers)
+    return rank + len(said & _EXTREMES) + threshold + _BEHIND * ("best" in said)
 
 
 def _unit(unit: str | None, kind: str) -> str | None:
@@ -214,4 +267,13 @@ def _corrected(meaning: Meaning, history: History) -> Meaning:
     return meaning
 
 
-_PHRASES = tuple((row, tuple(phrase.split())) for row in TABLE for phrase in row.phrases.split("|"))
+def _by_first_word() -> dict[str, list[tuple[Row, tuple[str, ...]]]]:
+    table: dict[str, list[tuple[Row, tuple[str, ...]]]] = {}
+    for row in TABLE:
+        for phrase in row.phrases.split("|"):
+            words = tuple(" ".join(SAME.get(word, word) for word in phrase.split()).split())
+            table.setdefault(words[0], []).append((row, words))
+    return table
+
+
+_PHRASES = _by_first_word()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import zip_longest
 
 from training_monitor.detect.vocabulary import (
     ACTIVITIES,
@@ -20,12 +22,15 @@ __all__ = ["Words", "taken_apart"]
 _AXIS = re.compile(r"[ _]vs[ _].*$")
 _POSSESSIVE = re.compile(r"'s\b")
 _RATE = re.compile(r"/\s*(?:s|secs?|seconds?)\b", re.IGNORECASE)
-_INVERSE_RATE = re.compile(r"\b(ms|s|secs?|seconds?)/(it|iter|iteration|step|batch)\b", re.I)
+_INVERSE_RATE = re.compile(
+    r"\b(ms|s|secs?|seconds?)/(it|iter|iteration|step|batch)\b", re.IGNORECASE
+)
 _SEGMENT = re.compile(r"[/|]|\.(?=\D)|(?<=\D)\.")
 _BRACKETS = re.compile(r"[(\[]([^)\]]*)[)\]]")
 _RUN = re.compile(r"[^\W_]+|%")
 _HUMP = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+")
 _DIGITS = re.compile(r"^(.*?[^\W\d_])(\d+)k?$")
+_RANGE = re.compile(r"\d[-:]\d")
 _NUMBER = re.compile(r"^\d+(?:e\d+)?k?$")
 # A letter in brackets tells boxes from masks (`mAP50(B)`); as a word it would be a unit.
 _MARKS = frozenset("BMPO")
@@ -45,6 +50,7 @@ class Words:
         unit: As s, ms, % or GB, where the name says it.
         statistic: mean, min, max or std, where the name says it.
         numbers: The numbers in it, as texts.
+        is_range: Whether there is a range in it: "50-95".
     """
 
     words: tuple[str, ...]
@@ -53,6 +59,7 @@ class Words:
     unit: str | None
     statistic: str | None
     numbers: tuple[str, ...]
+    is_range: bool
 
 
 def taken_apart(name: str) -> Words:
@@ -61,31 +68,34 @@ def taken_apart(name: str) -> Words:
     text = _INVERSE_RATE.sub(r"\1 per \2", text)
     text, unit = _without_brackets(text)
     text = _RATE.sub(" per second", text)
-    words: list[str] = []
-    segments: list[int] = []
+    words: list[tuple[str, int]] = []
     numbers: list[str] = []
-    split, statistic = None, None
+    split = None
     for segment, part in enumerate(_SEGMENT.split(text)):
         found = _words(part)
-        for word, following in zip(found, [*found[1:], ""], strict=True):
+        for word, following in zip_longest(found, found[1:]):
             if _NUMBER.match(word):
                 numbers.append(word)
             elif word in _TICKS:
                 unit = unit or word
-                if following == "per":
-                    words.append("second")
-                    segments.append(segment)
+                words += [("second", segment)] * (following == "per")
             elif word in SPLITS and not (word == "training" and following in ACTIVITIES):
                 split = split or SPLITS[word]
             else:
-                statistic = STATISTICS.get(word, statistic)
                 unit = unit or UNITS.get(word)
-                words.append(word)
-                segments.append(segment)
-    if split is None and len(set(segments)) > 1 and words[0] == "metric":
+                words.append((word, segment))
+    if split is None and len(words) > 1 and words[0] == ("metric", 0) and words[1][1] > 0:
         # Ultralytics writes what it measures on validation data below `metrics/`.
-        split = "val" if segments.count(0) == 1 else None
-    return Words(tuple(words), tuple(segments), split, unit, statistic, tuple(numbers))
+        split = "val"
+    return Words(
+        words=tuple(word for word, _ in words),
+        segments=tuple(segment for _, segment in words),
+        split=split,
+        unit=unit,
+        statistic=next((STATISTICS[word] for word, _ in words[::-1] if word in STATISTICS), None),
+        numbers=tuple(numbers),
+        is_range=_RANGE.search(text) is not None,
+    )
 
 
 def _without_brackets(text: str) -> tuple[str, str | None]:
@@ -106,21 +116,19 @@ def _without_brackets(text: str) -> tuple[str, str | None]:
 
 
 def _words(part: str) -> list[str]:
-    words: list[str] = []
-    for run in _RUN.findall(part):
-        words.extend(_split_run(run))
-    return words
+    return [word for run in _RUN.findall(part) for word in _split_run(run)]
 
 
-def _split_run(run: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _split_run(run: str) -> tuple[str, ...]:
     """Split `AverageEpRet`, `lr0` and `top5`, and leave `mAP`, `f1` and `ROUGE` whole."""
     whole = _plain(run.lower())
     if whole in KNOWN or " " in whole:
-        return whole.split()
+        return tuple(whole.split())
     if digits := _DIGITS.match(run):
-        return [*_split_run(digits[1]), digits[2]]
+        return (*_split_run(digits[1]), digits[2])
     humps = [hump.lower() for hump in _HUMP.findall(run)]
-    return [word for hump in humps for word in _plain(hump).split()]
+    return tuple(word for hump in humps for word in _plain(hump).split())
 
 
 def _plain(word: str) -> str:

@@ -1,8 +1,9 @@
 """The words that metrics are called by, and what they mean: tables, no code that decides.
 
-A row of TABLE has phrases, parted by a bar. A phrase is one word or several that follow each other;
-`*` between two words stands for any others, and `$` is the end of the name. Where several match, the higher level counts, then what
-stands further right, as in "reward loss"; a phrase that lies within a longer one does not count.
+A row of TABLE has phrases, parted by a bar. A phrase is one word, or several that follow each
+other; `*` between two words stands for any others, and `$` is the end of the name. Where several
+match, the higher level counts, then what stands further right, as in "reward loss"; a phrase that
+lies within a longer one does not count.
 """
 
 from __future__ import annotations
@@ -100,24 +101,38 @@ class Row:
 
 TABLE = (
     # Losses. What is called a loss is one, whatever it is made of: "loss_dice", "loss/reward".
-    Row("loss", 3, "loss|nll|cross entropy|cross entropy loss|crossentropy|logloss|mlogloss|hinge|bce"),
+    Row(
+        "loss",
+        3,
+        "loss|nll|cross entropy|cross entropy loss|crossentropy|logloss|mlogloss|hinge|bce",
+    ),
     Row("loss", 3, "bpb|bpc|bpd|bits per byte|bits per dim|bits per character", rank=1),
     Row("loss", 1, "penalty|ce|xent|focal|surrogate|objective|criterion|regularization", rank=3),
     # Scores, the usual headline of their field first.
-    Row("score", 2, "map|miou|mean average precision|ndcg|bleu|sacrebleu|pq|nds|amota", held_out=True),
+    Row(
+        "score",
+        2,
+        "map|miou|mean average precision|average precision|ndcg|bleu|sacrebleu|pq|nds|amota",
+        held_out=True,
+    ),
     Row("score", 2, "rouge|rougel|rougelsum|meteor|cider|spice|chrf|comet|bertscore", 1, True),
-    Row("score", 2, "accuracy|exact match|success rate|win rate|solve rate|pass rate"),
+    Row("score", 2, "accuracy|exact match|success rate|win rate|solve rate|pass rate", 1),
     Row("score", 2, "pass|correct rate|winrate|em|uas|las|elo", 1),
-    Row("score", 2, "auc|auroc|auprc|roc|f1|fscore|fbeta|hmean|dice|iou|jaccard|mcc|kappa", 1),
-    Row("score", 2, "matthew correlation|pearson|spearman|spearmanr|correlation|r2|mrr|hit", 1),
+    Row("score", 2, "auc|auroc|auprc|roc|f1|fscore|fbeta|hmean|dice|iou|jaccard|mcc|kappa", 2),
+    Row("score", 2, "matthew correlation|pearson|spearman|spearmanr|correlation|r2|mrr|hit", 2),
     Row("score", 2, "psnr|ssim|pck|inception score|clip score|tm score|gdt|sisdr|stoi|pesq|mos", 1),
-    Row("score", 2, "ap|io u|likelihood|elbo|similarity|nmi|ari|sharpe|sdr|vmaf|quality", 2),
+    Row("score", 2, "ap|io u|likelihood|elbo|similarity|nmi|ari|sharpe|sdr|vmaf|quality", 3),
     Row("score", 2, "precision|recall|sensitivity|specificity|ar|tpr|tnr", 4),
     Row("score", 2, "reward accuracy", 1),
     Row("score", 2, "token accuracy", 8),
     Row("score", 3, "explained variance", 8),
     Row("score", 3, "dice coefficient|correlation coefficient|accuracy norm|length norm", 1),
-    Row("score", 1, "score|fitness|success|correct|hellaswag|mmlu|piqa|gsm|humaneval|winogrande|boolq|squad|glue", 2),
+    Row(
+        "score",
+        1,
+        "score|fitness|success|correct|hellaswag|mmlu|piqa|gsm|humaneval|winogrande|boolq|squad|glue",
+        2,
+    ),
     Row("score", 1, "arc easy|arc challenge|truthfulqa|mbpp|aime|top|core metric|best metric", 3),
     Row("score", 1, "chatcore metric|entity", 3),
     # Errors.
@@ -128,11 +143,16 @@ TABLE = (
     Row("error", 3, "perplexity|ppl", 7),
     Row("error", 0, "l1|l2", 6),
     # Reinforcement learning, and the tuning of language models by it.
-    Row("reward", 2, "reward|return|critic score|objective score|episode score"),
+    Row("reward", 2, "reward"),
+    Row("reward", 2, "critic score|objective score|episode score|return", 1),
     Row("reward_part", 3, "score margin|reward margin", goal="max"),
     Row("kl", 3, "kl|kld|kl loss|kl penalty|kullback leibler|kullback leibler divergence"),
     Row("entropy", 3, "entropy|entropy loss"),
-    Row("clip_fraction", 3, "clip fraction|clip ratio|clipping rate|truncation ratio|truncated ratio"),
+    Row(
+        "clip_fraction",
+        3,
+        "clip fraction|clip ratio|clipping rate|truncation ratio|truncated ratio",
+    ),
     Row("clip_fraction", 0, "clip|clipping"),
     Row("advantage", 3, "advantage"),
     Row("length", 2, "length|seqlen|turn"),
@@ -148,11 +168,17 @@ TABLE = (
     # Time and speed.
     Row("step_time", 3, "step time|step duration|time per step|iteration time|time per iteration"),
     Row("step_time", 3, "batch time|time per batch|time this iteration|time step|timing step|dt"),
-    Row("step_time", 3, "second per iteration|second per step|second per batch|step latency|step timing"),
+    Row(
+        "step_time",
+        3,
+        "second per iteration|second per step|second per batch|step latency|step timing",
+    ),
     Row("step_time", 3, "update time|time per update|elapsed time step|end to end"),
     Row("data_time", 3, "data time|data loading|dataload|data load|dataloader time|loader time"),
     Row("data_time", 3, "data * time|time data|data wait|load time|preprocess time"),
-    Row("time", 1, "time|timing|timer|wall|runtime|duration|elapsed|eta|latency|second|hour|minute"),
+    Row(
+        "time", 1, "time|timing|timer|wall|runtime|duration|elapsed|eta|latency|second|hour|minute"
+    ),
     Row("time", 3, "time $|duration $|timing $|runtime $"),
     Row("time", 3, "epoch time|time per|timing per|second per|total time|speed pytorch|ttft|tpot"),
     Row("throughput", 4, "per second"),
@@ -161,7 +187,11 @@ TABLE = (
     Row("throughput", 0, "eps"),
     Row("mfu", 3, "mfu|hfu|flop utilization"),
     # The machine.
-    Row("memory", 3, "memory|vram|ram|reserved byte|allocated byte|ram utilization|memory * utilization"),
+    Row(
+        "memory",
+        3,
+        "memory|vram|ram|reserved byte|allocated byte|ram utilization|memory * utilization",
+    ),
     Row("memory", 1, "gb|mb|gib|mib|byte"),
     Row("gpu_util", 3, "gpu utilization|gpu percent|gpu busy|sm utilization"),
     Row("gpu_util", 0, "utilization|gpu"),
@@ -172,14 +202,22 @@ TABLE = (
     Row("epoch", 1, "epoch"),
     Row("step", 1, "step|iteration|timestep|global step|tick"),
     Row("step", 0, "update|episode|batch|round|interaction|interact"),
-    Row("tokens", 2, "token|consumed sample|sample seen|image seen|kimg|sample consumed|seen sample"),
-    Row("progress", 1, "progress|percentage|percent complete|fraction done|percent done|completion"),
+    Row(
+        "tokens", 2, "token|consumed sample|sample seen|image seen|kimg|sample consumed|seen sample"
+    ),
+    Row(
+        "progress", 1, "progress|percentage|percent complete|fraction done|percent done|completion"
+    ),
     # What would be taken for something else.
-    Row("other", 3, "coefficient|clip range|batch size|world size|weight decay|bandwidth|threshold"),
+    Row(
+        "other", 3, "coefficient|clip range|batch size|world size|weight decay|bandwidth|threshold"
+    ),
     Row("other", 3, "false negative|false positive|true negative|true positive|confusion"),
     Row("other", 3, "logp|logprob|logit|log prob|importance * ratio|q value|qf value|critic value"),
     Row("other", 3, "alpha|beta|epsilon|temperature|skipped|skip|nan|oom|retry|seed|zero|energy"),
-    Row("other", 3, "reward zero std|eos token|exploration rate|failure rate|abort ratio|total flop"),
+    Row(
+        "other", 3, "reward zero std|eos token|exploration rate|failure rate|abort ratio|total flop"
+    ),
     Row("other", 1, "ratio $|std $"),
     Row("other", 2, "flop|cpu utilization|cpu percent|disk"),
 )
@@ -309,19 +347,22 @@ UNITS = {
 
 # What may stand beside "reward" or "loss" without making it a part of it.
 QUALIFIERS = frozenset(
-    (
-        "mean min max std sum total cumulative discounted undiscounted episode env environment agent "
-        "raw normalized smooth running best last final current ema moving global local rollout "
-        "per step epoch iteration batch group rank and of the rlhf critic actor policy objective "
-        "reduced debiased lm task overall all combined model net network value u bpb percent"
-    ).split()
+    """
+    mean min max std sum total cumulative discounted undiscounted episode env environment agent
+    raw normalized smooth running best last final current ema moving global local rollout per step
+    epoch iteration batch group rank and of the rlhf critic actor policy objective reduced debiased
+    lm task overall all combined model net network value u bpb percent
+    """.split()  # noqa: SIM905 -- a list of them would be a page
 )
 
-KNOWN = frozenset(
-    word for row in TABLE for phrase in row.phrases.split("|") for word in phrase.split()
-) | frozenset(word for same in SAME.values() for word in same.split()) | SPLITS.keys() | {
-    "metric",
-    "per",
-    "mean",
-    "sample",
-}
+KNOWN = (
+    frozenset(word for row in TABLE for phrase in row.phrases.split("|") for word in phrase.split())
+    | frozenset(word for same in SAME.values() for word in same.split())
+    | SPLITS.keys()
+    | {
+        "metric",
+        "per",
+        "mean",
+        "sample",
+    }
+)
