@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["event_of", "warn_of_loss"]
 
 _OURS = ("name", "kind", "goal", "step_metric")
-# The user's line is above event_of(), Run._define() and define_metric().
+# The user's line is so many frames above event_of(): above Run._define() and define_metric().
 _FRAMES = 3
 
 _told = False
@@ -36,7 +36,7 @@ def event_of(
     if foreign:
         check_keywords(
             foreign,
-            stacklevel=_FRAMES,
+            stacklevel=_FRAMES + 1,
             function="define_metric",
             ours=_OURS,
             theirs=WANDB_METRIC,
@@ -55,4 +55,6 @@ def warn_of_loss(why: str, *, stacklevel: int = _FRAMES) -> None:
     global _told
     if not _told:
         _told = True
-        warned(f"define_metric(): {why}; nothing is recorded (told once)", stacklevel=stacklevel)
+        warned(
+            f"define_metric(): {why}; nothing is recorded (told once)", stacklevel=stacklevel + 1
+        )
