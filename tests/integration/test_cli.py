@@ -19,7 +19,6 @@ import training_monitor as tm
 from harness import processes, reading
 from training_monitor.cli import main, render, show, status
 from training_monitor.cli.snapshot import Snapshot
-from training_monitor.detect.headline import understand
 from training_monitor.query import Metric
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -138,33 +137,6 @@ def test_table_of_metrics_is_the_golden_one(
     golden("show.txt", text)
 
 
-def test_table_says_what_metrics_were_taken_for(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
-    meanings = understand(dict.fromkeys(metric.name for metric in METRICS))
-    show.print_metrics(METRICS, meanings)
-    show.print_headline(meanings)
-    text = capsys.readouterr().out
-    assert max(map(len, text.splitlines())) <= 120
-    assert text.isascii()
-    golden("show_meanings.txt", text)
-
-
-def test_table_leaves_out_what_the_line_does_not_hold(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    meanings = understand(dict.fromkeys(metric.name for metric in METRICS))
-    for columns, said in ((120, "less is better"), (96, "grad norm"), (80, None)):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        show.print_metrics(METRICS, meanings)
-        text = capsys.readouterr().out
-        assert max(map(len, text.splitlines())) <= columns
-        assert ("TAKEN FOR" in text) == (said is not None)
-        assert said is None or said in text
-        assert columns == 120 or "is better" not in text
-
-
 def test_status_is_the_golden_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +196,7 @@ def test_runs_of_nothing(tmp_path: Path) -> None:
 def test_show_prints_every_metric(recorded: Path, root: Path) -> None:
     text = run_command("show", "digits", "--root-dir", root)
     assert max(map(len, text.splitlines())) <= 80
-    assert re.search(r"^loss +0\.001 +0\.001 +1 +1,000 +0\.\.999$", text, re.MULTILINE), text
+    assert re.search(r"^loss +loss +0\.001 +0\.001 +1 +1,000 +0\.\.999$", text, re.MULTILINE), text
     assert "\x1b" not in text
     assert r"a\x1b[31mred" in text
     rows = strict_json(run_command("show", recorded, "--json"))["metrics"]

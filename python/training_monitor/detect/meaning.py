@@ -18,6 +18,8 @@ __all__ = ["KINDS", "History", "Meaning", "infer", "is_open"]
 
 # So many values tell a clock from a duration.
 _ENOUGH = 4
+# A clock that is set back more often than once in so many values is none.
+_POINTS_A_FALL = 30
 _DURATIONS = frozenset(("time", "step_time", "data_time", "eval_time"))
 _TIME_UNITS = frozenset(("s", "ms", "us", "min", "h"))
 _LAST_RANK = 99
@@ -41,7 +43,7 @@ class History:
         last: The last one.
         min: The least.
         max: The greatest.
-        rising: Whether none is less than the one before it.
+        rising: Whether they rise, as a clock or a counter: a resumed run may set it back at times.
         whole: Whether all are whole numbers.
     """
 
@@ -64,13 +66,14 @@ class History:
         finite = [value for value in values if isfinite(value)]
         if not finite:
             return None
+        falls = sum(one > other for one, other in pairwise(finite))
         return cls(
             count=len(finite),
             first=finite[0],
             last=finite[-1],
             min=min(finite),
             max=max(finite),
-            rising=all(one <= other for one, other in pairwise(finite)),
+            rising=falls <= len(finite) // _POINTS_A_FALL and finite[-1] >= finite[0],
             whole=all(float(value).is_integer() for value in finite),
         )
 
@@ -132,8 +135,8 @@ def infer(name: str, history: History | None = None) -> Meaning:
 
 def is_open(meaning: Meaning) -> bool:
     """Whether its values may say that it is something else."""
-    clock = meaning.kind == "time" and meaning.stem == "time"
-    return clock or (meaning.kind == "other" and meaning.stem in _COUNTED)
+    double = (meaning.kind, meaning.stem) in (("time", "time"), ("cost", "cost"))
+    return double or (meaning.kind == "other" and meaning.stem in _COUNTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,9 @@ def _corrected(meaning: Meaning, history: History) -> Meaning:
     if meaning.kind == "time" and meaning.stem == "time" and not history.rising:
         # Each step's own, as MMEngine and detectron2 have it; elsewhere it is a clock.
         return replace(meaning, kind="step_time", goal="min", source="history")
+    if meaning.kind == "cost" and meaning.stem == "cost" and not history.rising:
+        # Money that is spent does not come back: this is what older scripts call their loss.
+        return replace(meaning, kind="loss", goal="min", source="history")
     if meaning.kind == "step_time" and history.rising and history.last > 10 * history.first > 0:
         return replace(meaning, kind="time", goal=None, source="history")
     return meaning

@@ -117,8 +117,13 @@ TABLE = (
     ),
     Row("score", 2, "rouge|rougel|rougelsum|meteor|cider|spice|chrf|comet|bertscore", 1, True),
     Row("score", 2, "accuracy|exact match|success rate|win rate|solve rate|pass rate", 1),
-    Row("score", 2, "pass|correct rate|winrate|em|uas|las|elo", 1),
-    Row("score", 2, "auc|auroc|auprc|roc|f1|fscore|fbeta|hmean|dice|iou|jaccard|mcc|kappa", 2),
+    Row("score", 2, "pass|correct rate|winrate|em|uas|las|elo|trueskill", 1),
+    Row(
+        "score",
+        2,
+        "auc|auroc|auprc|aucpr|prauc|roc|f1|fscore|fbeta|hmean|dice|iou|jaccard|mcc|kappa",
+        2,
+    ),
     Row("score", 2, "matthew correlation|pearson|spearman|spearmanr|correlation|r2|mrr|hit", 2),
     Row("score", 2, "psnr|ssim|pck|inception score|clip score|tm score|gdt|sisdr|stoi|pesq|mos", 1),
     Row("score", 2, "ap|io u|likelihood|elbo|similarity|nmi|ari|sharpe|sdr|vmaf|quality", 3),
@@ -130,13 +135,13 @@ TABLE = (
     Row(
         "score",
         1,
-        "score|fitness|success|correct|hellaswag|mmlu|piqa|gsm|humaneval|winogrande|boolq|squad|glue",
+        "score|fitness|cosine|success|correct|hellaswag|mmlu|piqa|gsm|humaneval|winogrande|boolq|squad|glue",
         2,
     ),
     Row("score", 1, "arc easy|arc challenge|truthfulqa|mbpp|aime|top|core metric|best metric", 3),
     Row("score", 1, "chatcore metric|entity", 3),
     # Errors.
-    Row("error", 2, "wer|cer|mer|word error rate|error rate|fid|kid|fvd|eer|der"),
+    Row("error", 2, "wer|cer|ter|mer|word error rate|error rate|fid|kid|fvd|eer|der"),
     Row("error", 2, "error|lpips|hausdorff|chamfer|epe|mpjpe|nme|ece|brier|merror|rmsd|ade|fde", 1),
     Row("error", 2, "mae|mse|rmse|rmsle|mape|smape|mean absolute error|mean squared error", 6),
     Row("error", 2, "mase|crps|pinball|wape|quantile error|fpr|fnr|regret", 2),
@@ -168,11 +173,8 @@ TABLE = (
     # Time and speed.
     Row("step_time", 3, "step time|step duration|time per step|iteration time|time per iteration"),
     Row("step_time", 3, "batch time|time per batch|time this iteration|time step|timing step|dt"),
-    Row(
-        "step_time",
-        3,
-        "second per iteration|second per step|second per batch|step latency|step timing",
-    ),
+    Row("step_time", 3, "second per iteration|second per step|second per batch"),
+    Row("step_time", 3, "second per update|step latency|step timing"),
     Row("step_time", 3, "update time|time per update|elapsed time step|end to end"),
     Row("data_time", 3, "data time|data loading|dataload|data load|dataloader time|loader time"),
     Row("data_time", 3, "data * time|time data|data wait|load time|preprocess time"),
@@ -202,9 +204,7 @@ TABLE = (
     Row("epoch", 1, "epoch"),
     Row("step", 1, "step|iteration|timestep|global step|tick"),
     Row("step", 0, "update|episode|batch|round|interaction|interact"),
-    Row(
-        "tokens", 2, "token|consumed sample|sample seen|image seen|kimg|sample consumed|seen sample"
-    ),
+    Row("tokens", 2, "token|consumed sample|seen $|seen sample|seen token|kimg|sample consumed"),
     Row(
         "progress", 1, "progress|percentage|percent complete|fraction done|percent done|completion"
     ),
@@ -214,7 +214,11 @@ TABLE = (
     ),
     Row("other", 3, "false negative|false positive|true negative|true positive|confusion"),
     Row("other", 3, "logp|logprob|logit|log prob|importance * ratio|q value|qf value|critic value"),
-    Row("other", 3, "alpha|beta|epsilon|temperature|skipped|skip|nan|oom|retry|seed|zero|energy"),
+    Row(
+        "other",
+        3,
+        "buffer|alpha|beta|epsilon|temperature|skipped|skip|nan|oom|retry|seed|zero|energy",
+    ),
     Row(
         "other", 3, "reward zero std|eos token|exploration rate|failure rate|abort ratio|total flop"
     ),
