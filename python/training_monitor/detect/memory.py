@@ -28,6 +28,7 @@ class GpuMemoryThresholds:
         full: The memory counts as full at this share of the capacity.
         risk_secs: A warning when it is full in so many seconds, or before the run ends.
         critical_secs: Critical when it is full in so many seconds.
+        calm_secs: A leak is over when nothing has been seen of it for so long.
     """
 
     leak_per_hour: float = 0.02
@@ -35,6 +36,7 @@ class GpuMemoryThresholds:
     full: float = 0.98
     risk_secs: float = 2 * _HOUR
     critical_secs: float = 900.0
+    calm_secs: float = 2400.0
 
 
 class GpuMemory:
@@ -50,7 +52,8 @@ class GpuMemory:
         first_secs: The first width of a window of samples.
     """
 
-    __slots__ = ("_capacity", "_leak", "_ok", "_risk", "_source", "_trend", "seconds_left")
+    __slots__ = ("_capacity", "_leak", "_leaked_at", "_ok", "_risk", "_source", "_trend",
+                 "seconds_left")  # fmt: skip
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class GpuMemory:
         self._trend = Trend(first_secs=first_secs)
         self._leak = Episode("memory_leak", source, rank)
         self._risk = Episode("out_of_memory_risk", source, rank)
+        self._leaked_at = -inf
         # Until the run is over, where somebody knows.
         self.seconds_left = inf
 
@@ -78,7 +82,8 @@ class GpuMemory:
         per_hour = trend.slope * _HOUR
         leaks = per_hour > ok.leak_per_hour * capacity and trend.rise > ok.leak * capacity
         if not (trend.steady and leaks) or capacity <= 0:
-            return self._calm(step, time, value, per_hour)
+            return self._calm(step, time, value)
+        self._leaked_at = time
         left = max(ok.full * capacity - value, 0.0) / trend.slope
         used = f"{value / _GIB:.1f} of {capacity / _GIB:.1f} GiB are used"
         found = self._leak.say(
@@ -109,8 +114,8 @@ class GpuMemory:
             )
         return found
 
-    def _calm(self, step: int | None, time: float, value: float, per_hour: float) -> list[Finding]:
-        if per_hour > self._ok.leak_per_hour / 2 * self._capacity:
+    def _calm(self, step: int | None, time: float, value: float) -> list[Finding]:
+        if 0 <= time - self._leaked_at < self._ok.calm_secs:
             return []
         text = f"the memory of {self._source} does not grow any more: {value / _GIB:.1f} GiB"
         return self._leak.end(step, time, text) + self._risk.end(step, time, text)

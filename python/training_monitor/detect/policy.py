@@ -51,7 +51,7 @@ class PolicyThresholds:
     entropy_critical: float = 0.25
     entropy_nats: float = 0.3
     kl_factor: float = 2.0
-    kl_critical: float = 8.0
+    kl_critical: float = 5.0
     kl_sigma: float = 2.0
     kl_cap: float | None = None
     length_factor: float = 1.5

@@ -213,7 +213,7 @@ class RewardOutlier:
         thresholds: When it is said.
     """
 
-    __slots__ = ("_count", "_episode", "_high", "_highest", "_lowest", "_metric", "_ok",
+    __slots__ = ("_count", "_episode", "_high", "_highest", "_lowest", "_metric", "_noise", "_ok",
                  "_recent", "_sigma", "_window")  # fmt: skip
 
     def __init__(
@@ -227,6 +227,7 @@ class RewardOutlier:
         self._ok = OutlierThresholds() if thresholds is None else thresholds
         self._episode = Episode("outlier", metric, rank)
         self._window: deque[float] = deque(maxlen=_WINDOW)
+        self._noise = Noise(_WINDOW)
         self._sigma = 0.0
         self._count = 0
         self._recent: deque[float] = deque(maxlen=_LEVEL)
@@ -241,19 +242,17 @@ class RewardOutlier:
             self._take(value)
             return []
         if self._count % 8 == 0:
-            self._sigma = self._spread()
+            self._sigma = max(self._noise.sigma, mad_sigma(self._window))
         self._count += 1
         sigma, level = self._sigma, median(self._recent)
         z = (value - level) / sigma if sigma > 0 else 0.0
         high, self._high = self._high, None
         found = []
-        if z < -self._ok.sigma:
+        # Where such values come now and then, the next one is no outlier.
+        if z < -self._ok.sigma and value < min(self._window):
             found = self._say(step, value, time, level, sigma)
         elif z > self._ok.high_sigma:
             self._high = (step, value, time, level, sigma)
-            self._window.append(value)
-            self._recent.append(value)
-            return []
         elif abs(z) < self._ok.sigma:
             if high is not None:
                 found = self._say(*high)
@@ -263,16 +262,10 @@ class RewardOutlier:
         return found
 
     def _take(self, value: float) -> None:
+        self._noise.push(value)
         self._window.append(value)
         self._recent.append(value)
         self._lowest, self._highest = min(self._lowest, value), max(self._highest, value)
-
-    def _spread(self) -> float:
-        """Return the noise, from the values and from their differences: the larger one counts."""
-        noise, window = Noise(_WINDOW), list(self._window)
-        for value in window:
-            noise.push(value)
-        return max(noise.sigma, mad_sigma(window))
 
     def _say(
         self, step: int, value: float, time: float, level: float, sigma: float

@@ -131,10 +131,11 @@ def mann_kendall(values: Sequence[float]) -> float:
     count = len(values)
     if count < 4:
         return 1.0
-    score = 0
-    for i in range(count):
-        for j in range(i + 1, count):
-            score += (values[j] > values[i]) - (values[j] < values[i])
+    score = sum(
+        (later > value) - (later < value)
+        for place, value in enumerate(values)
+        for later in values[place + 1 :]
+    )
     ties: dict[float, int] = {}
     for value in values:
         ties[value] = ties.get(value, 0) + 1

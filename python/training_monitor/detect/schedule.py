@@ -30,7 +30,8 @@ class ScheduleThresholds:
         down_warning: A warning when it falls by more than this factor at once.
         smooth: Such a change is no part of a smooth schedule: it is so many times the largest of
             the last twenty.
-        restart: A rise from below this share of the peak back to the peak is a restart: info.
+        restart: A rise from below this share of the peak back to the peak, or to no less than
+            this share of it, is a restart: info.
         zero_points: A warning when it is zero for so many points, while training goes on.
     """
 
@@ -52,8 +53,9 @@ class LearningRate:
         thresholds: When it is said.
     """
 
-    __slots__ = ("_changes", "_jump", "_last", "_last_step", "_metric", "_ok", "_peak", "_still",
-                 "_warming", "_zero", "_zeros", "_zeros_since")  # fmt: skip
+    __slots__ = ("_after", "_before", "_changes", "_jump", "_last", "_last_step", "_metric", "_ok",
+                 "_peak", "_since_jump", "_still", "_warming", "_zero", "_zeros",
+                 "_zeros_since")  # fmt: skip
 
     def __init__(
         self, metric: str, *, rank: int | None = None, thresholds: ScheduleThresholds | None = None
@@ -62,11 +64,10 @@ class LearningRate:
         self._ok = ScheduleThresholds() if thresholds is None else thresholds
         self._jump = Episode("lr_jump", metric, rank)
         self._zero = Episode("lr_zero", metric, rank)
-        self._forget()
-
-    def _forget(self) -> None:
         self._changes: deque[float] = deque(maxlen=_CHANGES)
         self._last, self._peak = -1.0, 0.0
+        self._before = self._after = 0.0
+        self._since_jump = 0
         self._last_step: int | None = None
         self._still = self._zeros = self._zeros_since = 0
         # Until it has fallen, or has stood still for a while, it is rising for the first time.
@@ -123,18 +124,22 @@ class LearningRate:
         self._still = self._still + 1 if change == 0 else 0
         if value < last or self._still >= _STILL:
             self._warming = False
-        if value == last:
-            return []
-        found = self._jump.end(
-            step, time, f"{self._metric} goes on at {value:.3g} at step {step:,}", value=value
-        )
-        if self._warming or change <= self._ok.smooth * largest:
+        found = self._judge_end(step, value, time)
+        if value == last or self._warming or change <= self._ok.smooth * largest:
             return found
-        return found + (
-            self._judge_rise(step, value, time)
-            if value > last
-            else self._judge_fall(step, value, time)
-        )
+        judge = self._judge_rise if value > last else self._judge_fall
+        return found + judge(step, value, time)
+
+    def _judge_end(self, step: int, value: float, time: float) -> list[Finding]:
+        """A rise stands until the rate is back, a fall for the twenty points that it is news."""
+        if self._jump.severity is None:
+            return []
+        self._since_jump += 1
+        rose = self._before > 0 and self._after > self._before
+        if value > 1.5 * self._before if rose else self._since_jump <= _CHANGES:
+            return []
+        text = f"{self._metric} goes on at {value:.3g} at step {step:,}"
+        return self._jump.end(step, time, text, value=value, reference=self._before)
 
     def _judge_rise(self, step: int, value: float, time: float) -> list[Finding]:
         ok, last, peak = self._ok, self._last, self._peak
@@ -147,7 +152,7 @@ class LearningRate:
         )
         if value > ok.up_critical * peak:
             severity = "critical"
-        elif value <= 1.05 * peak and last <= ok.restart * peak:
+        elif last <= ok.restart * peak < value <= 1.05 * peak:
             severity, advice = "info", "A restart of the schedule looks like this."
         return self._say(severity, step, value, time, advice, ok.up)
 
@@ -168,6 +173,8 @@ class LearningRate:
         way = f"{value / last:.3g} times" if value > last > 0 else f"a {last / value:.3g}th"
         if last == 0:
             way = "from zero"
+        if not self._jump.said(severity):
+            self._before, self._after, self._since_jump = last, value, 0
         text = f"{self._metric} went from {last:.3g} to {value:.3g} ({way}) at step {step:,}"
         return self._jump.say(
             severity,

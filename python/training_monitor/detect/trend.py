@@ -10,14 +10,16 @@ from training_monitor.detect.robust import mann_kendall, median, theil_sen
 
 __all__ = ["Trend"]
 
-# Windows of each width are kept, and are enough to judge.
-_MOST = 36
-_LEAST = 18
+# So many windows of each width are kept, and are needed to judge.
+_WINDOWS = 36
 # So many of one width make one of the next; four widths: 20 s, 2 min, 12 min, 72 min.
 _JOINED = 6
 _WIDTHS = 4
 _SIXTHS = 6
 _BY_CHANCE = 0.001
+# The later rises are no less than this share of the first ones: what fills up ever more slowly
+# stops by itself.
+_STRAIGHT = 0.7
 # A silence of so many windows, and so many seconds, is a new beginning.
 _SILENT_WINDOWS = 12
 _SILENT_SECS = 600.0
@@ -40,8 +42,8 @@ class Trend:
             ever more slowly.
     """
 
-    __slots__ = ("_first_secs", "_last", "_open_end", "_peak", "_windows", "rise", "slope",
-                 "steady")  # fmt: skip
+    __slots__ = ("_first_secs", "_last", "_open_end", "_peak", "_rises", "_windows", "rise",
+                 "slope", "steady")  # fmt: skip
 
     def __init__(self, *, first_secs: float = 20.0) -> None:
         self._first_secs = first_secs
@@ -51,9 +53,10 @@ class Trend:
         """Start anew."""
         # Of each width (end, peak), and those that are to be joined.
         self._windows: list[deque[tuple[float, float]]] = [
-            deque(maxlen=_MOST) for _ in range(_WIDTHS)
+            deque(maxlen=_WINDOWS) for _ in range(_WIDTHS)
         ]
         self._peak = self._open_end = self._last = -inf
+        self._rises: list[tuple[float, float] | None] = [None] * _WIDTHS
         self.slope, self.rise, self.steady = 0.0, 0.0, False
 
     def push(self, time: float, value: float) -> bool:
@@ -72,7 +75,6 @@ class Trend:
         missed = (time - self._open_end) // self._first_secs + 1
         self._open_end += missed * self._first_secs
         self._peak = value
-        self._judge()
         return True
 
     def _close(self) -> None:
@@ -80,25 +82,26 @@ class Trend:
         window = (self._open_end, self._peak)
         for number, windows in enumerate(self._windows):
             windows.append(window)
+            self._rises[number] = _rise(windows)
             end, width = window[0], self._first_secs * _JOINED ** (number + 1)
             if end // width == (end - width / _JOINED) // width:
-                return
-            peaks = [peak for ended, peak in windows if ended > end - width]
-            window = (end, max(peaks))
+                break
+            window = (end, max(peak for ended, peak in windows if ended > end - width))
+        # The longest windows that tell of a rise are the surest.
+        known = [rise for rise in self._rises if rise is not None]
+        self.steady = bool(known)
+        self.slope, self.rise = known[-1] if known else (0.0, 0.0)
 
-    def _judge(self) -> None:
-        """Judge by the longest windows that tell of a steady rise."""
-        self.slope, self.rise, self.steady = 0.0, 0.0, False
-        for windows in reversed(self._windows):
-            if len(windows) < _LEAST:
-                continue
-            ends = [end for end, _ in windows]
-            peaks = [peak for _, peak in windows]
-            if peaks[-1] > peaks[0] and _is_steady(peaks) and mann_kendall(peaks) < _BY_CHANCE:
-                self.slope = theil_sen(ends, peaks)
-                self.rise = peaks[-1] - peaks[0]
-                self.steady = self.slope > 0
-                return
+
+def _rise(windows: deque[tuple[float, float]]) -> tuple[float, float] | None:
+    """Return the slope and the height of a steady rise; None: there is none."""
+    if len(windows) < _WINDOWS or windows[-1][1] <= windows[0][1]:
+        return None
+    ends, peaks = [end for end, _ in windows], [peak for _, peak in windows]
+    if not _is_steady(peaks) or mann_kendall(peaks) > _BY_CHANCE:
+        return None
+    slope = theil_sen(ends, peaks)
+    return (slope, peaks[-1] - peaks[0]) if slope > 0 else None
 
 
 def _is_steady(peaks: list[float]) -> bool:
@@ -109,4 +112,6 @@ def _is_steady(peaks: list[float]) -> bool:
     ]
     mean = (levels[-1] - levels[0]) / (_SIXTHS - 1)
     rises = [later - earlier for earlier, later in pairwise(levels)]
-    return mean > 0 and sum(rise > mean / 4 for rise in rises) >= 4 and rises[-1] > mean / 4
+    if mean <= 0 or sum(rise > mean / 4 for rise in rises) < len(rises) - 1:
+        return False
+    return rises[-2] + rises[-1] > _STRAIGHT * (rises[0] + rises[1])
