@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, log, sqrt
 
 from training_monitor.detect.episode import Episode
 from training_monitor.detect.robust import Noise, median
@@ -21,7 +21,8 @@ class ForgettingThresholds:
     """When a task counts as forgotten.
 
     Attributes:
-        sigma: It is so many standard deviations of its noise worse than its best level,
+        sigma: Its level is so many standard deviations of its noise worse than its best one
+            would be by luck,
         share: and by this share of it,
         evaluations: on so many evaluations in a row,
         rise: while another task has become better by so many standard deviations since then.
@@ -96,14 +97,16 @@ class Forgetting:
     def _judge(self, name: str, task: _Task, step: int, value: float, time: float) -> list[Finding]:
         ok, sigma = self._ok, task.noise.sigma
         fall = task.best - value
-        if fall <= max(ok.sigma * sigma, ok.share * abs(task.best)):
+        # The best of n levels of pure noise, each a median of three, is so much above the others.
+        lucky = 0.67 * sqrt(2 * log(task.count))
+        if fall <= max((ok.sigma + lucky) * sigma, ok.share * abs(task.best)):
             task.low = 0
             return []
         task.low += 1
         rising = [it for it in self._tasks if it != name and self._rose(task, it)]
         if task.low < ok.evaluations or not rising or task.episode.said("warning"):
             return []
-        best, now = task.sign * task.best, task.sign * value
+        best, now = task.sign * task.best, task.sign * task.level
         text = (
             f"{name} is {now:.4g} at step {step:,}, {best:.4g} at its best at step "
             f"{task.best_step:,}, while {rising[0]} became better"

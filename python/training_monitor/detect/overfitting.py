@@ -17,7 +17,7 @@ __all__ = ["Overfitting", "OverfittingThresholds"]
 
 # Evaluations, or train points between two of them, whose median is the level of now.
 _LEVEL = 3
-_TRAIN_POINTS = 64
+_TRAIN_POINTS = 32
 # Inside, less is better.
 _SIGN = {"min": 1.0, "max": -1.0}
 

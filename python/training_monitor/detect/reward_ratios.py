@@ -83,7 +83,7 @@ class RewardRatios:
         if bound is None or len(window) < min(_WARM_UP, self._ok.window_size):
             return []
         mean = sum(window) / len(window)
-        sigma = sqrt(sum((it - mean) ** 2 for it in window) / len(window))
+        sigma = sqrt(sum((it - mean) * (it - mean) for it in window) / len(window))
         if abs(value - mean) <= bound * sigma:
             text = f"the reward is {value:.4g} again at step {step:,}"
             return self._outlier.end(step, time, text, value=value, reference=mean)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from math import erfc, nan, sqrt
 
@@ -17,6 +19,7 @@ _MAD = 1.4826
 _MEAN = 1.2533
 # A difference of two values is so many times as noisy as one.
 _DIFFERENCE = sqrt(2.0)
+_FEW = 16
 
 
 def median(values: Iterable[float]) -> float:
@@ -39,17 +42,19 @@ def mad_sigma(values: Sequence[float]) -> float:
 class Noise:
     """The noise of a series, from its first differences: a trend does not count as noise.
 
-    Where most differences are zero, as with counts and sparse rewards, their mean stands in.
+    Where most differences are zero, as with counts and sparse rewards, their mean stands in; of
+    few differences the larger of the two estimates counts.
 
     Args:
         size: So many of the last differences count.
     """
 
-    __slots__ = ("_differences", "_fresh", "_last", "_sigma")
+    __slots__ = ("_differences", "_fresh", "_last", "_next", "_sigma", "_size")
 
     def __init__(self, size: int = 64) -> None:
-        self._differences: deque[float] = deque(maxlen=size)
-        self._fresh = 0
+        self._size = size
+        self._differences = array("d")
+        self._next = self._fresh = 0
         self._last: float | None = None
         self._sigma = 0.0
 
@@ -59,7 +64,12 @@ class Noise:
     def push(self, value: float) -> None:
         """Take the next value."""
         if self._last is not None:
-            self._differences.append(abs(value - self._last))
+            difference = abs(value - self._last)
+            if len(self._differences) < self._size:
+                self._differences.append(difference)
+            else:
+                self._differences[self._next] = difference
+                self._next = (self._next + 1) % self._size
             self._fresh += 1
         self._last = value
 
@@ -70,8 +80,9 @@ class Noise:
         if self._fresh and (self._fresh * 8 > len(self._differences) or self._sigma == 0.0):
             self._fresh = 0
             sigma = _MAD * median(self._differences) / _DIFFERENCE
-            if sigma == 0.0:
-                sigma = _MEAN * (sum(self._differences) / len(self._differences)) / _DIFFERENCE
+            if sigma == 0.0 or len(self._differences) < _FEW:
+                mean = sum(self._differences) / len(self._differences)
+                sigma = max(sigma, _MEAN * mean / _DIFFERENCE)
             self._sigma = sigma
         return self._sigma
 
@@ -95,8 +106,8 @@ class Summary:
         self._missing = 1
         self._open: deque[float] = deque(maxlen=64)
         self.width = 1
-        self.places: list[float] = []
-        self.values: list[float] = []
+        self.places = array("d")
+        self.values = array("d")
 
     def push(self, place: float, value: float) -> bool:
         """Take the next point; return whether a median was added."""
@@ -109,7 +120,7 @@ class Summary:
         self._open.clear()
         if len(self.values) >= self._limit:
             pairs = zip(self.values[::2], self.values[1::2], strict=True)
-            self.values = [one / 2 + two / 2 for one, two in pairs]
+            self.values = array("d", (one / 2 + two / 2 for one, two in pairs))
             self.places = self.places[1::2]
             self.width *= 2
         self._missing = self.width
@@ -131,11 +142,11 @@ def mann_kendall(values: Sequence[float]) -> float:
     count = len(values)
     if count < 4:
         return 1.0
-    score = sum(
-        (later > value) - (later < value)
-        for place, value in enumerate(values)
-        for later in values[place + 1 :]
-    )
+    score, before = 0, list[float]()
+    for value in values:
+        below = bisect_left(before, value)
+        score += below - (len(before) - bisect_right(before, value, lo=below))
+        insort(before, value)
     ties: dict[float, int] = {}
     for value in values:
         ties[value] = ties.get(value, 0) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from math import exp, isfinite, log
 
@@ -27,13 +28,14 @@ class Shift:
         level: The level of now.
     """
 
-    __slots__ = ("_lag", "_levels", "_noise", "_recent", "_warm_up", "high", "highest", "level",
-                 "low", "lowest", "sigma")  # fmt: skip
+    __slots__ = ("_lag", "_levels", "_most", "_noise", "_recent", "_warm_up", "high", "highest",
+                 "level", "low", "lowest", "sigma")  # fmt: skip
 
     def __init__(self, *, warm_up: int = 20, lag: int = 10, memory: int = 100) -> None:
         self._warm_up = warm_up
         self._lag = lag
-        self._levels: deque[float] = deque(maxlen=lag + memory)
+        self._most = lag + memory
+        self._levels = array("d")
         self._recent: deque[float] = deque(maxlen=_LEVEL)
         self._noise = Noise(_NOISE_POINTS)
         self.low = self.high = 1.0
@@ -51,9 +53,11 @@ class Shift:
             return False
         level = median(self._recent)
         self._levels.append(level)
+        if len(self._levels) > self._most:
+            del self._levels[0]
         if len(self._levels) < self._warm_up + self._lag:
             return False
-        before = list(self._levels)[: -self._lag]
+        before = self._levels[: -self._lag]
         lowest, highest = min(before), max(before)
         self.level, self.lowest, self.highest = exp(level), exp(lowest), exp(highest)
         self.low, self.high = _factor(lowest - level), _factor(level - highest)

@@ -96,6 +96,8 @@ class Stragglers:
             if seen is None:
                 seen = self._ranks[rank] = _Rank(self._metric, rank, self._ok.looks)
             others = _median_without(ordered, secs)
+            if others <= 0:  # rounded down from the smallest number there is
+                continue
             seen.factors.append(secs / others)
             late = 0.0 if lag_secs is None else lag_secs.get(rank, 0.0)
             seen.lags.append(late if isfinite(late) else 0.0)

@@ -17,9 +17,11 @@ _JOINED = 6
 _WIDTHS = 4
 _SIXTHS = 6
 _BY_CHANCE = 0.001
-# The later rises are no less than this share of the first ones: what fills up ever more slowly
+# So many judgements in a row, since there are so many of them.
+_IN_A_ROW = 9
+# The newer half rises no slower than this share of the older one: what fills up ever more slowly
 # stops by itself.
-_STRAIGHT = 0.7
+_STRAIGHT = 0.75
 # A silence of so many windows, and so many seconds, is a new beginning.
 _SILENT_WINDOWS = 12
 _SILENT_SECS = 600.0
@@ -42,8 +44,8 @@ class Trend:
             ever more slowly.
     """
 
-    __slots__ = ("_first_secs", "_last", "_open_end", "_peak", "_rises", "_windows", "rise",
-                 "slope", "steady")  # fmt: skip
+    __slots__ = ("_first_secs", "_last", "_open_end", "_peak", "_rises", "_streak", "_windows",
+                 "rise", "slope", "steady")  # fmt: skip
 
     def __init__(self, *, first_secs: float = 20.0) -> None:
         self._first_secs = first_secs
@@ -57,6 +59,7 @@ class Trend:
         ]
         self._peak = self._open_end = self._last = -inf
         self._rises: list[tuple[float, float] | None] = [None] * _WIDTHS
+        self._streak = 0
         self.slope, self.rise, self.steady = 0.0, 0.0, False
 
     def push(self, time: float, value: float) -> bool:
@@ -89,8 +92,9 @@ class Trend:
             window = (end, max(peak for ended, peak in windows if ended > end - width))
         # The longest windows that tell of a rise are the surest.
         known = [rise for rise in self._rises if rise is not None]
-        self.steady = bool(known)
-        self.slope, self.rise = known[-1] if known else (0.0, 0.0)
+        self._streak = self._streak + 1 if known else 0
+        self.steady = self._streak >= _IN_A_ROW
+        self.slope, self.rise = known[-1] if self.steady else (0.0, 0.0)
 
 
 def _rise(windows: deque[tuple[float, float]]) -> tuple[float, float] | None:
@@ -99,6 +103,9 @@ def _rise(windows: deque[tuple[float, float]]) -> tuple[float, float] | None:
         return None
     ends, peaks = [end for end, _ in windows], [peak for _, peak in windows]
     if not _is_steady(peaks) or mann_kendall(peaks) > _BY_CHANCE:
+        return None
+    half = len(ends) // 2
+    if theil_sen(ends[half:], peaks[half:]) < _STRAIGHT * theil_sen(ends[:half], peaks[:half]):
         return None
     slope = theil_sen(ends, peaks)
     return (slope, peaks[-1] - peaks[0]) if slope > 0 else None
@@ -112,6 +119,4 @@ def _is_steady(peaks: list[float]) -> bool:
     ]
     mean = (levels[-1] - levels[0]) / (_SIXTHS - 1)
     rises = [later - earlier for earlier, later in pairwise(levels)]
-    if mean <= 0 or sum(rise > mean / 4 for rise in rises) < len(rises) - 1:
-        return False
-    return rises[-2] + rises[-1] > _STRAIGHT * (rises[0] + rises[1])
+    return mean > 0 and rises[-1] > mean / 4 and sum(rise > mean / 4 for rise in rises) >= 4

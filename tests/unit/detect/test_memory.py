@@ -37,7 +37,7 @@ def test_a_leak_is_found_whatever_a_step_takes(percent: float) -> None:
     found = gpu(lambda time: 30 * GIB + percent / 100 * 80 * GIB * time / HOUR, hours=3)
     assert found[0].kind == "memory_leak"
     assert found[0].value == pytest.approx(percent / 100, rel=0.3)
-    assert found[0].time - 1e9 < max(0.5, 4 / percent) * HOUR
+    assert found[0].time - 1e9 < max(0.5, 6 / percent) * HOUR
 
 
 def test_time_to_out_of_memory_is_told_before_it_comes() -> None:
@@ -124,12 +124,12 @@ def test_floors_can_be_set() -> None:
 
 def test_a_trend_keeps_few_windows_for_days_and_forgets_over_a_pause() -> None:
     trend = Trend()
-    for n in range(30_000):
+    for n in range(10_000):
         trend.push(n * 5.0, n * 1.0)
     assert trend.steady
     assert trend.slope == pytest.approx(0.2, rel=0.01)
     assert sum(len(windows) for windows in trend._windows) <= 4 * 36
-    trend.push(30_000 * 10.0 + 10 * HOUR, 5.0)
+    trend.push(10_000 * 10.0 + 10 * HOUR, 5.0)
     assert sum(len(windows) for windows in trend._windows) == 0
 
 
