@@ -94,7 +94,7 @@ def _with_evaluation(pauses: Floats, evaluations: Floats) -> NDArray[np.bool_]:
         return np.zeros(len(pauses), dtype=np.bool_)
     near = np.searchsorted(evaluations, pauses[:, 1] + 1e-9, side="right") - 1
     inside: NDArray[np.bool_] = evaluations[np.maximum(near, 0)] >= pauses[:, 0] - 1e-9
-    return (near >= 0) & inside
+    return np.logical_and(near >= 0, inside)
 
 
 def _without(pauses: Floats, members: NDArray[np.bool_], seconds: float) -> Floats:
