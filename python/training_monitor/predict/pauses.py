@@ -93,15 +93,17 @@ def _with_evaluation(pauses: Floats, evaluations: Floats) -> NDArray[np.bool_]:
     if len(evaluations) == 0 or len(pauses) == 0:
         return np.zeros(len(pauses), dtype=np.bool_)
     near = np.searchsorted(evaluations, pauses[:, 1] + 1e-9, side="right") - 1
-    inside: NDArray[np.bool_] = evaluations[np.maximum(near, 0)] >= pauses[:, 0] - 1e-9
-    return np.logical_and(near >= 0, inside)
+    found: NDArray[np.bool_] = near >= 0
+    found &= evaluations[np.maximum(near, 0)] >= pauses[:, 0] - 1e-9
+    return found
 
 
 def _without(pauses: Floats, members: NDArray[np.bool_], seconds: float) -> Floats:
     """Take what comes back off; what is left of a member is another pause at the same place."""
     left = pauses.copy()
     left[members, 2] -= seconds
-    return left[~members | (left[:, 2] > REMAINDER * seconds)]
+    kept: Floats = left[~members | (left[:, 2] > REMAINDER * seconds)]
+    return kept
 
 
 def _most_regular(
