@@ -68,7 +68,7 @@ STEPS_PER_EPOCH = (
     "batches_per_epoch",
     "num_batches",
 )
-# A name below one of these is about a part of the training, and asked only when nobody else says it.
+# A name below one of these is about a part of the training: asked when nobody else says it.
 PARTS = ("lr", "sched", "warmup", "optim", "eval", "val", "test", "decay", "ema", "profil", "sampl")
 # A configuration deeper or longer than this is not read to its end: it may hold itself.
 DEEPEST = 6
