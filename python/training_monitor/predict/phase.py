@@ -30,24 +30,33 @@ class Phase(Enum):
 # Of these a slope decides; the others are decided by the learning rate, by findings and by the end.
 MOVING = (Phase.LEARNING_FAST, Phase.STABLE_CONVERGENCE, Phase.PLATEAU)
 
+# A metric has never moved when all its way is less than so many standard deviations of its noise,
+# and after so many points that is no accident.
+NOISE_WAY = 5.0
+NOISE_POINTS = 50
+# Learning is fast again when the gain is beyond the bound by this factor.
+AGAIN = 1.5
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseRules:
     """When a phase begins.
 
-    Without `epoch_steps`, `fast` and `flat` are shares of all that was gained so far, per last third
-    of the run. With it they are relative improvements of the value per epoch, as 0.05 and 0.01.
+    Without `epoch_steps`, `fast` and `flat` are shares of all that was gained so far, and what
+    counts is the gain in the last third of the steps. With it they are relative improvements of the
+    value per epoch, as 0.05 and 0.01.
 
     Attributes:
         fast: Above it, learning is fast.
         flat: Below it, or below `flat_noise`, it is a plateau.
-        flat_noise: Half a standard deviation of one point in a third of the run is no gain.
+        flat_noise: A gain of so many standard deviations of an average of neighbours is none.
         epoch_steps: How many steps an epoch has; None: epochs are not asked.
         enter_sigma: A phase begins when the gain is beyond its bound by so many standard errors.
-        leave_sigma: A plateau ends when the gain is beyond its bound by so many standard errors.
-        checks: So many looks in a row must agree.
+        leave_sigma: A phase ends when the gain is beyond its bound by so many standard errors.
+        checks: So many looks in a row must agree; twice as many with each change beyond the second,
+            so that a run on the border does not go to and fro.
         look_share: A look is taken after this share of the points so far.
-        least_points: Below so many points it is initializing, unless what happens is plain.
+        least_points: Below so many points it is initializing, unless the slope is beyond doubt.
         least_flat_points: A plateau needs so many points.
         least_flat_done: And this share of the run, where its end is known.
     """
@@ -60,7 +69,7 @@ class PhaseRules:
     leave_sigma: float = 1.0
     checks: int = 3
     look_share: float = 0.03
-    least_points: int = 20
+    least_points: int = 10
     least_flat_points: int = 12
     least_flat_done: float = 0.1
 
@@ -82,8 +91,7 @@ class Transition:
 class Phases:
     """Follows one run by its headline metric, or by its training loss where it has no other.
 
-    Points, learning rates, findings and progress are given as they come. What it says does not depend
-    on how points were batched, and memory is bounded.
+    Points, learning rates, findings and progress are given as they come. Memory is bounded.
     """
 
     def __init__(
@@ -111,6 +119,7 @@ class Phases:
         self._next_look = 1
         self._wanted: Phase | None = None
         self._agreed = 0
+        self._moves = 0
         self._flags: dict[str, str] = {}
         self._done: float | None = None
         self._held = False
@@ -180,7 +189,7 @@ class Phases:
         at_once = self._at_once(velocity)
         if at_once is not None:
             return self._go(*at_once)
-        if velocity is None or self.phase is Phase.WARMUP and self._decay.warming:
+        if velocity is None or (self.phase is Phase.WARMUP and self._decay.warming):
             return None
         wanted = self._by_slope(velocity)
         if wanted is None or wanted is self.phase:
@@ -188,8 +197,10 @@ class Phases:
             return None
         self._agreed = self._agreed + 1 if wanted is self._wanted else 1
         self._wanted = wanted
-        if self._agreed < self._rules.checks and self.phase in MOVING:
-            return None
+        if self.phase in MOVING:
+            if self._agreed < self._rules.checks * 2 ** min(max(self._moves - 2, 0), 10):
+                return None
+            self._moves += 1
         return self._go(wanted, self._reason(wanted, velocity))
 
     def _at_once(self, velocity: Velocity | None) -> tuple[Phase, str] | None:
@@ -211,21 +222,22 @@ class Phases:
         rules, gain = self._rules, velocity.gain
         fast, flat = self._bounds(velocity)
         beyond = rules.enter_sigma * velocity.error
-        is_flat = gain + beyond < flat
+        is_flat = gain + beyond <= flat or (_never_moved(velocity) and gain <= beyond)
         may_be_flat = self._may_be_flat(velocity)
         self._held = is_flat and may_be_flat and self._decay.ahead
         if is_flat and may_be_flat and not self._decay.ahead:
             return Phase.PLATEAU
-        if self.phase is Phase.PLATEAU:
-            if gain - beyond > 1.5 * fast:
-                return Phase.LEARNING_FAST
-            left = gain - rules.leave_sigma * velocity.error > flat
-            return Phase.STABLE_CONVERGENCE if left else None
-        if self.phase is Phase.LEARNING_FAST:
-            return Phase.STABLE_CONVERGENCE if gain + beyond < fast else None
-        if self.phase is Phase.STABLE_CONVERGENCE:
-            return Phase.LEARNING_FAST if gain - beyond > 1.5 * fast else None
-        return self._first(velocity, fast, flat)
+        if self.phase not in MOVING:
+            return self._first(velocity, fast, flat)
+        if self.phase is not Phase.LEARNING_FAST and gain - beyond > AGAIN * fast:
+            return Phase.LEARNING_FAST
+        surely = rules.leave_sigma * velocity.error
+        left = {
+            Phase.LEARNING_FAST: gain + surely < fast,
+            Phase.STABLE_CONVERGENCE: False,
+            Phase.PLATEAU: gain - surely > flat,
+        }[self.phase]
+        return Phase.STABLE_CONVERGENCE if left else None
 
     def _first(self, velocity: Velocity, fast: float, flat: float) -> Phase | None:
         """Return the phase to begin with, or to go on with when something else is over."""
@@ -236,7 +248,7 @@ class Phases:
             return Phase.STABLE_CONVERGENCE
         if velocity.points < self._rules.least_points and self.phase is not Phase.WARMUP:
             return None
-        if self.phase is Phase.INITIALIZING and gain < velocity.error:
+        if self.phase is Phase.INITIALIZING and gain <= self._rules.leave_sigma * velocity.error:
             return None
         return Phase.LEARNING_FAST if gain > fast else Phase.STABLE_CONVERGENCE
 
@@ -269,14 +281,20 @@ class Phases:
         now, then = number(velocity.after), number(velocity.before)
         share = max(velocity.gain, 0.0) / velocity.way if velocity.way > 0.0 else 0.0
         moved = f"{name} went from {then} to {now} since step {since}"
+        part = f"{share:.0%}" if share >= 0.01 else "less than 1%"
         if after is Phase.LEARNING_FAST:
             return f"{moved}."
-        part = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+        if velocity.gain < -self._rules.leave_sigma * velocity.error:
+            return f"{name} gets worse: {then} to {now} since step {since}."
         if after is Phase.STABLE_CONVERGENCE:
             if self.phase is Phase.PLATEAU:
                 return f"{name} gets better again: {then} to {now} since step {since}."
-            return f"Learning slowed: {moved}, {part} of its way so far."
-        if velocity.gain < -2.0 * velocity.error:
-            return f"{name} gets worse: {then} to {now} since step {since}."
+            slowed = "Learning slowed: " if self.phase is Phase.LEARNING_FAST else ""
+            return f"{slowed}{moved}, {part} of its way so far."
         rate = " The learning rate has its decay behind it." if self._decay.spent else ""
-        return f"{name} has stayed at {now} since step {since}: {part} of its way so far.{rate}"
+        return f"{name} has stayed near {now} since step {since}: {part} of its way so far.{rate}"
+
+
+def _never_moved(velocity: Velocity) -> bool:
+    """Whether all that the metric did so far is noise."""
+    return velocity.points >= NOISE_POINTS and velocity.way < NOISE_WAY * velocity.jitter

@@ -1,8 +1,9 @@
-"""How fast a metric gets better lately, against its way so far and its noise; in bounded memory."""
+"""How fast a metric gets better lately, against its way so far and its noise."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import inf, isfinite, sqrt
 from typing import TYPE_CHECKING
 
@@ -27,26 +28,29 @@ MAX_SLOPE_POINTS = 40
 class Velocity:
     """How fast a metric gets better; upwards is better, whatever its goal is.
 
-    Losses that are positive are measured in logarithms, so that the fall from 0.02 to 0.01 counts like
-    that from 2 to 1.
+    Losses that are positive are measured in logarithms, so that the fall from 0.02 to 0.01 counts
+    like that from 2 to 1.
 
     Attributes:
         gain: What was gained lately; negative: it got worse.
         error: The standard error of the gain.
         way: What was gained from the worst to the best so far.
-        noise: The standard deviation of a point lately.
+        noise: The standard deviation of an average of neighbours lately.
+        jitter: The standard deviation of the course around its direction lately, at the resolution
+            in which `way` is seen.
         unit: What a relative improvement of 1 is: 1 in logarithms, else the value now.
         span: How many steps lately is.
         points: How many points there are in all.
         since: The step at which lately begins.
-        before: The value at that step, as logged.
-        after: The value now, as logged.
+        before: The median around that step, as logged.
+        after: The median of the last points, as logged.
     """
 
     gain: float
     error: float
     way: float
     noise: float
+    jitter: float
     unit: float
     span: float
     points: int
@@ -116,15 +120,15 @@ class Trail:
         if span <= 0.0 or not isfinite(float(level.sum())):
             return None
         slope, error, noise = _slope(at, level)
-        middle = float(np.median(level - slope * (at - at.mean())))
-        ends = np.array([middle - slope * span / 2.0, middle + slope * span / 2.0]) * self._sign
         low, high = np.quantile(better, [0.02, 0.98])
-        before, after = (float(one) for one in (np.exp(ends) if in_logs else ends))
+        few = max(len(values[first:]) // 8, 1)
+        before, after = (float(np.median(one)) for one in (values[first:][:few], values[-few:]))
         return Velocity(
             gain=slope * span,
             error=error * span,
             way=float(high - low),
             noise=noise,
+            jitter=noise * sqrt((len(steps) - first) / len(at)),
             unit=1.0 if in_logs else abs(after),
             span=span,
             points=self.count,
@@ -144,9 +148,16 @@ def _averaged(values: Floats) -> Floats:
     return means
 
 
+@cache
+def _pairs(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all pairs of so many points; there are never more than MAX_SLOPE_POINTS sizes."""
+    first, second = np.triu_indices(count, k=1)
+    return first, second
+
+
 def _slope(at: Floats, level: Floats) -> tuple[float, float, float]:
     """Return the median of the slopes between all pairs, its standard error, and the noise."""
-    first, second = np.triu_indices(len(at), k=1)
+    first, second = _pairs(len(at))
     apart = at[second] - at[first]
     good = apart > 0.0
     slope = float(np.median((level[second] - level[first])[good] / apart[good]))
