@@ -53,8 +53,8 @@ class PhaseRules:
         epoch_steps: How many steps an epoch has; None: epochs are not asked.
         enter_sigma: A phase begins when the gain is beyond its bound by so many standard errors.
         leave_sigma: A phase ends when the gain is beyond its bound by so many standard errors.
-        checks: So many looks in a row must agree; twice as many with each change beyond the second,
-            so that a run on the border does not go to and fro.
+        checks: So many looks in a row must agree; four times as many with each change beyond the
+            third, so that a run on the border does not go to and fro.
         look_share: A look is taken after this share of the points so far.
         least_points: Below so many points it is initializing, unless the slope is beyond doubt.
         least_flat_points: A plateau needs so many points.
@@ -198,7 +198,7 @@ class Phases:
         self._agreed = self._agreed + 1 if wanted is self._wanted else 1
         self._wanted = wanted
         if self.phase in MOVING:
-            if self._agreed < self._rules.checks * 2 ** min(max(self._moves - 2, 0), 10):
+            if self._agreed < self._rules.checks * 4 ** min(max(self._moves - 2, 0), 5):
                 return None
             self._moves += 1
         return self._go(wanted, self._reason(wanted, velocity))
