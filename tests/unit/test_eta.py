@@ -169,6 +169,25 @@ def test_the_gap_before_a_resumed_attempt_is_left_out() -> None:
     assert told.seconds == pytest.approx(120.0)
 
 
+def test_gaps_that_come_back_are_expected_again_when_they_are_given() -> None:
+    estimator = EtaEstimator()
+    for attempt in range(4):
+        first = 100 * attempt
+        start = 1.7e9 + attempt * 90_000
+        estimator.push_many(range(first, first + 101), clock(np.full(100, 10.0), start=start))
+        if attempt < 3:
+            estimator.resumed(gap_seconds=3600.0)
+    told = estimator.estimate(800)
+    assert told is not None
+    assert told.seconds == pytest.approx(400 * 10.0 + 4 * 3600.0, rel=0.1)
+
+
+def test_an_estimate_reads_like_a_sentence() -> None:
+    told = eta(range(101), clock(np.full(100, 48.0)), total=200)
+    assert str(told).startswith("1h 20m (1h 20m")
+    assert str(told).endswith("with 80%, confidence high)")
+
+
 @pytest.mark.parametrize("jump", [-7200.0, 7200.0])
 def test_a_clock_that_jumps_does_not_count(jump: float) -> None:
     times = clock(np.full(100, 2.0))

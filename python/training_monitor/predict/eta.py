@@ -10,6 +10,7 @@ import numpy as np
 
 from training_monitor.predict.outlook import EtaRules, Outlook, Part, Signs, look_ahead
 from training_monitor.predict.rates import Rates
+from training_monitor.predict.wording import duration
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -56,6 +57,11 @@ class Eta:
     growth: float
     confidence: str
 
+    def __str__(self) -> str:
+        low, high = duration(self.low[80]), duration(self.high[80])
+        between = low if low == high else f"{low} to {high}"
+        return f"{duration(self.seconds)} ({between} with 80%, confidence {self.confidence})"
+
 
 class EtaEstimator:
     """Learns how long the steps of one run take.
@@ -82,9 +88,14 @@ class EtaEstimator:
         new = np.asarray(steps, dtype=np.float64).ravel()
         self._evaluations = np.union1d(self._evaluations, new[np.isfinite(new)])[-MAX_EVALUATIONS:]
 
-    def resumed(self) -> None:
-        """Leave the gap before the next point out: another attempt begins."""
-        self._rates.break_off()
+    def resumed(self, *, gap_seconds: float = 0.0) -> None:
+        """Leave the gap before the next point out: another attempt begins.
+
+        Args:
+            gap_seconds: How much of the gap to expect again, as where a queue lets a job run for so
+                many hours at a time; once such gaps were seen twice they count.
+        """
+        self._rates.break_off(gap_seconds)
 
     def outlook(self, total: float) -> Outlook | None:
         """Return the parts of what is left and what says how sure it is; None as for `estimate`."""

@@ -8,7 +8,7 @@ steps within a block, and what is left is summed into bins that grow as the run 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,9 +81,19 @@ class Rates:
         self._pauses = np.empty((0, 3))
         self._increments = 0
 
-    def break_off(self) -> None:
-        """Leave the time from the last point to the next one out: another attempt begins."""
+    def break_off(self, gap_seconds: float = 0.0) -> None:
+        """Leave the time from the last point to the next one out: another attempt begins.
+
+        Args:
+            gap_seconds: How much of it counts as a pause nevertheless, because it will come back.
+        """
         self._gap_ahead = True
+        if self.last_step is not None and isfinite(gap_seconds) and gap_seconds > 0.0:
+            self._bins.add(np.array([[0.0, 0.0, gap_seconds]]))
+            self._keep_pauses(np.array([[self.last_step, self.last_step, gap_seconds]]))
+
+    def _keep_pauses(self, pauses: Floats) -> None:
+        self._pauses = np.concatenate((self._pauses, pauses))[-MAX_PAUSES:]
 
     def push_many(self, steps: ArrayLike, times: ArrayLike) -> None:
         """Take the points of a run in the order of arrival."""
@@ -132,7 +142,7 @@ class Rates:
         kept, pauses = split_pauses(block, self._before)
         self._before = block[-REMEMBERED:]
         self._increments += len(kept)
-        self._pauses = np.concatenate((self._pauses, pauses))[-MAX_PAUSES:]
+        self._keep_pauses(pauses)
         self._bins.add(kept)
 
     def view(self) -> RatesView:
