@@ -22,7 +22,7 @@ LEVELS = (50, 80, 90)
 # How many spreads the interval goes down and up from the estimate, and of what a spread is made.
 # benches/detection/fit/eta.py prints them.
 QUANTILES = {50: (0.25, 1.1), 80: (1.25, 2.9), 90: (2.9, 5.7)}
-WEIGHTS = {"shift": 0.55, "noise": 0.7, "growth": 1.1, "few": 1.0}
+WEIGHTS = {"shift": 0.55, "noise": 0.7, "growth": 0.8, "few": 1.0}
 FLOOR = 0.002
 # For runs that generate what they learn from, as GRPO and PPO of language models do: answers grow
 # longer, and the steps with them, mostly later than a trend could show it.
