@@ -44,6 +44,7 @@ FLOORS: dict[str, int] = {
     "meanings": 4,
     "definitions": 4,
     "vitals": 4,
+    "judge": 4,
     "launch": 5,
     "recall": 5,
     "export": 5,

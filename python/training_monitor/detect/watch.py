@@ -7,6 +7,7 @@ from math import isfinite
 
 import numpy as np
 
+from training_monitor.detect.column import Column
 from training_monitor.detect.forgetting import Forgetting
 from training_monitor.detect.gradients import GradientNorm
 from training_monitor.detect.hacking import RewardHacking
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from training_monitor.detect.definition import Definition
     from training_monitor.detect.finding import Finding
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-# Detectors in Python see no more points in a second than these.
-_A_SECOND = 20.0
 # Beyond so many metrics the others are looked at for what is not finite alone.
 _MOST_WATCHED = 512
 _SCREENED = frozenset(("loss", "grad_norm", "step_time", "throughput", "mfu"))
@@ -126,7 +125,7 @@ class Watch:
         """
         if metric not in self.meanings:
             self._understand((metric,))
-        column = _Column.of(steps, values, times)
+        column = Column.of(steps, values, times)
         key = (metric, rank)
         if key not in self._series:
             watched = len(self._series) < _MOST_WATCHED
@@ -137,7 +136,7 @@ class Watch:
             silence = self._silence.setdefault(
                 rank, Silence(rank=rank, thresholds=self._ok.silence)
             )
-            for at in column.seconds(series.last_second):
+            for at in column.thinned(series.last_second, 1.0):
                 found += silence.push(metric, int(column.steps[at]), float(column.times[at]))
         series.note(column)
         return found
@@ -251,46 +250,6 @@ class Watch:
                 overfitting.push_headline(step, value, time)
 
 
-class _Column:
-    """New points of one series."""
-
-    __slots__ = ("steps", "times", "values")
-
-    def __init__(
-        self, steps: NDArray[np.int64], values: NDArray[np.float64], times: NDArray[np.float64]
-    ) -> None:
-        self.steps = steps
-        self.values = values
-        self.times = times
-
-    @classmethod
-    def of(cls, steps: ArrayLike, values: ArrayLike, times: ArrayLike | None) -> _Column:
-        places = np.asarray(steps)
-        if places.dtype.kind == "f":
-            # The last step of a series may be anything; what is none sorts before all.
-            places = np.nan_to_num(places, nan=0.0, posinf=2.0**62, neginf=-(2.0**62))
-        whole = np.ascontiguousarray(places, dtype=np.int64)
-        numbers = np.ascontiguousarray(values, dtype=np.float64)
-        clock = np.full(len(whole), np.nan) if times is None else times
-        return cls(whole, numbers, np.ascontiguousarray(clock, dtype=np.float64))
-
-    def seconds(self, last: float) -> NDArray[np.intp]:
-        """Return where another second begins."""
-        return self.thinned(last, 1.0)
-
-    def thinned(self, last: float, a_second: float) -> NDArray[np.intp]:
-        """Return which points are looked at when so many a second suffice.
-
-        Args:
-            last: The time of the point before these, times `a_second`, rounded down.
-            a_second: So many.
-        """
-        if not len(self.times) or not isfinite(self.times[0]):
-            return np.arange(len(self.times))
-        slots = np.floor(self.times * a_second)
-        return np.flatnonzero(np.diff(slots, prepend=last) != 0)
-
-
 class _Series:
     """The detectors of one metric of one rank."""
 
@@ -304,22 +263,21 @@ class _Series:
         self._clock = clock
         self.last_second = self.last_slot = np.nan
 
-    def feed(self, column: _Column) -> list[Finding]:
+    def feed(self, column: Column) -> list[Finding]:
         found = self._screening.feed(column.steps, column.times, column.values)
         if self._clock is not None:
             found += self._clock.feed(column)
         if self._pushes:
-            for at in column.thinned(self.last_slot, _A_SECOND):
+            for at in column.thinned(self.last_slot):
                 point = int(column.steps[at]), float(column.values[at]), float(column.times[at])
                 for push in self._pushes:
                     found += push(*point)
         return found
 
-    def note(self, column: _Column) -> None:
+    def note(self, column: Column) -> None:
         """Remember where this column ended."""
         if len(column.times) and isfinite(column.times[-1]):
-            self.last_second = np.floor(column.times[-1])
-            self.last_slot = np.floor(column.times[-1] * _A_SECOND)
+            self.last_second, self.last_slot = column.slot(1.0), column.slot()
 
 
 class _Clock:
@@ -331,7 +289,7 @@ class _Clock:
         self._screening = Screening(STEP_TIME, "step_time", rank=rank, thresholds=thresholds)
         self._last: tuple[float, float] = (np.nan, np.nan)
 
-    def feed(self, column: _Column) -> list[Finding]:
+    def feed(self, column: Column) -> list[Finding]:
         steps = np.concatenate(([self._last[0]], column.steps.astype(np.float64)))
         times = np.concatenate(([self._last[1]], column.times))
         if len(column.steps):
