@@ -122,7 +122,8 @@ def _places(host: Host, fault: Fault, free: Flags) -> Places:
         places = places[places > 0.3 * len(values)]
     seen = np.concatenate([[0], np.cumsum(free)])
     ends = np.minimum(places + window, len(free))
-    return places[seen[ends] == seen[np.maximum(places - 20, 0)]]
+    good: Places = places[seen[ends] == seen[np.maximum(places - 20, 0)]]
+    return good
 
 
 def _cut(host: Host, changed: Floats, until: int) -> Run:

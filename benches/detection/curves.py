@@ -40,7 +40,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """Seconds since the start at steps; `parts` has what of them went into training, evaluation, …"""
+    """Seconds since the start at steps; `parts` has what of them went into training, …"""
 
     steps: Floats
     seconds: Floats

@@ -50,7 +50,7 @@ class Fault:
 
 def _spike(sigmas: float, decay: int) -> Injection:
     def inject(values: Floats, place: Place) -> Floats:
-        out = values.copy()
+        out: Floats = values.copy()
         size = max(sigmas * place.sigma, 0.03 * abs(place.level))
         tail = out[place.index : place.index + decay]
         tail += size * (1 - np.arange(len(tail)) / decay)
@@ -61,33 +61,33 @@ def _spike(sigmas: float, decay: int) -> Injection:
 
 def _ramp(length: int) -> Injection:
     def inject(values: Floats, place: Place) -> Floats:
-        out = values.copy()
+        out: Floats = values.copy()
         size = max(abs(place.level), 20 * place.sigma)
         after = np.arange(1, len(out) - place.index + 1)
         out[place.index :] = place.level + (out[place.index :] - place.level) * np.clip(
             1 - after / length, 0, 1
         )
         out[place.index :] += size * np.clip(after / length, 0, 1)
-        out[place.index :] += _noise(values, place, len(after)) * np.clip(after / length, 0, 1)
+        out[place.index :] += _noise(place, len(after)) * np.clip(after / length, 0, 1)
         return out
 
     return inject
 
 
-def _noise(values: Floats, place: Place, count: int) -> Floats:
+def _noise(place: Place, count: int) -> Floats:
     """Return noise as large as that around the place, for what replaces the curve."""
     return np.random.default_rng(place.seed).normal(0, place.sigma, count)
 
 
 def _not_a_number(values: Floats, place: Place) -> Floats:
-    out = values.copy()
+    out: Floats = values.copy()
     out[place.index] = np.nan
     return out
 
 
 def _times(factor: float) -> Injection:
     def inject(values: Floats, place: Place) -> Floats:
-        out = values.copy()
+        out: Floats = values.copy()
         out[place.index :] *= factor
         return out
 
@@ -96,7 +96,7 @@ def _times(factor: float) -> Injection:
 
 def _half(length: int) -> Injection:
     def inject(values: Floats, place: Place) -> Floats:
-        out = values.copy()
+        out: Floats = values.copy()
         after = np.arange(1, len(out) - place.index + 1)
         out[place.index :] -= 0.5 * (place.level - place.start) * np.clip(after / length, 0, 1)
         return out
@@ -106,7 +106,7 @@ def _half(length: int) -> Injection:
 
 def _decay_to(share: float, length: int) -> Injection:
     def inject(values: Floats, place: Place) -> Floats:
-        out = values.copy()
+        out: Floats = values.copy()
         after = np.arange(1, len(out) - place.index + 1)
         out[place.index :] *= share ** np.clip(after / length, 0, 1)
         return out
@@ -116,7 +116,7 @@ def _decay_to(share: float, length: int) -> Injection:
 
 def _drift(share: float) -> Injection:
     def inject(values: Floats, place: Place) -> Floats:
-        out = values.copy()
+        out: Floats = values.copy()
         tail = out[place.index + 1 :]
         local = np.array([np.median(values[max(0, i - 2) : i + 3]) for i in range(len(values))])
         wobble = values[place.index + 1 :] / local[place.index + 1 :]
@@ -128,7 +128,7 @@ def _drift(share: float) -> Injection:
 
 def _leak(share_per_thousand: float) -> Injection:
     def inject(values: Floats, place: Place) -> Floats:
-        out = values.copy()
+        out: Floats = values.copy()
         after = np.arange(len(out) - place.index)
         # Traces are shares of the capacity; a card is full at 98 %.
         out[place.index :] = np.minimum(
@@ -140,7 +140,7 @@ def _leak(share_per_thousand: float) -> Injection:
 
 
 def _flat(values: Floats, place: Place) -> Floats:
-    out = values.copy()
+    out: Floats = values.copy()
     out[place.index :] = place.level
     return out
 

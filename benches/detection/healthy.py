@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from detection import hindsight, roles
-from detection.alarms import Detector, cooled
-from detection.curves import Run, Series
+from detection.alarms import Alarm, Detector, cooled, indexes
+from detection.curves import Flags, Run, Series
 from detection.labels import Label
 
-__all__ = ["Quiet", "score", "score_run", "watched"]
+__all__ = ["KIND_ROLES", "Quiet", "count", "exempt_of", "score", "watched"]
 
 # Which series a kind of alarm is counted on.
 KIND_ROLES = {
@@ -43,8 +42,6 @@ class Quiet:
     raw: int = 0
     runs: int = 0
     runs_with_alarm: int = 0
-    replayed: int = 0
-    seconds: float = 0.0
 
     def add(self, other: Quiet) -> None:
         """Take in the counts of another."""
@@ -53,8 +50,6 @@ class Quiet:
         self.raw += other.raw
         self.runs += other.runs
         self.runs_with_alarm += other.runs_with_alarm
-        self.replayed += other.replayed
-        self.seconds += other.seconds
 
     @property
     def per_10k(self) -> float:
@@ -90,49 +85,43 @@ def score(detector: Detector, runs: Iterable[Run], labels: dict[str, Label]) -> 
     """Score one detector on all healthy runs."""
     found: dict[Key, Quiet] = defaultdict(Quiet)
     for run in runs:
-        for key, quiet in score_run(run, labels[run.id], [detector]).items():
-            found[key].add(quiet)
+        if run.family != "samplesize" and labels[run.id].healthy:
+            seen = watched(run)
+            for key, quiet in count(seen, detector, detector.replay(seen), exempt_of(seen)).items():
+                found[key].add(quiet)
     return found
 
 
-def score_run(run: Run, label: Label, detectors: Sequence[Detector]) -> dict[Key, Quiet]:
-    """Score detectors on one run; a run to which something happened has no healthy points."""
-    found: dict[Key, Quiet] = {}
-    if run.family == "samplesize" or not label.healthy:
-        return found
-    seen = watched(run)
-    main = roles.train_loss(run)
-    free = {
+def exempt_of(run: Run) -> dict[str, Flags]:
+    """Return the points of losses and gradient norms at which nobody is asked for silence."""
+    return {
         name: hindsight.exempt(hindsight.spikes(series.values))
-        for name, series in seen.series.items()
+        for name, series in run.series.items()
         if roles.role(name) in ("loss", "grad_norm")
     }
-    for detector in detectors:
-        start = time.perf_counter()
-        raised = detector.replay(seen)
-        took = time.perf_counter() - start
-        for name, series in seen.series.items():
-            role = roles.role(name)
-            if role == "loss" and name != main:
+
+
+def count(
+    run: Run, detector: Detector, raised: Sequence[Alarm], free: Mapping[str, Flags]
+) -> dict[Key, Quiet]:
+    """Count the alarms that a detector raised on a healthy run."""
+    found: dict[Key, Quiet] = {}
+    main = roles.train_loss(run)
+    for name, series in run.series.items():
+        role = roles.role(name)
+        if role == "loss" and name != main:
+            continue
+        exempt = free.get(name, np.zeros(len(series), dtype=bool))
+        for kind in detector.kinds:
+            if role not in KIND_ROLES.get(kind, ()):
                 continue
-            exempt = free.get(name, np.zeros(len(series), dtype=bool))
-            for kind in detector.kinds:
-                if role not in KIND_ROLES.get(kind, ()):
-                    continue
-                places = sorted(a.index for a in raised if a.kind == kind and a.metric == name)
-                places = [place for place in places if not exempt[place]]
-                quiet = Quiet(
-                    points=int((~exempt).sum()),
-                    alarms=len(cooled(places)),
-                    raw=len(places),
-                    runs=1,
-                    runs_with_alarm=int(bool(places)),
-                )
-                found.setdefault((detector.name, kind, run.source, role), Quiet()).add(quiet)
-        _clock(found, detector, seen, took)
+            places = [p for p in indexes(raised, {kind}, name) if not exempt[p]]
+            quiet = Quiet(
+                points=int((~exempt).sum()),
+                alarms=len(cooled(places)),
+                raw=len(places),
+                runs=1,
+                runs_with_alarm=int(bool(places)),
+            )
+            found.setdefault((detector.name, kind, run.source, role), Quiet()).add(quiet)
     return found
-
-
-def _clock(found: dict[Key, Quiet], detector: Detector, run: Run, took: float) -> None:
-    points = sum(len(series) for series in run.series.values())
-    found[detector.name, "time", run.source, "all"] = Quiet(replayed=points, seconds=took)

@@ -13,7 +13,7 @@ import numpy as np
 from detection import roles
 from detection.curves import Floats, Run, Series
 
-__all__ = ["Label", "collapse_index", "label", "labels_of"]
+__all__ = ["Label", "collapse_index", "hacked", "held_out_loss", "label", "labels_of"]
 
 # A loss on held-out data that ends this much above its best is overfitting.
 OVERFIT_RATIO = 1.05
@@ -164,3 +164,18 @@ def collapse_index(rewards: Floats) -> int | None:
         return None
     last_above = int(np.flatnonzero(~below)[-1])
     return last_above + width  # the end of the first window below
+
+
+def hacked(run: Run) -> bool:
+    """Return whether the rewarded score rose by a tenth while the true one did not follow.
+
+    Known only where the run says which series is which.
+    """
+    proxy, true = (
+        run.series.get(str(run.meta.get("proxy"))),
+        run.series.get(str(run.meta.get("true"))),
+    )
+    if proxy is None or true is None or min(len(proxy), len(true)) < MIN_EVALUATIONS:
+        return False
+    rose = [float(np.mean(s.values[-5:]) - np.mean(s.values[:5])) for s in (proxy, true)]
+    return rose[0] > 0.1 and rose[1] < 0.2 * rose[0]

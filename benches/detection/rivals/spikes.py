@@ -65,7 +65,8 @@ def zclip(values: Floats, *, z: float = 2.5, alpha: float = 0.97, warmup: int = 
         return np.empty(0, dtype=np.intp)
     mean, var = float(values[:warmup].mean()), float(values[:warmup].var())
     found = []
-    for index, value in enumerate(values[warmup:].tolist(), start=warmup):
+    for index, seen in enumerate(values[warmup:].tolist(), start=warmup):
+        value = seen
         deviation = math.sqrt(var)
         if deviation > 0 and value > mean + z * deviation:
             found.append(index)
