@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from detection import roles
 from detection.curves import Floats, Run
 from detection.labels import Label
 
@@ -40,7 +41,10 @@ class Prediction:
 
 
 class Predictor(Protocol):
-    """What predicts the last value of a curve; None: it does not want to say."""
+    """What predicts the last value of a curve; None: it does not want to say.
+
+    `kind` is loss, score, error or reward.
+    """
 
     def __call__(
         self, steps: Floats, values: Floats, *, end: float, goal: str, kind: str, lr: Floats | None
@@ -123,6 +127,7 @@ def score_run(run: Run, label: Label, predictors: Mapping[str, Predictor]) -> di
     span = float(np.subtract(*np.percentile(headline.values, [97, 3])))
     if span <= 0 or not np.isfinite(span):
         return found
+    kind = roles.metric_kind(run)
     for share in CUTS:
         known = cut_of(run, share)
         if not MIN_KNOWN <= known < len(headline):
@@ -133,7 +138,12 @@ def score_run(run: Run, label: Label, predictors: Mapping[str, Predictor]) -> di
             errors = found.setdefault((name, share, run.family, run.source), Errors())
             start = time.perf_counter()
             said = predictor(
-                past.steps, past.values, end=end, goal=run.goal, kind=run.kind, lr=None
+                past.steps,
+                past.values,
+                end=end,
+                goal=run.goal,
+                kind=roles.metric_kind(run),
+                lr=None,
             )
             errors.seconds += time.perf_counter() - start
             errors.asked += 1

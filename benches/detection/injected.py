@@ -46,6 +46,12 @@ class Tally:
         """Return a quantile of the points from onset to alarm; NaN: nothing was found."""
         return float(np.quantile(self.delays, quantile)) if self.delays else float("nan")
 
+    @property
+    def worth(self) -> float:
+        """Return hits minus misses minus 0.11 per false alarm, per case (the NAB profile)."""
+        asked = self.cases - self.cancelled
+        return (2 * self.hits - asked - 0.11 * self.false) / asked if asked else float("nan")
+
     def add(self, other: Tally) -> None:
         """Take in the counts of another tally."""
         self.cases += other.cases
@@ -69,9 +75,14 @@ def score(detector: Detector, hosts: Iterable[Host]) -> Tallies:
     return found
 
 
-def score_host(host: Host, detectors: Sequence[Detector]) -> Tallies:
-    """Score detectors on the cases of one host; the clean twin is replayed once for each."""
-    made = list(cases(host))
+def score_host(
+    host: Host, detectors: Sequence[Detector], *, only: frozenset[str] = frozenset()
+) -> Tallies:
+    """Score detectors on the cases of one host; the clean twin is replayed once for each.
+
+    `only` narrows the kinds of faults; empty: all.
+    """
+    made = [case for case in cases(host) if not only or case.fault.kind in only]
     found: Tallies = defaultdict(Tally)
     for detector in detectors:
         asked = [case for case in made if case.fault.kinds & detector.kinds]

@@ -8,7 +8,7 @@ import numpy as np
 
 from detection.curves import Run, Series
 
-__all__ = ["held_out", "of_role", "role", "step_times", "train_loss", "twin_of"]
+__all__ = ["held_out", "metric_kind", "of_role", "role", "step_times", "train_loss", "twin_of"]
 
 # The first that matches wins.
 _ROLES = (
@@ -71,3 +71,11 @@ def step_times(run: Run) -> Series | None:
     if good.sum() < 3:
         return None
     return Series(run.wall.steps[1:][good], took[good] / ahead[good])
+
+
+def metric_kind(run: Run) -> str:
+    """Return what the headline metric of a run is: loss, score, error or reward."""
+    kind = role(run.metric)
+    if run.family in ("rl", "grpo"):
+        return "reward"
+    return kind if kind in ("loss", "error", "reward") else "score"

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from detection import roles
 from detection.curves import Flags, Floats, Run
 from detection.labels import Label
 
@@ -132,9 +133,11 @@ def score_run(run: Run, label: Label, advisors: Mapping[str, Advisor]) -> dict[K
     steps, values = headline.steps, headline.values
     gains = _gains_after(values if run.goal == "max" else -values)
     possible = 1 - _share(steps, int(np.flatnonzero(~gains)[0]))
-    found = {}
+    found, kind = {}, roles.metric_kind(run)
     for name, advisor in advisors.items():
-        said = advisor(steps, values, end=float(steps[-1]), goal=run.goal, kind=run.kind)
+        said = advisor(
+            steps, values, end=float(steps[-1]), goal=run.goal, kind=roles.metric_kind(run)
+        )
         stops = Stops(runs=1, possible=[possible])
         stops.said = [(s.p_gain, bool(gains[s.index])) for s in said if np.isfinite(s.p_gain)]
         first = next((s.index for s in said if s.stop and s.index < len(values) - 1), None)

@@ -41,7 +41,7 @@ def _run(
 
 
 def language_model(seed: int) -> Run:
-    """Return a pre-training run: power law, more noise early, warm-up and cosine decay of the LR."""
+    """Return a pre-training run: power law, noise, warm-up and cosine decay of the rate."""
     rng = np.random.default_rng(seed)
     count = int(rng.integers(600, 1500))
     steps = np.arange(1.0, count + 1) * int(rng.choice([1, 1, 10]))
@@ -132,7 +132,7 @@ def policy(seed: int) -> Run:
 
 
 def device(seed: int) -> Run:
-    """Return the memory of a GPU as a share of its capacity: a level, phases, noise, a late rise."""
+    """Return the memory of a GPU as a share of its capacity: a level, phases, noise, a step."""
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1200, 3000))
     steps = np.arange(1.0, count + 1)

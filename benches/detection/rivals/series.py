@@ -56,7 +56,7 @@ def page_hinkley(
 
 
 def moving_averages(values: Floats, *, drop: float | None, rise: float | None) -> Places:
-    """Alarm where the fast average (0.1) is below `drop` or above `rise` times the slow one (0.01)."""
+    """Alarm where the fast average is below `drop` or above `rise` times the slow one."""
     fast = slow = float(values[0]) if len(values) else 0.0
     found = []
     for index, value in enumerate(values.tolist()):

@@ -35,7 +35,7 @@ class NotANumber:
 
 @dataclass(frozen=True, slots=True)
 class ValUpTrainDown:
-    """Alarm where the held-out loss went up and the training loss down since the evaluation before."""
+    """Alarm where the held-out loss went up and the training loss down in one evaluation."""
 
     name: str = "S1 validation up, training down"
     kinds: frozenset[str] = frozenset({"overfitting"})

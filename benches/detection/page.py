@@ -1,0 +1,190 @@
+"""The page: one Markdown document with everything that was scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from detection import ours, sums
+from detection.bars import BARS
+from detection.bench import Results, Systems
+from detection.faults import FAULTS
+from detection.healthy import KIND_ROLES
+from detection.predicted import predictions
+from detection.tables import cell, table
+
+__all__ = ["page"]
+
+Row = Sequence[object]
+_COLUMNS = ("cases", "cancelled", "precision", "recall", "F1", "delay", "p90", "vs spec")
+
+
+def page(results: Results, tested: Systems, head: Sequence[str]) -> str:
+    """Return the whole page; parts without figures are left out."""
+    parts = ["# Detection bench\n", "\n".join(f"- {line}" for line in head) + "\n"]
+    parts += [f"- not scored: {text}\n" for text in tested.missing]
+    parts += [*_bars(results), *_detectors(results, tested), *_events(results, tested)]
+    parts += [*predictions(results, tested), *_churn(results), *_costs(results, tested)]
+    return "\n".join(parts)
+
+
+def _bars(results: Results) -> Iterator[str]:
+    names = sorted(
+        {
+            key[0]
+            for part in (results.injected, results.final, results.stops, results.etas)
+            for key in part
+        }
+    )
+    others = [name for name in names if name != ours.NAME]
+    rows = []
+    for bar in BARS:
+        value = bar.read(results, ours.NAME)
+        rivals = {name: bar.read(results, name) for name in others}
+        known = {name: figure for name, figure in rivals.items() if not math.isnan(figure)}
+        order = max if bar.more_is_better else min
+        best = order(known, key=lambda name: known[name]) if known else ""
+        beside = f"{cell(known[best])} ({best})" if best else "-"
+        row = [bar.measure, value, bar.floor, bar.verdict(value, bar.floor)]
+        rows.append([*row, bar.aim, bar.verdict(value, bar.aim), beside])
+    yield "## Bars\n"
+    yield table(("measure", ours.NAME, "floor", "", "aim", "", "best of others"), rows)
+    yield "The best of others is the best in this figure alone, whatever else it costs.\n"
+
+
+def _detectors(results: Results, tested: Systems) -> Iterator[str]:
+    for kind in dict.fromkeys(fault.kind for fault in FAULTS):
+        rows = list(_rows_of(results, tested, kind))
+        if not rows:
+            continue
+        sizes = _sizes(kind)
+        columns = ("detector", "series", *_COLUMNS, *sizes, "FA/10k", "no cool-down", "runs")
+        yield f"## {kind}: injected\n"
+        yield table(columns, rows)
+        if kind in ("spike", "slowdown"):
+            label = "12 sigma" if kind == "spike" else "x1.15"
+            yield f"### {kind} by source: recall at {label}, false alarms per 10k\n"
+            yield _by_source(results, tested, kind, label)
+    rows = list(_alone(results, tested))
+    if rows:
+        yield "## Healthy runs, kinds that are not injected\n"
+        columns = ("detector", "kind", "series", "points", "FA/10k", "no cool-down", "runs")
+        yield table(columns, rows)
+
+
+def _rows_of(results: Results, tested: Systems, kind: str) -> Iterator[Row]:
+    for role in _roles(kind):
+        spec = _spec(results, tested, kind, role)
+        for detector in tested.detectors:
+            one = sums.tally(results, detector.name, kind, role=role)
+            if not one.cases:
+                continue
+            said = kind if kind in detector.kinds else "slowdown"
+            calm = sums.quiet(results, detector.name, said, role=role)
+            against = 100 * (one.worth - spec) / (1 - spec) if spec < 1 else math.nan
+            yield [
+                detector.name, role, one.cases, one.cancelled / one.cases, one.precision,
+                one.recall, one.f1, one.delay(0.5), one.delay(0.9), round(against, 1),
+                *(
+                    sums.tally(results, detector.name, kind, role=role, label=size).recall
+                    for size in _sizes(kind)
+                ),
+                calm.per_10k, calm.raw_per_10k, calm.run_share,
+            ]  # fmt: skip
+
+
+def _spec(results: Results, tested: Systems, kind: str, role: str) -> float:
+    """Return what the first rule of the specifications is worth; NaN: they have none."""
+    for detector in tested.detectors:
+        if detector.name.startswith("S") and detector.name[1:2].isdigit():
+            one = sums.tally(results, detector.name, kind, role=role)
+            if one.cases:
+                return one.worth
+    return math.nan
+
+
+def _roles(kind: str) -> list[str]:
+    return sorted({role for fault in FAULTS if fault.kind == kind for role in fault.roles})
+
+
+def _sizes(kind: str) -> list[str]:
+    labels = (fault.label.split(",")[0] for fault in FAULTS if fault.kind == kind)
+    sizes = list(dict.fromkeys(labels))
+    return sizes if len(sizes) > 1 else []
+
+
+def _by_source(results: Results, tested: Systems, kind: str, label: str) -> str:
+    places = sorted({(key[3], key[4]) for key in results.injected if key[1] == kind})
+    rows = []
+    for detector in tested.detectors:
+        if kind not in detector.kinds:
+            continue
+        cells = []
+        for source, role in places:
+            one = sums.tally(results, detector.name, kind, label=label, source=source, role=role)
+            calm = sums.quiet(results, detector.name, kind, source=source, role=role)
+            cells.append(f"{cell(one.recall)} / {cell(calm.per_10k)}")
+        rows.append([detector.name, *cells])
+    return table(("detector", *(f"{source} {role}" for source, role in places)), rows)
+
+
+def _alone(results: Results, tested: Systems) -> Iterator[Row]:
+    injected = {fault.kind for fault in FAULTS}
+    for detector in tested.detectors:
+        for kind in sorted(detector.kinds - injected):
+            for role in KIND_ROLES.get(kind, ()):
+                calm = sums.quiet(results, detector.name, kind, role=role)
+                if calm.points:
+                    yield [detector.name, kind, role, calm.points, calm.per_10k, calm.raw_per_10k,
+                           calm.run_share]  # fmt: skip
+
+
+def _events(results: Results, tested: Systems) -> Iterator[str]:
+    kinds = dict.fromkeys(key[1] for key in results.events)
+    rows: list[Row] = []
+    for kind in kinds:
+        for detector in tested.detectors:
+            one = sums.events(results, detector.name, kind)
+            if one.events or one.clean:
+                delays = one.delays or [math.nan]
+                rows.append(
+                    [
+                        kind, detector.name, one.events, one.recall, one.precision, one.early,
+                        one.clean, one.false_share, float(np.median(delays)),
+                        float(np.quantile(delays, 0.9)),
+                    ]
+                )  # fmt: skip
+    if rows:
+        yield "## Real events\n"
+        yield table(
+            ("event", "detector", "events", "recall", "precision", "early", "clean runs",
+             "of them alarmed", "delay", "p90"),
+            rows,
+        )  # fmt: skip
+        yield "Labels are rules over whole curves, not human eyes. A negative delay is a lead.\n"
+
+
+def _churn(results: Results) -> Iterator[str]:
+    if results.states:
+        rows = [
+            [name, family, len(counts), float(np.median(counts)), float(np.quantile(counts, 0.9)),
+             max(counts), float(np.mean([count > 6 for count in counts]))]
+            for (name, family), counts in sorted(results.states.items())
+        ]  # fmt: skip
+        yield "## State machine: transitions per healthy run\n"
+        columns = ("machine", "family", "runs", "median", "p90", "most", "share over 6")
+        yield table(columns, rows)
+
+
+def _costs(results: Results, tested: Systems) -> Iterator[str]:
+    rows = [
+        [detector.name, ", ".join(sorted(detector.kinds)), sums.cost(results, detector.name)]
+        for detector in tested.detectors
+        if detector.name in results.costs
+    ]
+    if rows:
+        yield "## Cost\n"
+        yield table(("detector", "kinds", "microseconds a point"), rows)
+        yield "Points of all series of a run count, also those that a rule does not look at.\n"
