@@ -16,6 +16,9 @@ from detection.faults import FAULTS
 from detection.page import page
 
 KINDS = frozenset(fault.kind for fault in FAULTS) | {"outlier", "reward_spike", "reward_hacking"}
+# What curves in the open lack, or have too short: made ones stand in.
+LACKING = ("kl", "entropy", "memory")
+WORDS = ", ".join([*sorted(KINDS), *bench.PARTS])
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -40,13 +43,11 @@ def main() -> None:
     runs = curves.load(folder, every=args.every) if folder else synthetic.make(12)
     known = labels.labels_of(runs, folder or Path())
     hosts = cases.hosts(runs, known)
-    if folder:
-        made = [run for run in synthetic.traces() if not only or only & KINDS]
-        known |= labels.labels_of(made, Path())
-        hosts += [host for host in cases.hosts(made, known) if _lacking(host)]
-        runs += [run for run in made if run.family == "device"]
+    extra = synthetic.traces() if folder and (not only or only & KINDS) else []
+    known |= labels.labels_of(extra, Path())
+    hosts += [host for host in cases.hosts(extra, known) if host.role in LACKING]
     tested = bench.systems()
-    results = bench.measure(runs, hosts, known, tested, only=only, jobs=args.jobs)
+    results = bench.measure(runs, hosts, known, tested, extra=extra, only=only, jobs=args.jobs)
     text = page(results, tested, _head(runs, args.data, time.perf_counter() - start))
     if args.out is None:
         print(text)
@@ -54,11 +55,6 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text)
     print(f"{args.out}: {len(runs):,} runs in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-
-
-def _lacking(host: cases.Host) -> bool:
-    """Return whether real curves in the open lack such series, or have too short ones."""
-    return host.role in ("kl", "entropy", "memory")
 
 
 def _head(runs: list[Run], data: str, seconds: float) -> list[str]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from detection import roles
 from detection.curves import Floats, Run
 
-__all__ = ["Alarm", "Detector", "Places", "Rule", "SeriesDetector", "cooled", "indexes"]
+__all__ = ["Alarm", "Detector", "Places", "Rule", "SeriesDetector", "Together", "cooled", "indexes"]
 
 COOL_DOWN_POINTS = 20
 
@@ -74,6 +74,23 @@ class SeriesDetector:
                 step = float(series.steps[index])
                 found.append(Alarm(self.kind, self.severity, name, step, int(index)))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Detectors under one name."""
+
+    name: str
+    members: tuple[Detector, ...]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Return the kinds of all of them."""
+        return frozenset().union(*(member.kinds for member in self.members))
+
+    def replay(self, run: Run) -> list[Alarm]:
+        """Return the alarms of all of them."""
+        return [alarm for member in self.members for alarm in member.replay(run)]
 
 
 def indexes(alarms: Iterable[Alarm], kinds: Iterable[str], metric: str) -> list[int]:

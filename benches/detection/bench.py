@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from typing_extensions import Self
 
 from detection import churn, events, final, healthy, injected, ours, remaining, stopping
-from detection.alarms import Detector
+from detection.alarms import Detector, Together
 from detection.cases import Host
 from detection.curves import Run
 from detection.labels import Label
@@ -103,9 +103,12 @@ def systems() -> Systems:
     def named(make: Callable[[], _T]) -> dict[str, _T]:
         return dict(zip([ours.NAME], own(make), strict=False))
 
-    detectors = [*own(ours.detector), *spikes.rivals(), *series_rivals.rivals(), *several.rivals()]
+    by_name: dict[str, list[Detector]] = defaultdict(list)
+    for rule in [*spikes.rivals(), *series_rivals.rivals(), *several.rivals()]:
+        by_name[rule.name].append(rule)
+    rivals = [Together(name, tuple(rules)) for name, rules in by_name.items()]
     return Systems(
-        detectors=detectors,
+        detectors=[*own(ours.detector), *rivals],
         predictors={**named(ours.predictor), **final_rivals.rivals()},
         advisors={**named(ours.advisor), **stopping_rivals.rivals()},
         estimators={**named(ours.estimator), **remaining_rivals.rivals()},
@@ -120,12 +123,16 @@ def measure(
     labels: Mapping[str, Label],
     tested: Systems,
     *,
+    extra: Sequence[Run] = (),
     only: frozenset[str] = frozenset(),
     jobs: int = 1,
 ) -> Results:
-    """Score everything, or the kinds of alarms and PARTS in `only`, in `jobs` processes."""
+    """Score everything, or the kinds of alarms and PARTS in `only`, in `jobs` processes.
+
+    `extra` are runs that are only replayed: nobody is asked to predict them.
+    """
     work = partial(_measure, labels=labels, tested=tested, only=only)
-    shares = [(runs[part::jobs], hosts[part::jobs]) for part in range(jobs)]
+    shares = [(runs[part::jobs], hosts[part::jobs], extra[part::jobs]) for part in range(jobs)]
     if jobs == 1:
         return work(shares[0])
     results = Results()
@@ -136,29 +143,23 @@ def measure(
 
 
 def _measure(
-    share: tuple[Sequence[Run], Sequence[Host]],
+    share: tuple[Sequence[Run], Sequence[Host], Sequence[Run]],
     *,
     labels: Mapping[str, Label],
     tested: Systems,
     only: frozenset[str],
 ) -> Results:
-    runs, hosts = share
+    runs, hosts, extra = share
     results = Results()
     chosen = [d for d in tested.detectors if not only or d.kinds & only]
     for host in hosts:
         into(results.injected, injected.score_host(host, chosen, only=only))
-    for run in runs:
-        label = labels[run.id]
+    for run in [*runs, *extra]:
         if chosen and run.family != "samplesize":
-            _replay(results, run, label, chosen)
-        if not only or "final" in only:
-            into(results.final, final.score_run(run, label, tested.predictors))
-        if not only or "stop" in only:
-            into(results.stops, stopping.score_run(run, label, tested.advisors))
-        if not only or "eta" in only:
-            into(results.etas, remaining.score_run(run, tested.estimators))
-        if (not only or "phases" in only) and label.healthy and run.family != "samplesize":
-            _count_states(results, run, tested.machines)
+            _replay(results, run, labels[run.id], chosen)
+    for run in runs:
+        if run.family != "device":
+            _predict(results, run, labels[run.id], tested, only)
     return results
 
 
@@ -175,6 +176,19 @@ def _replay(results: Results, run: Run, label: Label, detectors: Iterable[Detect
         into(results.events, events.count(seen, label, detector, raised))
         if label.healthy:
             into(results.quiet, healthy.count(seen, detector, raised, free))
+
+
+def _predict(
+    results: Results, run: Run, label: Label, tested: Systems, only: frozenset[str]
+) -> None:
+    if not only or "final" in only:
+        into(results.final, final.score_run(run, label, tested.predictors))
+    if not only or "stop" in only:
+        into(results.stops, stopping.score_run(run, label, tested.advisors))
+    if not only or "eta" in only:
+        into(results.etas, remaining.score_run(run, tested.estimators))
+    if (not only or "phases" in only) and label.healthy and run.family != "samplesize":
+        _count_states(results, run, tested.machines)
 
 
 def _count_states(results: Results, run: Run, machines: Iterable[churn.Machine]) -> None:

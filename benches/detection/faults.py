@@ -37,7 +37,6 @@ class Fault:
         roles: The series into which it is put.
         window: Within how many points an alarm counts; None: until the end of the series.
         inject: Puts it there.
-        kinds: The alarms that count.
     """
 
     kind: str
@@ -45,7 +44,6 @@ class Fault:
     roles: frozenset[str]
     window: int | None
     inject: Injection
-    kinds: frozenset[str]
 
 
 def _spike(sigmas: float, decay: int) -> Injection:
@@ -145,11 +143,8 @@ def _flat(values: Floats, place: Place) -> Floats:
     return out
 
 
-def _fault(
-    kind: str, label: str, roles: str, window: int | None, inject: Injection, *also: str
-) -> Fault:
-    kinds = frozenset({kind, *also})
-    return Fault(kind, label, frozenset(roles.split()), window, inject, kinds)
+def _fault(kind: str, label: str, roles: str, window: int | None, inject: Injection) -> Fault:
+    return Fault(kind, label, frozenset(roles.split()), window, inject)
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -165,7 +160,7 @@ FAULTS: tuple[Fault, ...] = (
         for factor in (1.15, 1.3, 1.6, 2.2)
     ),
     *(
-        _fault(kind, f"-{share} %", role, 25, _times(1 - share / 100), "slowdown")
+        _fault(kind, f"-{share} %", role, 25, _times(1 - share / 100))
         for kind, role in (("throughput_drop", "throughput"), ("mfu_drop", "mfu"))
         for share in (10, 20, 40)
     ),

@@ -142,7 +142,7 @@ def score_run(run: Run, label: Label, predictors: Mapping[str, Predictor]) -> di
                 past.values,
                 end=end,
                 goal=run.goal,
-                kind=roles.metric_kind(run),
+                kind=kind,
                 lr=None,
             )
             errors.seconds += time.perf_counter() - start

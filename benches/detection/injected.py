@@ -85,7 +85,7 @@ def score_host(
     made = [case for case in cases(host) if not only or case.fault.kind in only]
     found: Tallies = defaultdict(Tally)
     for detector in detectors:
-        asked = [case for case in made if case.fault.kinds & detector.kinds]
+        asked = [case for case in made if case.fault.kind in detector.kinds]
         if not asked:
             continue
         clean = detector.replay(host.run)
@@ -96,7 +96,7 @@ def score_host(
 
 
 def _judge(case: Case, clean: Sequence[Alarm], raised: Sequence[Alarm]) -> Tally:
-    kinds, metric = case.fault.kinds, case.host.metric
+    kinds, metric = {case.fault.kind}, case.host.metric
     window = range(case.onset, case.until)
     places = indexes(raised, kinds, metric)
     before = cooled([place for place in places if place < case.onset])

@@ -23,35 +23,26 @@ _COLUMNS = ("cases", "cancelled", "precision", "recall", "F1", "delay", "p90", "
 
 def page(results: Results, tested: Systems, head: Sequence[str]) -> str:
     """Return the whole page; parts without figures are left out."""
-    parts = ["# Detection bench\n", "\n".join(f"- {line}" for line in head) + "\n"]
-    parts += [f"- not scored: {text}\n" for text in tested.missing]
+    parts = ["# Detection bench\n", _head(head, tested)]
     parts += [*_bars(results), *_detectors(results, tested), *_events(results, tested)]
     parts += [*predictions(results, tested), *_churn(results), *_costs(results, tested)]
     return "\n".join(parts)
 
 
+def _head(head: Sequence[str], tested: Systems) -> str:
+    lines = [*head, *(f"not scored: {text}" for text in tested.missing)]
+    return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
 def _bars(results: Results) -> Iterator[str]:
-    names = sorted(
-        {
-            key[0]
-            for part in (results.injected, results.final, results.stops, results.etas)
-            for key in part
-        }
-    )
-    others = [name for name in names if name != ours.NAME]
     rows = []
     for bar in BARS:
         value = bar.read(results, ours.NAME)
-        rivals = {name: bar.read(results, name) for name in others}
-        known = {name: figure for name, figure in rivals.items() if not math.isnan(figure)}
-        order = max if bar.more_is_better else min
-        best = order(known, key=lambda name: known[name]) if known else ""
-        beside = f"{cell(known[best])} ({best})" if best else "-"
-        row = [bar.measure, value, bar.floor, bar.verdict(value, bar.floor)]
-        rows.append([*row, bar.aim, bar.verdict(value, bar.aim), beside])
+        row = [bar.measure, value, bar.floor, bar.verdict(value, bar.floor), bar.aim]
+        row.append(bar.verdict(value, bar.aim))
+        rows.append([*row, *(f"{cell(bar.read(results, name))} ({name})" for name in bar.beside)])
     yield "## Bars\n"
-    yield table(("measure", ours.NAME, "floor", "", "aim", "", "best of others"), rows)
-    yield "The best of others is the best in this figure alone, whatever else it costs.\n"
+    yield table(("measure", ours.NAME, "floor", "", "aim", "", "specifications", "others"), rows)
 
 
 def _detectors(results: Results, tested: Systems) -> Iterator[str]:
@@ -81,8 +72,7 @@ def _rows_of(results: Results, tested: Systems, kind: str) -> Iterator[Row]:
             one = sums.tally(results, detector.name, kind, role=role)
             if not one.cases:
                 continue
-            said = kind if kind in detector.kinds else "slowdown"
-            calm = sums.quiet(results, detector.name, said, role=role)
+            calm = sums.quiet(results, detector.name, kind, role=role)
             against = 100 * (one.worth - spec) / (1 - spec) if spec < 1 else math.nan
             yield [
                 detector.name, role, one.cases, one.cancelled / one.cases, one.precision,

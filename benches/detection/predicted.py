@@ -19,6 +19,7 @@ __all__ = ["predictions"]
 
 Row = Sequence[object]
 _LEVELS = final.LEVELS
+_ERRORS = ("n", "MAE", "NMAE", "median APE", "skill", "CRPS")
 _INTERVALS = (*(f"in {level} %" for level in _LEVELS), *(f"width {level} %" for level in _LEVELS))
 
 
@@ -88,9 +89,7 @@ def _by_source(results: Results) -> Iterator[str]:
             for source in sources
         ]
         yield f"### Final value at 30 % by source, {ours.NAME}\n"
-        yield table(
-            ("source", "n", "MAE", "NMAE", "median APE", "skill", "CRPS", *_INTERVALS), rows
-        )
+        yield table(("source", *_ERRORS, *_INTERVALS), rows)
 
 
 def _stops(results: Results, tested: Systems) -> Iterator[Row]:

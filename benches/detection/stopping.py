@@ -135,9 +135,7 @@ def score_run(run: Run, label: Label, advisors: Mapping[str, Advisor]) -> dict[K
     possible = 1 - _share(steps, int(np.flatnonzero(~gains)[0]))
     found, kind = {}, roles.metric_kind(run)
     for name, advisor in advisors.items():
-        said = advisor(
-            steps, values, end=float(steps[-1]), goal=run.goal, kind=roles.metric_kind(run)
-        )
+        said = advisor(steps, values, end=float(steps[-1]), goal=run.goal, kind=kind)
         stops = Stops(runs=1, possible=[possible])
         stops.said = [(s.p_gain, bool(gains[s.index])) for s in said if np.isfinite(s.p_gain)]
         first = next((s.index for s in said if s.stop and s.index < len(values) - 1), None)
