@@ -16,8 +16,6 @@ from detection.faults import FAULTS
 from detection.page import page
 
 KINDS = frozenset(fault.kind for fault in FAULTS) | {"outlier", "reward_spike", "reward_hacking"}
-# What curves in the open lack, or have too short: made ones stand in.
-LACKING = ("kl", "entropy", "memory")
 WORDS = ", ".join([*sorted(KINDS), *bench.PARTS])
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -45,7 +43,7 @@ def main() -> None:
     hosts = cases.hosts(runs, known)
     extra = synthetic.traces() if folder and (not only or only & KINDS) else []
     known |= labels.labels_of(extra, Path())
-    hosts += [host for host in cases.hosts(extra, known) if host.role in LACKING]
+    hosts += cases.hosts(extra, known)
     tested = bench.systems()
     results = bench.measure(runs, hosts, known, tested, extra=extra, only=only, jobs=args.jobs)
     text = page(results, tested, _head(runs, args.data, time.perf_counter() - start))

@@ -60,12 +60,14 @@ def labels_of(runs: list[Run], folder: Path) -> dict[str, Label]:
 def label(run: Run) -> Label:
     """Return the label of a run by the rules alone."""
     overfit, since = _overfit(run)
-    diverged = run.family != "samplesize" and not _rewarded(run) and _diverged(run)
+    # A held-out loss that rises while the training loss falls has not diverged.
+    trained = run.family != "samplesize" and not _rewarded(run)
+    diverged = trained and not overfit and _diverged(run)
     return Label(
         nonfinite=_nonfinite(run),
         diverged=diverged,
-        overfit=False if diverged else overfit,
-        overfit_from=since if overfit and not diverged else None,
+        overfit=overfit,
+        overfit_from=since if overfit else None,
         collapse=_collapse(run),
     )
 

@@ -163,8 +163,13 @@ def make(count: int, *, seed: int = 0) -> list[Run]:
 
 
 def traces(count: int = 40) -> list[Run]:
-    """Return what real curves in the open lack: memory traces, and GRPO runs that are long."""
-    return [generate(7000 + index) for generate in (policy, device) for index in range(count)]
+    """Return what curves in the open lack, or have too short: memory, KL and entropy alone."""
+    found = []
+    for generate, names in ((policy, ("kl", "entropy")), (device, ("gpu_memory",))):
+        for index in range(count):
+            run = generate(7000 + index)
+            found.append(run.with_series({name: run.series[name] for name in names}))
+    return found
 
 
 def write(runs: list[Run], folder: Path) -> None:

@@ -1,0 +1,408 @@
+"""The detection bench measures what it says: oracles, silence, noise and known intervals."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detection import (
+    cases,
+    churn,
+    curves,
+    events,
+    final,
+    healthy,
+    hindsight,
+    injected,
+    labels,
+    remaining,
+    stopping,
+    synthetic,
+)
+from detection.alarms import Alarm, SeriesDetector, cooled
+from detection.curves import Floats, Run, Series
+from detection.labels import Label
+from detection.rivals import final as final_rivals
+from detection.rivals import spikes
+from meta import source
+
+SPIKE_ROLES = frozenset({"loss", "grad_norm"})
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    return [
+        generate(seed)
+        for generate in (synthetic.language_model, synthetic.classifier, synthetic.agent)
+        for seed in range(4)
+    ]
+
+
+@pytest.fixture(scope="module")
+def known(runs: list[Run]) -> dict[str, Label]:
+    return {run.id: labels.label(run) for run in runs}
+
+
+@pytest.fixture(scope="module")
+def hosts(runs: list[Run], known: dict[str, Label]) -> list[cases.Host]:
+    return cases.hosts(runs, known)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Knows the clean series, and tells the first point that differs."""
+
+    clean: Mapping[tuple[str, str], Series]
+    kinds: frozenset[str] = frozenset({"spike", "slowdown", "divergence", "reward_drop"})
+    name: str = "oracle"
+    lateness: int = 0
+
+    def replay(self, run: Run) -> list[Alarm]:
+        found = []
+        for name, series in run.series.items():
+            before = self.clean.get((run.id, name))
+            if before is None:
+                continue
+            changed = np.flatnonzero(series.values != before.values[: len(series)])
+            if len(changed) and changed[0] + self.lateness < len(series):
+                index = int(changed[0]) + self.lateness
+                found += [Alarm(kind, "warning", name, 0.0, index) for kind in self.kinds]
+        return found
+
+
+def constant(*places: int | slice) -> SeriesDetector:
+    """Return a detector that alarms at fixed places of every loss and norm."""
+
+    def rule(values: Floats) -> np.ndarray:
+        marks = np.zeros(len(values), dtype=bool)
+        for place in places:
+            if isinstance(place, slice) or place < len(values):
+                marks[place] = True
+        return np.flatnonzero(marks)
+
+    return SeriesDetector("constant", "spike", SPIKE_ROLES, rule)
+
+
+def pooled(found: injected.Tallies, kind: str) -> injected.Tally:
+    total = injected.Tally()
+    for key, tally in found.items():
+        if key[1] == kind:
+            total.add(tally)
+    return total
+
+
+@pytest.mark.parametrize("kind", ["spike", "slowdown", "divergence", "reward_drop"])
+def test_an_oracle_finds_every_injected_fault_at_once_and_nothing_else(
+    hosts: list[cases.Host], kind: str
+) -> None:
+    clean = {(host.run.id, host.metric): host.series for host in hosts}
+    found = pooled(injected.score(Oracle(clean), hosts), kind)
+    assert found.cases > 3
+    assert (found.recall, found.precision, found.f1, found.cancelled) == (1, 1, 1, 0)
+    assert found.delay(0.9) == 0
+
+
+def test_a_late_oracle_has_its_lateness_as_delay_and_misses_beyond_the_window(
+    hosts: list[cases.Host],
+) -> None:
+    clean = {(host.run.id, host.metric): host.series for host in hosts}
+    late = pooled(injected.score(Oracle(clean, lateness=5), hosts), "spike")
+    assert (late.recall, late.delay(0.5)) == (1, 5)
+    too_late = pooled(injected.score(Oracle(clean, lateness=8), hosts), "spike")
+    assert too_late.recall == 0
+
+
+def test_silence_finds_nothing_and_alarms_nobody(
+    hosts: list[cases.Host], runs: list[Run], known: dict[str, Label]
+) -> None:
+    found = pooled(injected.score(constant(), hosts), "spike")
+    assert (found.recall, found.f1, found.false) == (0, 0, 0)
+    assert np.isnan(found.precision)
+    assert all(
+        q.per_10k == 0 == q.run_share for q in healthy.score(constant(), runs, known).values()
+    )
+
+
+def test_one_who_always_alarms_is_cancelled_by_the_clean_twin_and_has_no_precision(
+    hosts: list[cases.Host], runs: list[Run], known: dict[str, Label]
+) -> None:
+    always = constant(slice(None))
+    found = pooled(injected.score(always, hosts), "spike")
+    assert found.cancelled == found.cases
+    assert (found.hits, found.precision, found.f1) == (0, 0, 0)
+    for quiet in healthy.score(always, runs, known).values():
+        assert quiet.raw_per_10k == 10_000
+        assert quiet.alarms == pytest.approx(quiet.points / 21, abs=quiet.runs)
+        assert quiet.run_share == 1
+
+
+def test_the_clean_twin_cancels_only_the_cases_in_whose_window_it_alarms() -> None:
+    values = np.random.default_rng(1).normal(3, 0.1, 400)
+    series = Series(np.arange(400.0), values)
+    run = Run("r", "s", "pretrain", "g", "loss", "min", {"loss": series})
+    host = cases.Host(run, "loss", "loss")
+    made = [case for case in cases.cases(host) if case.fault.kind == "spike"]
+    first = made[0]
+    found = pooled(injected.score_host(host, [constant(first.onset + 2)]), "spike")
+    covered = sum(case.onset <= first.onset + 2 < case.until for case in made)
+    assert found.cancelled == covered >= 1
+    assert found.cases == len(made) == 12
+
+
+def test_a_cool_down_silences_twenty_points_after_an_alarm() -> None:
+    assert cooled([3, 4, 23, 24, 44, 45, 46]) == [3, 24, 45]
+    assert cooled([]) == []
+
+
+def test_faults_are_the_same_every_time_and_change_nothing_before_their_onset(
+    hosts: list[cases.Host],
+) -> None:
+    for host in hosts:
+        for one, again in zip(cases.cases(host), cases.cases(host), strict=True):
+            assert (one.onset, one.until) == (again.onset, again.until)
+            injected_values = one.run.series[host.metric].values
+            np.testing.assert_array_equal(injected_values, again.run.series[host.metric].values)
+            before = slice(0, one.onset)
+            np.testing.assert_array_equal(injected_values[before], host.series.values[before])
+            assert len(injected_values) == one.until > one.onset
+
+
+def test_a_hindsight_spike_is_no_false_alarm_and_what_lies_apart_is_one() -> None:
+    values = np.random.default_rng(3).normal(2, 0.02, 300)
+    values[150] = 4
+    run = Run("r", "s", "pretrain", "g", "loss", "min", {"loss": Series(np.arange(300.0), values)})
+    assert np.flatnonzero(hindsight.spikes(values)).tolist() == [150]
+    known = {"r": labels.label(run)}
+    (at_spike,) = healthy.score(constant(150, 170), [run], known).values()
+    (apart,) = healthy.score(constant(171), [run], known).values()
+    assert (at_spike.alarms, apart.alarms) == (0, 1)
+    assert at_spike.points == 300 - (2 + 1 + 20)
+    (counted,) = events.count(run, known["r"], constant(152), constant(152).replay(run)).values()
+    assert (counted.events, counted.hits, counted.delays) == (1, 1, [2.0])
+
+
+def test_overfitting_is_found_after_the_best_evaluation_and_early_before_it() -> None:
+    epochs = np.arange(60.0)
+    val = 1 + np.abs(epochs - 30) / 100
+    series = {"train_loss": Series(epochs, 1 - epochs / 100), "val_loss": Series(epochs, val)}
+    run = Run("r", "s", "supervised", "g", "val_loss", "min", series)
+    label = labels.label(run)
+    assert (label.overfit, label.overfit_from) == (True, 30)
+
+    def at(index: int) -> list[Alarm]:
+        return [Alarm("overfitting", "warning", "val_loss", float(index), index)]
+
+    detector = Oracle({}, kinds=frozenset({"overfitting"}))
+    key = ("oracle", "overfitting", "s")
+    right, early = (events.count(run, label, detector, at(place))[key] for place in (35, 20))
+    assert (right.hits, right.early, right.delays) == (1, 0, [5.0])
+    assert (early.hits, early.early, early.precision) == (0, 1, 0)
+
+
+def test_a_reward_that_falls_for_good_is_a_collapse_and_noise_is_none() -> None:
+    rng = np.random.default_rng(0)
+    rewards = np.concatenate([np.linspace(0, 100, 150), np.full(100, 100), np.full(150, 20)])
+    rewards += rng.normal(0, 5, len(rewards))
+    index = labels.collapse_index(rewards)
+    assert index is not None
+    assert 250 <= index <= 280
+    assert labels.collapse_index(rewards[:250]) is None
+    assert labels.collapse_index(rng.normal(0, 1, 400)) is None
+
+
+def random_walks(count: int) -> list[Run]:
+    found = []
+    for seed in range(count):
+        values = np.cumsum(np.random.default_rng(seed).normal(0, 1, 101))
+        series = {"val_acc": Series(np.arange(101.0), values)}
+        found.append(Run(str(seed), "walk", "supervised", "g", "val_acc", "max", series))
+    return found
+
+
+def exact(
+    steps: Floats, values: Floats, *, end: float, goal: str, kind: str, lr: Floats | None
+) -> final.Prediction:
+    """Predict a random walk with the quantiles that it has."""
+    spread = np.sqrt(end - steps[-1])
+    z = {50: 0.6745, 80: 1.2816, 90: 1.6449}
+    bounds = {n: (values[-1] - q * spread, values[-1] + q * spread) for n, q in z.items()}
+    return final.Prediction(values[-1], bounds)
+
+
+def test_the_intervals_of_a_known_process_cover_what_they_say() -> None:
+    walks = random_walks(400)
+    found = final.score("exact", exact, walks, {run.id: Label() for run in walks})
+    for share in final.CUTS:
+        errors = found["exact", share, "supervised", "walk"]
+        assert len(errors.nmae) == 400
+        for level in final.LEVELS:
+            assert errors.coverage(level) == pytest.approx(level / 100, abs=0.07)
+        assert errors.skill == pytest.approx(0, abs=1e-12)
+        # The score of a good distribution is below the error of its middle.
+        assert np.mean(errors.crps) < 0.8 * np.mean(errors.nmae)
+
+
+def test_the_continuous_ranked_probability_score_is_near_that_of_the_normal_distribution() -> None:
+    z = {50: 0.6745, 80: 1.2816, 90: 1.6449}
+    normal = final.Prediction(0.0, {level: (-q, q) for level, q in z.items()})
+    assert final.crps(normal, 0.0) == pytest.approx(0.2337, abs=0.05)
+    assert final.crps(normal, 2.0) == pytest.approx(1.4527, abs=0.1)
+    assert final.crps(final.Prediction(1.0), 3.5) == 2.5
+
+
+def test_the_last_value_has_no_skill_and_a_clairvoyant_has_all_of_it() -> None:
+    walks = random_walks(20)
+    truth = {run.series["val_acc"].values[0]: run.series["val_acc"].values[-1] for run in walks}
+
+    def clairvoyant(
+        steps: Floats, values: Floats, *, end: float, goal: str, kind: str, lr: Floats | None
+    ) -> final.Prediction:
+        return final.Prediction(truth[values[0]])
+
+    known = {run.id: Label() for run in walks}
+    last = final_rivals.rivals()["last value"]
+    for errors in final.score("last", last, walks, known).values():
+        assert errors.skill == 0
+    for errors in final.score("clairvoyant", clairvoyant, walks, known).values():
+        assert (errors.skill, max(errors.nmae)) == (1, 0)
+
+
+def test_the_truth_about_remaining_time_starts_at_the_last_entry_of_the_clock() -> None:
+    steps = np.arange(0.0, 1000, 10)
+    wall = curves.Wall(steps, 2 * steps + 7)
+    series = {"loss": Series(steps, np.ones(100))}
+    run = Run("r", "s", "pretrain", "g", "loss", "min", series, wall)
+
+    def right(
+        steps: Floats, seconds: Floats, *, end: float, parts: Mapping[str, Floats]
+    ) -> remaining.Eta:
+        left = 2 * (end - steps[-1])
+        return remaining.Eta(left, {50: (0, 1), 80: (left, left), 90: (0, 2 * left)})
+
+    found = remaining.score("right", right, [run])
+    assert {key[1] for key in found} == set(remaining.CUTS)
+    for errors in found.values():
+        assert errors.ape == [0]
+        assert [errors.coverage(level) for level in (50, 80, 90)] == [0, 1, 1]
+        assert errors.width[90] == [2]
+
+
+def test_a_clock_that_goes_back_is_read_where_it_grows() -> None:
+    steps = np.arange(30.0)
+    seconds = steps.copy()
+    seconds[10] = 2
+    steps[20] = 5
+    series = {"loss": Series(steps, steps)}
+    run = Run("r", "s", "rl", "g", "loss", "min", series, curves.Wall(steps, seconds))
+    wall = remaining.clock_of(run)
+    assert wall is not None
+    assert (np.diff(wall.steps) > 0).all()
+    assert (np.diff(wall.seconds) >= 0).all()
+    assert len(wall.steps) == 28
+
+
+def advises(*said: stopping.Said) -> stopping.Advisor:
+    def advisor(
+        steps: Floats, values: Floats, *, end: float, goal: str, kind: str
+    ) -> Sequence[stopping.Said]:
+        return said
+
+    return advisor
+
+
+def test_advice_is_wrong_while_there_is_gain_ahead_and_saves_the_rest_afterwards() -> None:
+    values = np.concatenate([np.linspace(0.1, 0.9, 50), np.full(50, 0.9)])
+    series = {"val_acc": Series(np.arange(100.0), values)}
+    run = Run("r", "s", "supervised", "g", "val_acc", "max", series)
+    known = {"r": Label()}
+    said = {
+        "early": advises(stopping.Said(20, stop=True, p_gain=0.1)),
+        "right": advises(
+            stopping.Said(20, stop=False, p_gain=0.9), stopping.Said(74, stop=True, p_gain=0.1)
+        ),
+        "silent": advises(),
+    }
+    found = {name: stopping.score(name, advisor, [run], known) for name, advisor in said.items()}
+    early, right, silent = (next(iter(found[name].values())) for name in said)
+    assert (early.wrong_share, early.saved_share) == (1, 0)
+    assert right.wrong_share == 0
+    assert right.saved_share == pytest.approx((1 - 74 / 99) / (1 - 49 / 99))
+    assert right.brier == pytest.approx(0.01)
+    assert silent.fired == 0
+    assert np.isnan(silent.wrong_share)
+
+
+def test_windowed_rules_say_what_a_loop_over_the_past_says() -> None:
+    values = np.random.default_rng(5).standard_t(3, 400) + 5
+
+    def loop(window: int, least: int, z: float) -> list[int]:
+        found = []
+        for index in range(least, len(values)):
+            past = values[max(0, index - window) : index]
+            if values[index] > past.mean() + z * past.std():
+                found.append(index)
+        return found
+
+    assert spikes.z_over(values, z=3, window=30).tolist() == loop(30, 30, 3)
+    assert spikes.z_over(values, z=3, window=100, least=30).tolist() == loop(100, 30, 3)
+
+
+@pytest.mark.parametrize("detector", spikes.rivals(), ids=lambda detector: detector.name)
+def test_no_rule_sees_the_future(detector: SeriesDetector) -> None:
+    values = np.abs(np.random.default_rng(8).standard_t(2, 1300)) + 3
+    whole = [place for place in detector.rule(values).tolist() if place < 1200]
+    # What a rule says about a point depends on the points up to it alone.
+    assert whole == detector.rule(values[:1200]).tolist()
+
+
+def test_a_state_machine_is_judged_by_its_transitions() -> None:
+    steps = np.arange(40.0)
+    restless = 1 + np.cumsum(np.tile([0.0, 0.2], 20))
+    run = Run("r", "s", "rl", "g", "reward", "max", {"reward": Series(steps, restless)})
+    assert len(churn.Percentages().states(run)) > churn.MOST_TRANSITIONS
+
+
+def test_curves_come_back_as_they_were_written(runs: list[Run], tmp_path: Path) -> None:
+    broken = Series(np.arange(3.0), np.array([1.0, np.nan, np.inf]))
+    wrong = Run("x", "synthetic-llm", "rl", "g", "a", "max", {"a": broken})
+    synthetic.write([*runs, wrong], tmp_path)
+    (tmp_path / "more.jsonl").write_text('{"series": {"a": {"x": [1], "y": [2]}}}\n\n[]\n')
+    found = {run.id: run for run in curves.load(tmp_path)}
+    assert set(found) == {run.id for run in runs} | {"x", "more/0"}
+    for run in [*runs, wrong]:
+        again = found[run.id]
+        assert (again.kind, again.metric, again.goal) == (run.kind, run.metric, run.goal)
+        for name, series in run.series.items():
+            np.testing.assert_array_equal(again.series[name].values, series.values)
+        assert (again.wall is None) == (run.wall is None)
+
+
+def test_made_classifiers_overfit_about_as_often_as_they_are_told_to() -> None:
+    made = [synthetic.classifier(seed) for seed in range(60)]
+    overfit = [labels.label(run).overfit for run in made]
+    assert 0.2 < np.mean(overfit) < 0.5
+
+
+def test_the_page_is_written_for_made_curves(tmp_path: Path) -> None:
+    synthetic.write(synthetic.make(2), tmp_path)
+    out = tmp_path / "page.md"
+    done = subprocess.run(
+        [sys.executable, "-m", "detection", "--data", tmp_path, "--only", "slowdown eta stop",
+         "--jobs", "2", "--out", out],
+        env={**os.environ, "PYTHONPATH": str(source.REPOSITORY / "benches")},
+        cwd=source.REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = out.read_text()
+    assert "## slowdown: injected" in text
+    assert "| S2 1.5x of first 50 | step_time |" in text
+    assert "## Remaining time" in text
+    assert "## Advice to stop" in text
+    assert "## spike" not in text
+    assert "## Final value" not in text
