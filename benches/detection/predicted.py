@@ -51,7 +51,7 @@ def predictions(results: Results, tested: Systems) -> Iterator[str]:
             ("family", "advisor", "runs", "advised", "wrong", "saved", "Brier", "base rate"),
             _stops(results, tested),
         )
-        yield "Wrong: the best value rose by more than 0.5 % later. Saved: of what could be saved.\n"
+        yield "Wrong: the best value was beaten by 0.5 % later. Saved: of what could be saved.\n"
         yield from _reliability(results, tested)
     if results.etas:
         yield "## Remaining time\n"
