@@ -47,7 +47,7 @@ class Predictor(Protocol):
     """
 
     def __call__(
-        self, steps: Floats, values: Floats, *, end: float, goal: str, kind: str, lr: Floats | None
+        self, steps: Floats, values: Floats, *, end: float, goal: str, kind: str
     ) -> Prediction | None: ...
 
 
@@ -143,7 +143,6 @@ def score_run(run: Run, label: Label, predictors: Mapping[str, Predictor]) -> di
                 end=end,
                 goal=run.goal,
                 kind=kind,
-                lr=None,
             )
             errors.seconds += time.perf_counter() - start
             errors.asked += 1

@@ -136,10 +136,10 @@ class Forecasts:
     forecast: Callable[..., Any]
 
     def __call__(
-        self, steps: Floats, values: Floats, *, end: float, goal: str, kind: str, lr: Floats | None
+        self, steps: Floats, values: Floats, *, end: float, goal: str, kind: str
     ) -> Prediction | None:
         """Return value and intervals."""
-        said = self.forecast(steps, values, end=end, goal=goal, kind=kind, lr=lr)
+        said = self.forecast(steps, values, end=end, goal=goal, kind=kind)
         return None if said is None else Prediction(float(said.value), _intervals(said))
 
 
@@ -182,7 +182,13 @@ class Etas:
 
 
 def _intervals(said: Any) -> dict[int, tuple[float, float]]:
-    return {level: (float(said.low[level]), float(said.high[level])) for level in LEVELS}
+    """Read low and high by level, be they mappings or attributes as low_90."""
+    if hasattr(said, "low"):
+        return {level: (float(said.low[level]), float(said.high[level])) for level in LEVELS}
+    return {
+        level: (float(getattr(said, f"low_{level}")), float(getattr(said, f"high_{level}")))
+        for level in LEVELS
+    }
 
 
 @dataclass(frozen=True, slots=True)

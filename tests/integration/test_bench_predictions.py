@@ -20,9 +20,7 @@ def random_walks(count: int) -> list[Run]:
     return found
 
 
-def exact(
-    steps: Floats, values: Floats, *, end: float, goal: str, kind: str, lr: Floats | None
-) -> final.Prediction:
+def exact(steps: Floats, values: Floats, *, end: float, goal: str, kind: str) -> final.Prediction:
     """Predict a random walk with the quantiles that it has."""
     spread = np.sqrt(end - steps[-1])
     z = {50: 0.6745, 80: 1.2816, 90: 1.6449}
@@ -56,7 +54,7 @@ def test_the_last_value_has_no_skill_and_a_clairvoyant_has_all_of_it() -> None:
     truth = {run.series["val_acc"].values[0]: run.series["val_acc"].values[-1] for run in walks}
 
     def clairvoyant(
-        steps: Floats, values: Floats, *, end: float, goal: str, kind: str, lr: Floats | None
+        steps: Floats, values: Floats, *, end: float, goal: str, kind: str
     ) -> final.Prediction:
         return final.Prediction(truth[values[0]])
 

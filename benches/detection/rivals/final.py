@@ -86,7 +86,7 @@ class Point:
     says: Callable[[Floats, Floats, float, str], float | None]
 
     def __call__(
-        self, steps: Floats, values: Floats, *, end: float, goal: str, kind: str, lr: Floats | None
+        self, steps: Floats, values: Floats, *, end: float, goal: str, kind: str
     ) -> Prediction | None:
         """Return the value alone."""
         value = self.says(steps, values, end, goal)
