@@ -41,8 +41,11 @@ class Events:
 
     @property
     def precision(self) -> float:
-        """Return the share of the first alarms that were right; NaN: there were none."""
-        raised = self.hits + self.early + self.false
+        """Return the share of the first alarms that were right.
+
+        NaN: there were none, or no clean runs on which they could have been wrong.
+        """
+        raised = self.hits + self.early + self.false if self.clean else 0
         return self.hits / raised if raised else float("nan")
 
     @property

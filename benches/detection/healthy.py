@@ -72,12 +72,14 @@ Key = tuple[str, str, str, str]
 
 
 def watched(run: Run) -> Run:
-    """Return a run as a monitor sees it: with the time of a step, and without duplicates."""
+    """Return a run as a monitor sees it: with the time of a step, throughput and MFU."""
     series = dict(run.series)
     times = roles.step_times(run)
     if times is not None and not roles.of_role(run, "step_time"):
         series["step_time"] = times
         series["tokens_per_sec"] = Series(times.steps, 1e6 / times.values)
+        usual = float(np.median(times.values))
+        series["mfu"] = Series(times.steps, 0.4 * usual / times.values)
     return replace(run, series=series)
 
 

@@ -169,7 +169,7 @@ def _churn(results: Results) -> Iterator[str]:
 
 
 def _costs(results: Results, tested: Systems) -> Iterator[str]:
-    rows = [
+    rows: list[Row] = [
         [detector.name, ", ".join(sorted(detector.kinds)), sums.cost(results, detector.name)]
         for detector in tested.detectors
         if detector.name in results.costs
@@ -178,3 +178,13 @@ def _costs(results: Results, tested: Systems) -> Iterator[str]:
         yield "## Cost\n"
         yield table(("detector", "kinds", "microseconds a point"), rows)
         yield "Points of all series of a run count, also those that a rule does not look at.\n"
+    asked = [
+        ("final value", ours.NAME, results.final.items()),
+        ("remaining time", ours.NAME, results.etas.items()),
+    ]
+    for what, name, items in asked:
+        own = [errors for key, errors in items if key[0] == name]
+        count = sum(errors.asked for errors in own)
+        if count:
+            spent = 1e3 * sum(errors.seconds for errors in own) / count
+            yield f"A prediction of the {what} takes {spent:.2f} ms.\n"

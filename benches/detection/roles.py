@@ -23,10 +23,12 @@ _ROLES = (
     ("memory", r"mem(ory)?([/_.]|$)"),
     ("length", r"length|ep_len"),
     ("spread", r"reward.*std|std.*reward"),
-    ("reward", r"reward|(^|[/_.])(score|return)"),
+    ("reward", r"reward|ep_rew|^scores?$|episode_score|(^|[/_.])returns?([/_.]|$)"),
     ("loss", r"loss|nll|bpb"),
-    ("error", r"err|wer|perplexity|ppl|mae|rmse"),
+    ("error", r"err(or)?([/_.]|$)|perplexity|(^|[/_.])(wer|cer|ppl|mae|mse|rmse)([/_.]|$)"),
 )
+# The quartiles of the distances of a regular clock are at least this near to each other.
+REGULAR = 0.8
 _HELD_OUT = re.compile(r"(^|[/_.])(val|valid|validation|eval|dev|test)([/_.]|$)")
 
 
@@ -62,13 +64,20 @@ def twin_of(run: Run, name: str) -> str | None:
 
 
 def step_times(run: Run) -> Series | None:
-    """Return the seconds per step between the entries of the clock; None: there is no clock."""
+    """Return the seconds per step between the entries of the clock.
+
+    None: there is no clock, or its entries are not regular: they are then about episodes, which
+    differ in length, and not about steps.
+    """
     if run.wall is None or len(run.wall.steps) < 3:
         return None
     seconds = run.wall.parts.get("train", run.wall.seconds)
     ahead, took = np.diff(run.wall.steps), np.diff(seconds)
     good = (ahead > 0) & (took > 0) & np.isfinite(took)
     if good.sum() < 3:
+        return None
+    shorter, longer = np.quantile(ahead[good], [0.25, 0.75])
+    if shorter < REGULAR * longer:
         return None
     return Series(run.wall.steps[1:][good], took[good] / ahead[good])
 

@@ -19,6 +19,7 @@ from detection import (
     hindsight,
     injected,
     labels,
+    roles,
     synthetic,
 )
 from detection.alarms import Alarm, SeriesDetector, cooled
@@ -280,3 +281,36 @@ def test_the_page_is_written_for_made_curves(tmp_path: Path) -> None:
     assert "## Advice to stop" in text
     assert "## spike" not in text
     assert "## Final value" not in text
+
+
+def test_only_a_regular_clock_tells_the_time_of_a_step() -> None:
+    regular = synthetic.language_model(1)
+    episodes = np.cumsum(np.random.default_rng(0).integers(20, 900, 100)).astype(float)
+    wall = curves.Wall(episodes, 0.01 * episodes)
+    series = {"reward": Series(episodes, episodes)}
+    agent = Run("r", "s", "rl", "g", "reward", "max", series, wall)
+    times = roles.step_times(regular)
+    assert times is not None
+    assert len(times) == len(regular.series["train_loss"]) - 1
+    assert roles.step_times(agent) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_a"),
+    [
+        ("train/loss", "loss"),
+        ("eval_wer", "error"),
+        ("power", "score"),
+        ("f1_score", "score"),
+        ("score", "reward"),
+        ("rollout/ep_rew_mean", "reward"),
+        ("episode_return", "reward"),
+        ("policy/entropy", "entropy"),
+        ("learning_rate", "lr"),
+        ("train/grad_norm", "grad_norm"),
+        ("approx_kl", "kl"),
+        ("gpu_memory", "memory"),
+    ],
+)
+def test_a_name_tells_what_a_series_is(name: str, is_a: str) -> None:
+    assert roles.role(name) == is_a
