@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from detection import ours, sums
 from detection.bars import BARS
 from detection.bench import Results, Systems
 from detection.faults import FAULTS
+from detection.final import Errors
 from detection.healthy import KIND_ROLES
 from detection.predicted import predictions
+from detection.remaining import EtaErrors
 from detection.tables import cell, table
 
 __all__ = ["page"]
@@ -178,13 +180,15 @@ def _costs(results: Results, tested: Systems) -> Iterator[str]:
         yield "## Cost\n"
         yield table(("detector", "kinds", "microseconds a point"), rows)
         yield "Points of all series of a run count, also those that a rule does not look at.\n"
-    asked = [
-        ("final value", ours.NAME, results.final.items()),
-        ("remaining time", ours.NAME, results.etas.items()),
-    ]
-    for what, name, items in asked:
-        own = [errors for key, errors in items if key[0] == name]
-        count = sum(errors.asked for errors in own)
-        if count:
-            spent = 1e3 * sum(errors.seconds for errors in own) / count
-            yield f"A prediction of the {what} takes {spent:.2f} ms.\n"
+    yield from _prediction_cost("final value", results.final)
+    yield from _prediction_cost("remaining time", results.etas)
+
+
+def _prediction_cost(
+    what: str, found: Mapping[tuple[str, float, str, str], Errors | EtaErrors]
+) -> Iterator[str]:
+    own = [errors for key, errors in found.items() if key[0] == ours.NAME]
+    count = sum(errors.asked for errors in own)
+    if count:
+        spent = 1e3 * sum(errors.seconds for errors in own) / count
+        yield f"A prediction of the {what} takes {spent:.2f} ms.\n"
