@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
+import numpy as np
 from typing_extensions import Self
 
 from detection import churn, events, final, healthy, injected, ours, remaining, stopping
@@ -25,6 +26,8 @@ from detection.rivals import stopping as stopping_rivals
 
 __all__ = ["PARTS", "Cost", "Results", "Systems", "measure", "systems"]
 
+# Runs of a source that go through the state machines.
+MAX_STATES_PER_SOURCE = 150
 PARTS = ("final", "stop", "eta", "phases")
 _T = TypeVar("_T")
 _A = TypeVar("_A", bound="_Adds")
@@ -131,7 +134,7 @@ def measure(
 
     `extra` are runs that are only replayed: nobody is asked to predict them.
     """
-    work = partial(_measure, labels=labels, tested=tested, only=only)
+    work = partial(_measure, labels=labels, tested=tested, only=only, calm=_calm(runs, labels))
     shares = [(runs[part::jobs], hosts[part::jobs], extra[part::jobs]) for part in range(jobs)]
     if jobs == 1:
         return work(shares[0])
@@ -142,12 +145,14 @@ def measure(
     return results
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def _measure(
     share: tuple[Sequence[Run], Sequence[Host], Sequence[Run]],
     *,
     labels: Mapping[str, Label],
     tested: Systems,
     only: frozenset[str],
+    calm: frozenset[str],
 ) -> Results:
     runs, hosts, extra = share
     results = Results()
@@ -160,6 +165,8 @@ def _measure(
     for run in runs:
         if run.family != "device":
             _predict(results, run, labels[run.id], tested, only)
+        if run.id in calm and (not only or "phases" in only):
+            _count_states(results, run, tested.machines)
     return results
 
 
@@ -187,8 +194,16 @@ def _predict(
         into(results.stops, stopping.score_run(run, label, tested.advisors))
     if not only or "eta" in only:
         into(results.etas, remaining.score_run(run, tested.estimators))
-    if (not only or "phases" in only) and label.healthy and run.family != "samplesize":
-        _count_states(results, run, tested.machines)
+
+
+def _calm(runs: Iterable[Run], labels: Mapping[str, Label]) -> frozenset[str]:
+    """Return the runs that go through the state machines: the first healthy ones of a source."""
+    chosen: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        trained = run.family not in ("samplesize", "device")
+        if trained and labels[run.id].healthy and len(chosen[run.source]) < MAX_STATES_PER_SOURCE:
+            chosen[run.source].append(run.id)
+    return frozenset(name for names in chosen.values() for name in names)
 
 
 def _count_states(results: Results, run: Run, machines: Iterable[churn.Machine]) -> None:

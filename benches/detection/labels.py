@@ -57,6 +57,7 @@ def labels_of(runs: list[Run], folder: Path) -> dict[str, Label]:
     return {run.id: _read(given[run.id], run) if run.id in given else label(run) for run in runs}
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def label(run: Run) -> Label:
     """Return the label of a run by the rules alone."""
     overfit, since = _overfit(run)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from detection import roles
 from detection.alarms import Alarm, Detector
 from detection.churn import Machine
 from detection.curves import Floats, Run, Series
@@ -193,7 +194,7 @@ def _intervals(said: Any) -> dict[int, tuple[float, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Phased:
-    """The state machine, fed with the headline metric."""
+    """The state machine, fed with the headline metric, the learning rate and the progress."""
 
     phases: Callable[..., Any]
     name: str = NAME
@@ -203,9 +204,20 @@ class Phased:
         headline = run.headline
         if headline is None:
             return []
-        made = self.phases(goal=run.goal)
-        passed = [str(made.state)]
+        made, end = self.phases(run.metric, goal=run.goal), float(headline.steps[-1]) or 1.0
+        passed, rates = [str(made.phase)], self._rates(run)
         for step, value in zip(headline.steps.tolist(), headline.values.tolist(), strict=True):
-            if made.push(step, value) is not None:
-                passed.append(str(made.state))
+            changes = []
+            while rates and rates[-1][0] <= step:
+                changes.append(made.push_lr(*rates.pop()))
+            changes += [made.push(step, value), made.progress(step / end, step=step)]
+            passed += [str(change.after) for change in changes if change is not None]
         return passed
+
+    @staticmethod
+    def _rates(run: Run) -> list[tuple[float, float]]:
+        """Return the learning rates, the last first."""
+        found = next(iter(roles.of_role(run, "lr").values()), None)
+        if found is None:
+            return []
+        return list(zip(found.steps.tolist(), found.values.tolist(), strict=True))[::-1]

@@ -18,7 +18,7 @@ __all__ = ["BINS", "GAIN", "Advisor", "Said", "Stops", "places", "score", "score
 
 GAIN = 0.005
 MIN_POINTS = 20
-MAX_PLACES = 40
+MAX_PLACES = 20
 BINS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 
 
@@ -103,7 +103,7 @@ Key = tuple[str, str, str]
 
 
 def places(count: int) -> list[int]:
-    """Return the points of a curve at which an advisor that is slow is asked, 40 at most."""
+    """Return the points of a curve at which an advisor that is slow is asked, some 20."""
     first = max(4, count // 20)
     every = max(1, (count - first) // MAX_PLACES)
     return list(range(first, count - 1, every))

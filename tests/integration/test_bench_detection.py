@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from detection import (
+    bench,
     cases,
     churn,
     curves,
@@ -19,6 +20,7 @@ from detection import (
     hindsight,
     injected,
     labels,
+    page,
     roles,
     synthetic,
 )
@@ -317,3 +319,32 @@ def test_only_a_regular_clock_tells_the_time_of_a_step() -> None:
 )
 def test_a_name_tells_what_a_series_is(name: str, is_a: str) -> None:
     assert roles.role(name) == is_a
+
+
+def test_odd_runs_are_scored_without_a_crash() -> None:
+    many = np.arange(200.0)
+    restarted = np.concatenate([np.arange(100.0), np.arange(50.0, 150)])
+    noise = np.random.default_rng(2).normal(5, 1, 200)
+    odd = {
+        "constant": Series(many, np.ones(200)),
+        "zero": Series(many, np.zeros(200)),
+        "restarted": Series(restarted, noise),
+        "one step": Series(np.zeros(200), noise),
+        "nothing finite": Series(many, np.full(200, np.nan)),
+        "two": Series(many[:2], noise[:2]),
+        "huge": Series(many, noise * 1e300),
+        "below zero": Series(many, -noise),
+    }
+    made = [
+        Run(f"{kind} {name}", "odd", kind, "g", metric, goal,
+            {metric: series, "train_loss": series, "grad_norm": series},
+            curves.Wall(series.steps, np.abs(series.values)))
+        for name, series in odd.items()
+        for kind, metric, goal in [
+            ("supervised", "val_loss", "min"), ("rl", "reward", "max"), ("grpo", "absent", "max")
+        ]
+    ]  # fmt: skip
+    known = {run.id: labels.label(run) for run in made}
+    tested = bench.systems()
+    results = bench.measure(made, cases.hosts(made, known), known, tested)
+    assert "## Cost" in page.page(results, tested, ["odd"])

@@ -72,7 +72,7 @@ def zclip(values: Floats, *, z: float = 2.5, alpha: float = 0.97, warmup: int = 
             found.append(index)
             value = mean + z * deviation * (z * deviation / (value - mean))
         mean = alpha * mean + (1 - alpha) * value
-        var = alpha * var + (1 - alpha) * (value - mean) ** 2
+        var = alpha * var + (1 - alpha) * (value - mean) * (value - mean)
     return np.array(found, dtype=np.intp)
 
 
