@@ -183,6 +183,7 @@ def _replay(results: Results, run: Run, label: Label, detectors: Iterable[Detect
         into(results.events, events.count(seen, label, detector, raised))
         if label.healthy:
             into(results.quiet, healthy.count(seen, detector, raised, free))
+            into(results.quiet, healthy.heard(seen, detector, raised))
 
 
 def _predict(

@@ -13,7 +13,7 @@ from detection.alarms import Alarm, Detector, cooled, indexes
 from detection.curves import Flags, Run, Series
 from detection.labels import Label
 
-__all__ = ["KIND_ROLES", "Quiet", "count", "exempt_of", "score", "watched"]
+__all__ = ["ANY", "KIND_ROLES", "Quiet", "count", "exempt_of", "heard", "score", "watched"]
 
 # Which series a kind of alarm is counted on.
 KIND_ROLES = {
@@ -31,6 +31,10 @@ KIND_ROLES = {
     "memory_leak": ("memory",),
     "non_finite": ("loss", "grad_norm"),
 }
+
+
+# Stands for a role where all series count.
+ANY = "any"
 
 
 @dataclass(slots=True)
@@ -127,3 +131,16 @@ def count(
             )
             found.setdefault((detector.name, kind, run.source, role), Quiet()).add(quiet)
     return found
+
+
+def heard(run: Run, detector: Detector, raised: Sequence[Alarm]) -> dict[Key, Quiet]:
+    """Count all that was raised on a healthy run, of whatever kind and series.
+
+    The kind is preceded by the severity; "any" stands for all of them.
+    """
+    kinds = [f"{alarm.severity} {alarm.kind}" for alarm in raised]
+    points = max((len(series) for series in run.series.values()), default=0)
+    found = {"any": Quiet(points=points, raw=len(raised), runs=1, runs_with_alarm=bool(raised))}
+    for kind in set(kinds):
+        found[kind] = Quiet(points=points, raw=kinds.count(kind), runs=1, runs_with_alarm=1)
+    return {(detector.name, kind, run.source, ANY): quiet for kind, quiet in found.items()}

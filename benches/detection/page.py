@@ -12,7 +12,7 @@ from detection.bars import BARS
 from detection.bench import Results, Systems
 from detection.faults import FAULTS
 from detection.final import Errors
-from detection.healthy import KIND_ROLES
+from detection.healthy import ANY, KIND_ROLES
 from detection.predicted import predictions
 from detection.remaining import EtaErrors
 from detection.tables import cell, table
@@ -26,7 +26,8 @@ _COLUMNS = ("cases", "cancelled", "precision", "recall", "F1", "delay", "p90", "
 def page(results: Results, tested: Systems, head: Sequence[str]) -> str:
     """Return the whole page; parts without figures are left out."""
     parts = ["# Detection bench\n", _head(head, tested)]
-    parts += [*_bars(results), *_detectors(results, tested), *_events(results, tested)]
+    parts += [*_bars(results), *_detectors(results, tested), *_heard(results)]
+    parts += [*_events(results, tested)]
     parts += [*predictions(results, tested), *_churn(results), *_costs(results, tested)]
     return "\n".join(parts)
 
@@ -131,6 +132,20 @@ def _alone(results: Results, tested: Systems) -> Iterator[Row]:
                 if calm.points:
                     yield [detector.name, kind, role, calm.points, calm.per_10k, calm.raw_per_10k,
                            calm.run_share]  # fmt: skip
+
+
+def _heard(results: Results) -> Iterator[str]:
+    """Yield what a user of ours would hear on healthy runs, whatever it is called."""
+    total = sums.quiet(results, ours.NAME, "any", role=ANY)
+    kinds = {key[1] for key in results.quiet if key[0] == ours.NAME and key[3] == ANY}
+    rows: list[Row] = []
+    for kind in sorted(kinds, key=lambda kind: (kind != "any", kind)):
+        one = sums.quiet(results, ours.NAME, kind, role=ANY)
+        rows.append([kind, one.raw, one.raw / total.runs, one.runs_with_alarm / total.runs])
+    if rows:
+        yield f"## All that {ours.NAME} says on {total.runs:,} healthy runs\n"
+        yield table(("severity and kind", "findings", "a run", "share of runs"), rows)
+        yield "Healthy runs may have spikes that are real.\n"
 
 
 def _events(results: Results, tested: Systems) -> Iterator[str]:
