@@ -1,0 +1,437 @@
+"""From findings to alerts: what is told, when, and what is told together."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from training_monitor.notify.alert import clean, identity, rank_of
+from training_monitor.notify.bucket import Bucket
+from training_monitor.notify.causes import can_follow, is_event, is_related
+from training_monitor.notify.cooldown import Cooldowns
+from training_monitor.notify.incident import MOST_SYMPTOMS, Incident, Symptom
+from training_monitor.notify.texts import Rest, notice_alert, phrase, told_alert
+
+if TYPE_CHECKING:
+    from training_monitor.notify.alert import Alert, Found, Notice
+
+__all__ = ["Policy", "Rules", "Waiting"]
+
+_MOST_INCIDENTS = 128
+_MOST_NOTICES = 64
+_MOST_REPLAYS = 1024
+_REST_TEXTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The bounds of the policy.
+
+    Attributes:
+        cooldown_secs: For so long the same kind about the same metric is not told again, unless it
+            gets worse; twice as long each time it comes back at once, eight times at most.
+        warning_wait_secs: So long a warning waits for what belongs to it.
+        critical_wait_secs: So long something critical does.
+        settle_secs: What ended has to stay so for so long before its end is told.
+        window_secs: What begins within such a time may have one cause.
+        attach_secs: For so long after its last news an incident takes in what can follow from it.
+        warnings_per_hour: So many at once, and then in an hour, are told; the others go along.
+        criticals_per_hour: The same for what is critical.
+        notices_per_hour: The same for notices, as phases and alerts of the user.
+    """
+
+    cooldown_secs: float = 900.0
+    warning_wait_secs: float = 10.0
+    critical_wait_secs: float = 2.0
+    settle_secs: float = 10.0
+    window_secs: float = 120.0
+    attach_secs: float = 1800.0
+    warnings_per_hour: float = 6.0
+    criticals_per_hour: float = 20.0
+    notices_per_hour: float = 20.0
+
+    def per_hour(self) -> dict[str, float]:
+        """Return how many alerts there may be in an hour, by what they are."""
+        return {
+            "warning": self.warnings_per_hour,
+            "critical": self.criticals_per_hour,
+            "notice": self.notices_per_hour,
+        }
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A notice that is to be told at `release`, and how often it came."""
+
+    notice: Notice
+    release: float
+    count: int = 1
+
+
+class Policy:
+    """Turns findings into few alerts. Time comes in with each call; nothing here is random.
+
+    Take findings in, then ask what is due; again at `next_due()` at the latest. What was decided is
+    to be kept (see `outbox`) before `memory.to_state(policy)` is, so that a crash in between
+    decides the same alert with the same id once more.
+
+    Args:
+        run: The name of the run.
+        rules: The bounds.
+    """
+
+    __slots__ = (
+        "buckets",
+        "cooldowns",
+        "counts",
+        "dropped",
+        "dropped_since",
+        "incidents",
+        "last",
+        "notices",
+        "replays",
+        "rules",
+        "run",
+        "shift",
+    )
+
+    def __init__(self, run: str, *, rules: Rules | None = None) -> None:
+        self.run = run
+        self.rules = rules or Rules()
+        self.incidents: dict[str, Incident] = {}
+        self.notices: dict[str, Waiting] = {}
+        self.cooldowns = Cooldowns()
+        self.buckets: dict[str, Bucket] = {}
+        self.counts: Counter[str] = Counter()
+        self.dropped = 0
+        self.dropped_since: float | None = None
+        self.replays: deque[str] = deque(maxlen=_MOST_REPLAYS)
+        # The wall clock of the last call, and by how much it was set back, all together.
+        self.last: float | None = None
+        self.shift = 0.0
+
+    def take(self, finding: Found, now: float) -> None:
+        """Take in one finding; `now` is the wall clock."""
+        at = self._advance(now)
+        self.counts["taken"] += 1
+        if self._is_replay(finding):
+            self.counts["replayed"] += 1
+        elif finding.over:
+            self._end(finding, at)
+        elif finding.severity == "info":
+            self.counts["info"] += 1
+        else:
+            wall = finding.time if math.isfinite(finding.time) else now
+            self._begin(finding, at, wall)
+
+    def announce(self, notice: Notice, now: float) -> None:
+        """Take in something else that is to be told."""
+        at = self._advance(now)
+        self.counts["notices"] += 1
+        waiting = self.notices.get(notice.key)
+        if self._goes_with_incident(notice) or self.cooldowns.holds(("notice", notice.key), at):
+            self.counts["repeated"] += 1
+        elif waiting is not None:
+            waiting.notice, waiting.count = notice, waiting.count + 1
+        elif len(self.notices) >= _MOST_NOTICES:
+            self._drop(notice.time)
+        else:
+            # What findings say as well waits for them.
+            wait = self.rules.warning_wait_secs if notice.kinds else 0.0
+            self.notices[notice.key] = Waiting(notice, at + wait)
+
+    def due(self, now: float) -> list[Alert]:
+        """Return the alerts that are to be told now; they count as told."""
+        at = self._advance(now)
+        self._tidy(at)
+        told: list[Incident | Waiting] = []
+        held: list[Incident | Waiting] = []
+        for item in self._ready(at):
+            (told if self._bucket(item, at).take(at) else held).append(item)
+        if not told:
+            return []
+        rests = [self._fold(held, at, now)] + [Rest()] * (len(told) - 1)
+        return [self._tell(item, at, now, rest) for item, rest in zip(told, rests, strict=True)]
+
+    def next_due(self) -> float | None:
+        """Return the wall clock at which `due()` is to be asked again; None: not before news."""
+        if self.last is None:
+            return None
+        at = self._clock(self.last)
+        times = []
+        items: list[Incident | Waiting] = [*self.incidents.values(), *self.notices.values()]
+        for item in items:
+            due = item.due if isinstance(item, Incident) else item.release
+            if due is not None:
+                times.append(due if due > at else max(due, self._bucket(item, at).ready(at)))
+        return min(times) - self.shift if times else None
+
+    # The clock of the policy never goes back: where the wall clock is set back, it stands.
+
+    def _clock(self, now: float) -> float:
+        return now + self.shift
+
+    def _advance(self, now: float) -> float:
+        if self.last is not None and now < self.last:
+            self.shift += self.last - now
+        self.last = now
+        return self._clock(now)
+
+    def _is_replay(self, finding: Found) -> bool:
+        """Return whether exactly this was taken in: who starts again repeats himself."""
+        if finding.step is None and not math.isfinite(finding.time):
+            return False
+        mark = identity(
+            finding.kind, finding.metric, finding.rank, finding.step, finding.time, finding.over
+        )[:12]
+        if mark in self.replays:
+            return True
+        self.replays.append(mark)
+        return False
+
+    def _begin(self, finding: Found, at: float, wall: float) -> None:
+        new = Symptom.of(finding, wall)
+        standing = self._incident_of(new.key)
+        if standing is not None:
+            self._repeat(standing, standing.symptoms[new.key], finding, at)
+            return
+        incident = self._place(new, at)
+        if incident is None:
+            id_ = identity(self.run, *new.key, finding.step, wall)
+            incident = Incident(id_, at, at, wall)
+            if not self._make_room(wall):
+                return
+            self.incidents[id_] = incident
+        if not _fits(incident, new):
+            incident.beyond += 1
+            return
+        new.add(finding)
+        incident.add(new)
+        incident.latest = at
+        self._schedule(incident, new, at)
+
+    def _incident_of(self, key: tuple[str, str]) -> Incident | None:
+        return next((one for one in self.incidents.values() if key in one.symptoms), None)
+
+    def _place(self, new: Symptom, at: float) -> Incident | None:
+        """Return the incident that this belongs to, joined with others that it shows to be one."""
+        fitting = [one for one in self.incidents.values() if self._belongs(new, one, at)]
+        if not fitting:
+            return None
+        first = next((one for one in fitting if one.told), fitting[0])
+        for other in fitting:
+            if other is not first and not other.told and _have_room(first, other):
+                for symptom in other.symptoms.values():
+                    first.add(symptom)
+                first.notes += other.notes
+                first.beyond += other.beyond
+                first.wall = min(first.wall, other.wall)
+                del self.incidents[other.id]
+        return first
+
+    def _belongs(self, new: Symptom, incident: Incident, at: float) -> bool:
+        roles, quiet_secs = incident.roles, at - incident.latest
+        if quiet_secs <= self.rules.window_secs and is_related(new.role, roles):
+            return True
+        return quiet_secs <= self.rules.attach_secs and can_follow(new.role, roles)
+
+    def _schedule(self, incident: Incident, new: Symptom, at: float) -> None:
+        """Say when a new symptom is told; what follows from a known incident is not."""
+        if not incident.told:
+            new.release = self._release(new, at)
+            return
+        incident.resolve = None
+        if incident.weight > incident.told_weight:
+            new.release = self._release(new, at)
+        elif can_follow(incident.told_cause, {new.role}) and incident.ordered()[0] is new:
+            if not self.cooldowns.holds(new.key, at):
+                incident.cause_due = at + self._wait(new)
+        else:
+            self.counts["attached"] += 1
+
+    def _repeat(self, incident: Incident, known: Symptom, finding: Found, at: float) -> None:
+        """Take in what is known, or was."""
+        was_over, was_severity = known.over, known.severity
+        self.counts["repeated"] += 1
+        known.add(finding)
+        if was_over:
+            incident.resolve = None
+        if known.told:
+            is_worse = rank_of(known.severity) > rank_of(known.told)
+            is_again = was_over or not self.cooldowns.holds(known.key, at)
+            if is_worse or (is_again and known.release is None):
+                known.release = self._release(known, at)
+        elif rank_of(known.severity) > rank_of(was_severity) and (
+            known.release is not None or incident.weight > incident.told_weight
+        ):
+            sooner = self._release(known, at)
+            known.release = sooner if known.release is None else min(known.release, sooner)
+
+    def _end(self, finding: Found, at: float) -> None:
+        key = (clean(finding.kind, 64), clean(finding.metric, 200))
+        incident = self._incident_of(key)
+        if incident is None:
+            self.counts["stray"] += 1
+            return
+        incident.symptoms[key].end(finding.rank)
+        if not (incident.told and incident.over) or incident.resolve is not None:
+            return
+        if incident.alone:
+            incident.resolve = at + self.rules.settle_secs
+        elif incident.due is None:
+            del self.incidents[incident.id]
+
+    def _wait(self, symptom: Symptom) -> float:
+        is_critical = symptom.severity == "critical"
+        return self.rules.critical_wait_secs if is_critical else self.rules.warning_wait_secs
+
+    def _release(self, symptom: Symptom, at: float) -> float:
+        free = self.cooldowns.free(symptom.key, symptom.severity, at)
+        return max(at + self._wait(symptom), free)
+
+    def _goes_with_incident(self, notice: Notice) -> bool:
+        for incident in self.incidents.values():
+            if any(symptom.kind in notice.kinds for symptom in incident.symptoms.values()):
+                line = clean(notice.title, 200)
+                if line not in incident.notes and len(incident.notes) < 5:
+                    incident.notes.append(line)
+                return True
+        return False
+
+    # What is told now.
+
+    def _ready(self, at: float) -> list[Incident | Waiting]:
+        for key, waiting in list(self.notices.items()):
+            if waiting.release <= at and self._goes_with_incident(waiting.notice):
+                del self.notices[key]
+        found: list[tuple[int, bool, float, Incident | Waiting]] = []
+        for incident in self.incidents.values():
+            if incident.due is not None and incident.due <= at:
+                ends = incident.resolve is not None
+                found.append((-rank_of(incident.severity), ends, incident.due, incident))
+        for waiting in self.notices.values():
+            if waiting.release <= at:
+                rank = rank_of(waiting.notice.severity)
+                found.append((-rank, False, waiting.release, waiting))
+        return [item for *_, item in sorted(found, key=lambda one: one[:3])]
+
+    def _bucket(self, item: Incident | Waiting, at: float) -> Bucket:
+        name = item.severity if isinstance(item, Incident) else "notice"
+        known = self.buckets.get(name)
+        if known is None:
+            known = self.buckets[name] = Bucket.full(self.rules.per_hour()[name], at)
+        return known
+
+    def _fold(self, held: list[Incident | Waiting], at: float, now: float) -> Rest:
+        """Count what there is no token for; it goes along with the first alert."""
+        walls = [self.dropped_since] if self.dropped_since is not None else []
+        texts = []
+        for item in held:
+            if isinstance(item, Incident):
+                walls.append(item.wall)
+                cause = item.ordered()[0]
+                ends = item.resolve is not None
+                words = phrase(cause.kind, cause.metric)
+                texts.append(f"{words} is over" if ends else words)
+                self._mark(item, at, alone=item.alone)
+            else:
+                walls.append(item.notice.time)
+                texts.append(clean(item.notice.title, 80))
+                self._mark_notice(item, at)
+        count = len(held) + self.dropped
+        self.dropped, self.dropped_since = 0, None
+        self.counts["folded"] += count
+        if not count:
+            return Rest()
+        return Rest(count, min(walls, default=now), tuple(texts[:_REST_TEXTS]))
+
+    def _tell(self, item: Incident | Waiting, at: float, now: float, rest: Rest) -> Alert:
+        self.counts["told"] += 1
+        if isinstance(item, Waiting):
+            self._mark_notice(item, at)
+            id_ = identity(self.run, "notice", item.notice.key, item.notice.time)
+            notice = item.notice
+            if item.count > 1:
+                notice = replace(notice, text=f"{notice.text}\n({item.count:,} times)".strip())
+            return notice_alert(self.run, notice, id_=id_, now=now, rest=rest)
+        state = self._state_of(item)
+        item.revision += 1
+        id_ = identity(item.id, item.revision)
+        alert = told_alert(self.run, item, state=state, id_=id_, now=now, rest=rest)
+        self._mark(item, at, alone=True)
+        return alert
+
+    def _state_of(self, incident: Incident) -> str:
+        if incident.resolve is not None:
+            return "over"
+        due = [one for one in incident.symptoms.values() if one.release is not None]
+        if not incident.told:
+            return "again" if all(self.cooldowns.knows(one.key) for one in due) else "new"
+        if incident.weight > incident.told_weight:
+            return "worse"
+        return "cause" if incident.cause_due is not None else "again"
+
+    def _mark(self, incident: Incident, at: float, *, alone: bool) -> None:
+        """Take note that an incident was told as it stands; what is over needs no more words."""
+        for symptom in incident.symptoms.values():
+            if symptom.release is not None or not symptom.told:
+                symptom.release, symptom.told = None, symptom.severity
+                secs = self.rules.cooldown_secs
+                self.cooldowns.told(symptom.key, symptom.severity, at, secs)
+        incident.told, incident.told_gravity = incident.severity, incident.weight[1]
+        incident.told_cause = incident.ordered()[0].role
+        incident.cause_due, incident.alone = None, incident.alone or alone
+        if incident.over:
+            del self.incidents[incident.id]
+
+    def _mark_notice(self, waiting: Waiting, at: float) -> None:
+        notice = waiting.notice
+        del self.notices[notice.key]
+        if notice.cooldown_secs > 0:
+            key = ("notice", notice.key)
+            self.cooldowns.told(key, notice.severity, at, notice.cooldown_secs)
+
+    # Bounds.
+
+    def _make_room(self, wall: float) -> bool:
+        """Return whether one more incident has room; one that was told may go for it."""
+        if len(self.incidents) < _MOST_INCIDENTS:
+            return True
+        told = [one for one in self.incidents.values() if one.told and one.due is None]
+        if told:
+            del self.incidents[min(told, key=lambda one: one.latest).id]
+            return True
+        self._drop(wall)
+        return False
+
+    def _drop(self, wall: float) -> None:
+        self.dropped += 1
+        self.dropped_since = wall if self.dropped_since is None else min(self.dropped_since, wall)
+
+    def _tidy(self, at: float) -> None:
+        self.cooldowns.tidy(at)
+        for incident in list(self.incidents.values()):
+            only_events = all(is_event(one.kind) for one in incident.symptoms.values())
+            is_quiet = at - incident.latest > self.rules.attach_secs
+            if incident.told and incident.due is None and only_events and is_quiet:
+                del self.incidents[incident.id]
+
+
+def _fits(incident: Incident, new: Symptom) -> bool:
+    """Return whether an incident has room for one more symptom; a worse one makes it."""
+    if len(incident.symptoms) < MOST_SYMPTOMS:
+        return True
+    milder = [
+        one for one in incident.symptoms.values() if rank_of(one.severity) < rank_of(new.severity)
+    ]
+    if not milder:
+        return False
+    incident.beyond += 1
+    incident.remove(milder[-1].key)
+    return True
+
+
+def _have_room(first: Incident, other: Incident) -> bool:
+    return len(first.symptoms) + len(other.symptoms) <= MOST_SYMPTOMS

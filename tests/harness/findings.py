@@ -1,0 +1,38 @@
+"""Findings as detectors make them, for the tests of what is told of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training_monitor.detect.finding import Finding
+from training_monitor.notify.alert import Alert
+from training_monitor.notify.policy import Policy
+
+__all__ = ["START", "found", "over", "told"]
+
+# A fixed wall clock: 2026-01-05 12:00 UTC.
+START = 1_767_614_400.0
+
+
+def found(
+    kind: str, metric: str = "loss", *, at: float = 0.0, severity: str = "warning", **fields: Any
+) -> Finding:
+    """Return a finding `at` seconds after the start, which names what it is about."""
+    fields.setdefault("text", f"{kind} of {metric}")
+    fields.setdefault("step", int(at))
+    return Finding(kind, severity, metric, time=START + at, **fields)
+
+
+def over(kind: str, metric: str = "loss", *, at: float = 0.0, **fields: Any) -> Finding:
+    """Return the word that a finding is over."""
+    return found(kind, metric, at=at, over=True, **fields)
+
+
+def told(policy: Policy, until: float, *, since: float | None = None) -> list[Alert]:
+    """Ask each second what is due and return all alerts; without `since`, from the last call on."""
+    alerts = []
+    at = since if since is not None else (policy.last or START) - START
+    while at <= until:
+        alerts += policy.due(START + at)
+        at += 1.0
+    return alerts
