@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_SYMPTOMS", "Incident", "Symptom"]
 
 # Of one incident so many kinds and metrics are kept; what comes on top is counted.
-MOST_SYMPTOMS = 64
+MOST_SYMPTOMS = 32
 _MOST_RANKS = 4096
 _NUMBERS = ("value", "reference", "sigma", "threshold")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Policy", "Rules", "Waiting"]
 
-_MOST_INCIDENTS = 128
+_MOST_INCIDENTS = 64
 _MOST_NOTICES = 64
 _MOST_REPLAYS = 1024
 _REST_TEXTS = 5

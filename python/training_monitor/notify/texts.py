@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from training_monitor.notify.alert import Alert, clean, rank_of
 from training_monitor.notify.causes import can_follow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from training_monitor.notify.alert import Notice
     from training_monitor.notify.incident import Incident, Symptom
 
-__all__ = ["Rest", "duration", "notice_alert", "phrase", "rank_list", "told_alert", "when"]
+__all__ = [
+    "Rest",
+    "duration",
+    "line_of",
+    "notice_alert",
+    "phrase",
+    "rank_list",
+    "told_alert",
+    "when",
+]
 
 _TITLE_CHARS = 120
 _SHORT_CHARS = 178
@@ -119,6 +128,18 @@ def rank_list(ranks: Iterable[int]) -> str:
             parts.append(str(start) if start == last else f"{start}-{last}")
         start = last = rank
     return ", ".join(parts if len(parts) <= 12 else [*parts[:12], "..."])
+
+
+def line_of(alert: Mapping[str, Any], *, with_id: bool = False) -> str:
+    """Return an alert on one line: for a terminal, or (`with_id`) for a file."""
+    body = clean(" | ".join(str(alert["text"]).splitlines()), 20_000)
+    then = time.localtime(alert["time"])
+    if with_id:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z", then)
+        head = f"{stamp} {alert['severity']:<8} {alert['id']} [{clean(alert['run'])}]"
+    else:
+        head = f"{time.strftime('%H:%M:%S', then)} [{clean(alert['run'])}]"
+    return f"{head} {clean(alert['title'])} -- {body}"
 
 
 def told_alert(
