@@ -8,7 +8,7 @@ from training_monitor.detect.finding import Finding
 from training_monitor.notify.alert import Alert
 from training_monitor.notify.policy import Policy
 
-__all__ = ["START", "found", "over", "told"]
+__all__ = ["START", "alert", "found", "over", "told"]
 
 # A fixed wall clock: 2026-01-05 12:00 UTC.
 START = 1_767_614_400.0
@@ -26,6 +26,26 @@ def found(
 def over(kind: str, metric: str = "loss", *, at: float = 0.0, **fields: Any) -> Finding:
     """Return the word that a finding is over."""
     return found(kind, metric, at=at, over=True, **fields)
+
+
+def alert(id_: str, **fields: Any) -> Alert:
+    """Return an alert with this id."""
+    plain: dict[str, Any] = {
+        "run": "run",
+        "incident": "incident",
+        "revision": 1,
+        "state": "new",
+        "severity": "warning",
+        "kind": "spike",
+        "metric": "loss",
+        "time": START,
+        "since": START,
+        "step": 7,
+        "title": f"title {id_}",
+        "text": "first line\nsecond line",
+        "short": "short",
+    }
+    return Alert(id=id_, **{**plain, **fields})
 
 
 def told(policy: Policy, until: float, *, since: float | None = None) -> list[Alert]:

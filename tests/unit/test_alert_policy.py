@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -190,7 +191,7 @@ def test_cooldown_doubles_for_what_keeps_coming_back_and_is_short_again_after_a_
     for at in range(0, 4000, 5):
         take(one, found("spike", at=at), over("spike", at=at + 1))
         times += [alert.time - START for alert in one.due(START + at + 2)]
-    gaps = [round((b - a) / 100) for a, b in zip(times, times[1:], strict=False)]
+    gaps = [round((b - a) / 100) for a, b in pairwise(times)]
     assert gaps[:5] == [1, 2, 4, 8, 8]
     for at in (9000, 9150):
         take(one, found("spike", at=at))

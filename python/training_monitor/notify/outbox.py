@@ -115,7 +115,7 @@ class Storage(Protocol):
 
 
 class MemoryStorage:
-    """Keeps deliveries as long as the process lives, where there is no directory to keep them in."""
+    """Keeps deliveries as long as the process lives, where there is no directory for them."""
 
     def __init__(self) -> None:
         self._deliveries: dict[tuple[str, str], Delivery] = {}
@@ -282,6 +282,9 @@ class Outbox:
         self._queues[one.sink].append(one)
         if one.doubts >= self._patience.most_doubts:
             self._settle(one, "given up", f"sent {one.doubts} times without an answer", now)
+        elif one.doubts:
+            # A process that dies of what it sends, at once, each time, is not to send it each time.
+            one.due = max(one.due, now + self._patience.wait(1))
 
     def _due(self, one: Delivery, now: float) -> float:
         # A clock that was set back must not hold an alert for longer than anybody asked.

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ _LIMIT_BYTES = 2**20
 _COUNTS = ("attempts", "answered", "doubts")
 # Ids that were settled are known for so many further alerts, so that none is told anew.
 _MOST_KNOWN = 4096
+_MOST_GIVEN_UP = 100
 
 
 class OutboxHeldError(OSError):
@@ -37,8 +38,10 @@ class FileStorage:
 
     Args:
         path: The file; it is made with rights for its owner only.
+        limit_bytes: When larger, it is made anew with what is open and what is known.
 
     Attributes:
+        given_up: Id, sink and reason of the last alerts that a sink will never have.
         damaged: How many lines could not be read.
         trouble: Why nothing can be written now; empty: it can.
 
@@ -47,10 +50,12 @@ class FileStorage:
         OSError: The file cannot be made.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, limit_bytes: int = _LIMIT_BYTES) -> None:
         self.damaged = 0
+        self.given_up: deque[tuple[str, str, str]] = deque(maxlen=_MOST_GIVEN_UP)
         self.trouble = ""
         self._path = path
+        self._limit_bytes = self._least_limit = limit_bytes
         self._deliveries: OrderedDict[tuple[str, str], Delivery] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._file = _held(path)
@@ -103,7 +108,10 @@ class FileStorage:
         elif record["is"] == "known":
             self._know(text_of(record["id"]))
         elif record["is"] == "settled":
-            self._deliveries.pop((text_of(record["id"]), text_of(record["sink"])), None)
+            id_, sink = text_of(record["id"]), text_of(record["sink"])
+            self._deliveries.pop((id_, sink), None)
+            if record["as"] != "delivered":
+                self.given_up.append((id_, sink, text_of(record["why"])))
         elif record["is"] == "tried":
             self._take_attempt(record)
 
@@ -148,7 +156,7 @@ class FileStorage:
         if self._file < 0:
             return
         try:
-            if self.trouble or os.fstat(self._file).st_size > self._limit():
+            if self.trouble or os.fstat(self._file).st_size > self._limit_bytes:
                 self._make_anew()
             else:
                 self._put(_line(record))
@@ -162,9 +170,6 @@ class FileStorage:
         if written < len(data):
             # A full disk took a piece; the file is made anew when there is room.
             raise OSError(28, "No space left on device")
-
-    def _limit(self) -> int:
-        return max(_LIMIT_BYTES, 4 * len(self._deliveries) * 4096)
 
     def _make_anew(self) -> None:
         """Write what is open, and what is known, into a new file in the place of the old one."""
@@ -187,6 +192,7 @@ class FileStorage:
             raise
         os.close(self._file)
         self._file, self.trouble = new, ""
+        self._limit_bytes = max(self._least_limit, 2 * os.fstat(new).st_size)
         _sync_directory(self._path)
 
     def _records(self) -> Iterator[dict[str, Any]]:
@@ -197,6 +203,8 @@ class FileStorage:
         for id_ in self._known:
             if id_ not in by_id:
                 yield {"is": "known", "id": id_}
+        for id_, sink, why in self.given_up:
+            yield {"is": "settled", "id": id_, "sink": sink, "as": "given up", "why": why}
         for group in by_id.values():
             sinks, first = [one.sink for one in group], group[0]
             yield {"is": "alert", "alert": first.alert, "sinks": sinks, "at": first.added}
