@@ -157,7 +157,9 @@ def clean(text: str, most: int = _TEXT_CHARS) -> str:
     Names and texts come from outside: escape sequences and line breaks could forge a message.
     """
     # Far more than is kept is not even looked at.
-    line = "".join(char if char.isprintable() else " " for char in str(text)[: 4 * most])
+    line = str(text)[: 4 * most]
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else " " for char in line)
     line = " ".join(line.split())
     return line if len(line) <= most else line[: most - 3].rstrip() + "..."
 

@@ -213,6 +213,14 @@ class Incident:
         self.symptoms[symptom.key] = symptom
         self.roles.add(symptom.role)
 
+    def absorb(self, other: Incident) -> None:
+        """Take in all of another one that was not told."""
+        for symptom in other.symptoms.values():
+            self.add(symptom)
+        self.notes += other.notes
+        self.beyond += other.beyond
+        self.wall = min(self.wall, other.wall)
+
     def remove(self, key: tuple[str, str]) -> None:
         """Forget a symptom."""
         del self.symptoms[key]

@@ -27,7 +27,7 @@ def to_state(policy: Policy) -> dict[str, Any]:
         "run": policy.run,
         "last": policy.last,
         "shift": policy.shift,
-        "incidents": [one.to_state() for one in policy.incidents.values()],
+        "incidents": [one.to_state() for one in policy.incidents],
         "notices": [_notice_state(one) for one in policy.notices.values()],
         "cooldowns": policy.cooldowns.to_state(),
         "buckets": {name: bucket.to_state() for name, bucket in policy.buckets.items()},
@@ -97,7 +97,7 @@ def _take_incidents(policy: Policy, part: Any) -> int:
             damaged += 1
             continue
         if known.isdisjoint(incident.symptoms):
-            policy.incidents[incident.id] = incident
+            policy.incidents.add(incident)
             known |= set(incident.symptoms)
     return damaged
 

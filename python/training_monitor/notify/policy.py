@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from training_monitor.notify.alert import clean, identity, rank_of
 from training_monitor.notify.bucket import Bucket
-from training_monitor.notify.causes import can_follow, is_event, is_related
+from training_monitor.notify.causes import can_follow
 from training_monitor.notify.cooldown import Cooldowns
-from training_monitor.notify.incident import MOST_SYMPTOMS, Incident, Symptom
+from training_monitor.notify.incident import Incident, Symptom
+from training_monitor.notify.ledger import Ledger
 from training_monitor.notify.texts import Rest, notice_alert, phrase, told_alert
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Policy", "Rules", "Waiting"]
 
-_MOST_INCIDENTS = 64
 _MOST_NOTICES = 64
 _MOST_REPLAYS = 1024
 _REST_TEXTS = 5
@@ -100,7 +100,9 @@ class Policy:
     def __init__(self, run: str, *, rules: Rules | None = None) -> None:
         self.run = run
         self.rules = rules or Rules()
-        self.incidents: dict[str, Incident] = {}
+        self.incidents = Ledger(
+            window_secs=self.rules.window_secs, attach_secs=self.rules.attach_secs
+        )
         self.notices: dict[str, Waiting] = {}
         self.cooldowns = Cooldowns()
         self.buckets: dict[str, Bucket] = {}
@@ -131,7 +133,7 @@ class Policy:
         at = self._advance(now)
         self.counts["notices"] += 1
         waiting = self.notices.get(notice.key)
-        if self._goes_with_incident(notice) or self.cooldowns.holds(("notice", notice.key), at):
+        if self._is_part_of_incident(notice) or self.cooldowns.holds(("notice", notice.key), at):
             self.counts["repeated"] += 1
         elif waiting is not None:
             waiting.notice, waiting.count = notice, waiting.count + 1
@@ -145,7 +147,8 @@ class Policy:
     def due(self, now: float) -> list[Alert]:
         """Return the alerts that are to be told now; they count as told."""
         at = self._advance(now)
-        self._tidy(at)
+        self.cooldowns.tidy(at)
+        self.incidents.tidy(at)
         told: list[Incident | Waiting] = []
         held: list[Incident | Waiting] = []
         for item in self._ready(at):
@@ -161,7 +164,7 @@ class Policy:
             return None
         at = self._clock(self.last)
         times = []
-        items: list[Incident | Waiting] = [*self.incidents.values(), *self.notices.values()]
+        items: list[Incident | Waiting] = [*self.incidents, *self.notices.values()]
         for item in items:
             due = item.due if isinstance(item, Incident) else item.release
             if due is not None:
@@ -191,51 +194,27 @@ class Policy:
         self.replays.append(mark)
         return False
 
+    def _is_part_of_incident(self, notice: Notice) -> bool:
+        return self.incidents.note(clean(notice.title, 200), notice.kinds)
+
     def _begin(self, finding: Found, at: float, wall: float) -> None:
         new = Symptom.of(finding, wall)
-        standing = self._incident_of(new.key)
+        standing = self.incidents.with_key(new.key)
         if standing is not None:
             self._repeat(standing, standing.symptoms[new.key], finding, at)
             return
-        incident = self._place(new, at)
+        incident = self.incidents.place(new, at)
         if incident is None:
-            id_ = identity(self.run, *new.key, finding.step, wall)
-            incident = Incident(id_, at, at, wall)
-            if not self._make_room(wall):
+            incident = Incident(identity(self.run, *new.key, finding.step, wall), at, at, wall)
+            if not self.incidents.add(incident):
+                self._drop(wall)
                 return
-            self.incidents[id_] = incident
-        if not _fits(incident, new):
-            incident.beyond += 1
+        if not self.incidents.make_room(incident, new):
             return
         new.add(finding)
         incident.add(new)
         incident.latest = at
         self._schedule(incident, new, at)
-
-    def _incident_of(self, key: tuple[str, str]) -> Incident | None:
-        return next((one for one in self.incidents.values() if key in one.symptoms), None)
-
-    def _place(self, new: Symptom, at: float) -> Incident | None:
-        """Return the incident that this belongs to, joined with others that it shows to be one."""
-        fitting = [one for one in self.incidents.values() if self._belongs(new, one, at)]
-        if not fitting:
-            return None
-        first = next((one for one in fitting if one.told), fitting[0])
-        for other in fitting:
-            if other is not first and not other.told and _have_room(first, other):
-                for symptom in other.symptoms.values():
-                    first.add(symptom)
-                first.notes += other.notes
-                first.beyond += other.beyond
-                first.wall = min(first.wall, other.wall)
-                del self.incidents[other.id]
-        return first
-
-    def _belongs(self, new: Symptom, incident: Incident, at: float) -> bool:
-        roles, quiet_secs = incident.roles, at - incident.latest
-        if quiet_secs <= self.rules.window_secs and is_related(new.role, roles):
-            return True
-        return quiet_secs <= self.rules.attach_secs and can_follow(new.role, roles)
 
     def _schedule(self, incident: Incident, new: Symptom, at: float) -> None:
         """Say when a new symptom is told; what follows from a known incident is not."""
@@ -271,7 +250,7 @@ class Policy:
 
     def _end(self, finding: Found, at: float) -> None:
         key = (clean(finding.kind, 64), clean(finding.metric, 200))
-        incident = self._incident_of(key)
+        incident = self.incidents.with_key(key)
         if incident is None:
             self.counts["stray"] += 1
             return
@@ -281,7 +260,7 @@ class Policy:
         if incident.alone:
             incident.resolve = at + self.rules.settle_secs
         elif incident.due is None:
-            del self.incidents[incident.id]
+            self.incidents.remove(incident)
 
     def _wait(self, symptom: Symptom) -> float:
         is_critical = symptom.severity == "critical"
@@ -291,23 +270,14 @@ class Policy:
         free = self.cooldowns.free(symptom.key, symptom.severity, at)
         return max(at + self._wait(symptom), free)
 
-    def _goes_with_incident(self, notice: Notice) -> bool:
-        for incident in self.incidents.values():
-            if any(symptom.kind in notice.kinds for symptom in incident.symptoms.values()):
-                line = clean(notice.title, 200)
-                if line not in incident.notes and len(incident.notes) < 5:
-                    incident.notes.append(line)
-                return True
-        return False
-
     # What is told now.
 
     def _ready(self, at: float) -> list[Incident | Waiting]:
         for key, waiting in list(self.notices.items()):
-            if waiting.release <= at and self._goes_with_incident(waiting.notice):
+            if waiting.release <= at and self._is_part_of_incident(waiting.notice):
                 del self.notices[key]
         found: list[tuple[int, bool, float, Incident | Waiting]] = []
-        for incident in self.incidents.values():
+        for incident in self.incidents:
             if incident.due is not None and incident.due <= at:
                 ends = incident.resolve is not None
                 found.append((-rank_of(incident.severity), ends, incident.due, incident))
@@ -384,7 +354,7 @@ class Policy:
         incident.told_cause = incident.ordered()[0].role
         incident.cause_due, incident.alone = None, incident.alone or alone
         if incident.over:
-            del self.incidents[incident.id]
+            self.incidents.remove(incident)
 
     def _mark_notice(self, waiting: Waiting, at: float) -> None:
         notice = waiting.notice
@@ -393,45 +363,6 @@ class Policy:
             key = ("notice", notice.key)
             self.cooldowns.told(key, notice.severity, at, notice.cooldown_secs)
 
-    # Bounds.
-
-    def _make_room(self, wall: float) -> bool:
-        """Return whether one more incident has room; one that was told may go for it."""
-        if len(self.incidents) < _MOST_INCIDENTS:
-            return True
-        told = [one for one in self.incidents.values() if one.told and one.due is None]
-        if told:
-            del self.incidents[min(told, key=lambda one: one.latest).id]
-            return True
-        self._drop(wall)
-        return False
-
     def _drop(self, wall: float) -> None:
         self.dropped += 1
         self.dropped_since = wall if self.dropped_since is None else min(self.dropped_since, wall)
-
-    def _tidy(self, at: float) -> None:
-        self.cooldowns.tidy(at)
-        for incident in list(self.incidents.values()):
-            only_events = all(is_event(one.kind) for one in incident.symptoms.values())
-            is_quiet = at - incident.latest > self.rules.attach_secs
-            if incident.told and incident.due is None and only_events and is_quiet:
-                del self.incidents[incident.id]
-
-
-def _fits(incident: Incident, new: Symptom) -> bool:
-    """Return whether an incident has room for one more symptom; a worse one makes it."""
-    if len(incident.symptoms) < MOST_SYMPTOMS:
-        return True
-    milder = [
-        one for one in incident.symptoms.values() if rank_of(one.severity) < rank_of(new.severity)
-    ]
-    if not milder:
-        return False
-    incident.beyond += 1
-    incident.remove(milder[-1].key)
-    return True
-
-
-def _have_room(first: Incident, other: Incident) -> bool:
-    return len(first.symptoms) + len(other.symptoms) <= MOST_SYMPTOMS
