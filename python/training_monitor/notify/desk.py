@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from training_monitor.notify.alert import Alert, Found, Notice
-    from training_monitor.notify.outbox import Outbox
+    from training_monitor.notify.courier import Courier
+    from training_monitor.notify.outbox import Outbox, SinkHealth
     from training_monitor.notify.policy import Rules
 
 __all__ = ["Desk"]
 
 
 class Desk:
-    """Policy and outbox together, with the state of the policy in a file.
+    """Policy, outbox and courier together, with the state of the policy in a file.
 
     What is decided goes into the outbox first and into the state then. After a crash in between
     the same findings, given in once more, make the same alert with the same id, which the outbox
@@ -31,14 +32,24 @@ class Desk:
         outbox: Where alerts go.
         path: The file of the state.
         rules: The bounds of the policy.
+        courier: Brings alerts to the sinks; None: nobody does, yet.
 
     Attributes:
         position: What the caller gave with the findings that the state knows; None: nothing.
         troubles: What of an earlier state could not be read, or why it cannot be written.
     """
 
-    def __init__(self, run: str, outbox: Outbox, path: str, *, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        run: str,
+        outbox: Outbox,
+        path: str,
+        *,
+        rules: Rules | None = None,
+        courier: Courier | None = None,
+    ) -> None:
         self._outbox = outbox
+        self._courier = courier
         self._path = path
         stored, troubles = _read(path)
         state = stored.get("policy") if stored is not None else None
@@ -78,11 +89,26 @@ class Desk:
             self.position, self._is_saved = position, False
         if alerts or not self._is_saved:
             self._save()
+        if new and self._courier is not None:
+            self._courier.wake()
         return new
 
     def next_due(self) -> float | None:
         """Return the wall clock at which to call `take` again; None: not before news."""
         return self._policy.next_due()
+
+    def health(self) -> dict[str, SinkHealth]:
+        """Return what became of the alerts, by sink."""
+        return self._outbox.health()
+
+    def is_idle(self) -> bool:
+        """Return whether there is nothing to tell and nothing on its way."""
+        waiting = sum(one.waiting for one in self._outbox.health().values())
+        return not waiting and self._policy.next_due() is None
+
+    def close(self, *, within_secs: float) -> bool:
+        """Deliver what is due, for so long at most; return False where a sink hangs."""
+        return self._courier is None or self._courier.close(within_secs=within_secs)
 
     def counts(self) -> dict[str, int]:
         """Return how many findings were taken, told, attached, folded and so on."""

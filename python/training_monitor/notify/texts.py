@@ -29,6 +29,7 @@ __all__ = [
 _TITLE_CHARS = 120
 _SHORT_CHARS = 178
 _MOST_LINES = 8
+_MOST_NOTICE_LINES = 200
 _PHRASES = {
     "checkpoint_failed": "a failed checkpoint",
     "data_stall": "stalling data",
@@ -175,7 +176,7 @@ def told_alert(
 def notice_alert(run: str, notice: Notice, *, id_: str, now: float, rest: Rest) -> Alert:
     """Return the alert that tells a notice."""
     title = clean(notice.title, _TITLE_CHARS)
-    lines = [clean(line) for line in notice.text.splitlines()[:200]]
+    lines = [_indented(line) for line in notice.text.splitlines()[:_MOST_NOTICE_LINES]]
     return Alert(
         id=id_,
         run=run,
@@ -195,6 +196,11 @@ def notice_alert(run: str, notice: Notice, *, id_: str, now: float, rest: Rest) 
         more=rest.count,
         more_since=rest.since,
     )
+
+
+def _indented(line: str) -> str:
+    spaces = len(line) - len(line.lstrip(" "))
+    return " " * min(spaces, 8) + clean(line)
 
 
 def _worst(ordered: list[Symptom]) -> Symptom:
