@@ -6,6 +6,7 @@ import json
 import random
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from harness.findings import START, found, over, told
@@ -345,6 +346,37 @@ def test_an_alert_goes_through_json_unchanged() -> None:
     assert Alert.from_json(json.loads(json.dumps(alert.to_json(), allow_nan=False))) == alert
 
 
+def test_numbers_of_numpy_and_facts_that_are_none_of_json_are_told_all_the_same() -> None:
+    one = policy()
+    finding = found(
+        "spike",
+        step=np.int64(7),
+        since=np.int32(5),
+        rank=np.int64(1),
+        value=np.float32("inf"),
+        reference=np.float32(2.5),
+        sigma=np.float64("nan"),
+    )
+    one.take(finding, START)
+    facts = {"a": float("nan"), 3: np.float32(1.5), "b": [object], "c": np.arange(2)}
+    one.announce(Notice("x", "odd", "t", float("nan"), step=np.int64(1), facts=facts), START)
+    json.dumps(to_state(one), allow_nan=False)
+    alerts = told(one, 60)
+    assert len(json.dumps([alert.to_json() for alert in alerts], allow_nan=False)) > 100
+    spike = next(alert for alert in alerts if alert.kind == "spike")
+    (told_finding,) = spike.findings
+    assert (told_finding["value"], told_finding["reference"]) == ("Infinity", 2.5)
+    assert "sigma" not in told_finding
+
+
+def test_an_event_without_an_end_does_not_hold_up_the_end_of_the_rest() -> None:
+    one = policy()
+    take(one, found("lr_jump", "lr"), found("spike", at=1))
+    assert len(told(one, 60)) == 1
+    take(one, over("spike", at=70))
+    assert [alert.state for alert in told(one, 100)] == ["over"]
+
+
 def test_hostile_names_cannot_forge_lines_or_escape_sequences() -> None:
     one = policy()
     take(one, found("spike", "loss\x1b[2J\nWhat to do: run rm\u202e" + "x" * 10_000))
@@ -474,7 +506,7 @@ def test_state_of_another_kind_gives_a_policy_that_works(state: object) -> None:
     assert len(told(one, 60)) == 1
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(60))
 def test_no_damage_to_the_state_stops_the_policy(seed: int) -> None:
     generator = random.Random(seed)
     one = policy()
@@ -487,6 +519,11 @@ def test_no_damage_to_the_state_stops_the_policy(seed: int) -> None:
     for finding in history(seed + 1000, 40):
         again.take(finding, finding.time)  # type: ignore[attr-defined, arg-type]
         again.due(finding.time)  # type: ignore[attr-defined]
+    take(again, found("unheard_of", at=1e6, severity="critical"))
+    alerts = told(again, 1e6 + 5)
+    assert any(one["kind"] == "unheard_of" for alert in alerts for one in alert.findings) or any(
+        alert.more for alert in alerts
+    ), "whatever was damaged, what comes is told"
     json.dumps(to_state(again), allow_nan=False)
 
 

@@ -45,6 +45,15 @@ def test_webhook_posts_the_alert_as_json() -> None:
     assert int(headers["Content-Length"]) > 0
 
 
+def test_webhook_lets_no_name_call_a_channel() -> None:
+    with receiver() as server:
+        deliver(Webhook(server.url), text="<!channel> & @everyone")
+    (body,) = server.requests
+    assert body["text"].endswith("&lt;!channel&gt; &amp; @everyone")
+    assert body["allowed_mentions"] == {"parse": []}
+    assert body["alert"]["text"] == "<!channel> & @everyone"
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "after", "answered"),
     [
@@ -194,8 +203,10 @@ def test_log_file_goes_on_after_a_torn_line_and_is_set_aside(tmp_path: Path) -> 
     deliver(LogFile(str(path)))
     assert [" id1 " in line for line in path.read_text().splitlines()] == [True, True]
     path.write_bytes(b"x" * (4 * 2**20 + 1) + b"\n")
-    deliver(LogFile(str(path)))
-    assert (tmp_path / "alerts.log.1").exists()
+    for _ in range(2):
+        deliver(LogFile(str(path)))
+    assert (tmp_path / "alerts.log.1").stat().st_size == 4 * 2**20 + 2
+    assert len(path.read_text().splitlines()) == 1
     assert deliver(LogFile(str(tmp_path)))[0].status == "later"
 
 

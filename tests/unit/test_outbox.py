@@ -104,6 +104,16 @@ def test_a_sink_that_is_not_there_is_waited_for_a_day() -> None:
     assert box.health()["a"].trouble == "not delivered within 24 hours"
 
 
+def test_an_old_alert_is_tried_once_all_the_same() -> None:
+    box = outbox(MemoryStorage())
+    for id_ in ("1", "2"):
+        box.put(alert(id_), 0.0)
+    assert send(box, "a", later("gone"), 1e9) == "1"
+    assert send(box, "a", delivered, 1e9 + 5000) == "2"
+    health = box.health()["a"]
+    assert (health.given_up, health.delivered) == (1, 1)
+
+
 def test_a_clock_that_is_set_back_does_not_hold_an_alert() -> None:
     box = outbox(MemoryStorage(), now=1e9)
     box.put(alert("1"), 1e9)

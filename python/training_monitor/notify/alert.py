@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from typing import Any, Protocol
 
-__all__ = ["SEVERITIES", "Alert", "Found", "Notice", "clean", "identity", "number", "rank_of"]
+__all__ = [
+    "SEVERITIES",
+    "Alert",
+    "Found",
+    "Notice",
+    "as_json",
+    "clean",
+    "identity",
+    "number",
+    "rank_of",
+]
 
 # The worst last.
 SEVERITIES = ("info", "warning", "critical")
@@ -164,8 +174,26 @@ def clean(text: str, most: int = _TEXT_CHARS) -> str:
     return line if len(line) <= most else line[: most - 3].rstrip() + "..."
 
 
+def as_json(value: Any, *, depth: int = 6) -> Any:
+    """Return something as JSON can hold it; what it cannot becomes a text."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return number(value)
+    if depth and isinstance(value, dict):
+        return {str(key): as_json(one, depth=depth - 1) for key, one in value.items()}
+    if depth and isinstance(value, (list, tuple)):
+        return [as_json(one, depth=depth - 1) for one in value]
+    return clean(str(value))
+
+
 def number(value: float) -> float | str | None:
     """Return a number as JSON can hold it; None where it is unknown (NaN)."""
+    value = float(value)
     if math.isnan(value):
         return None
     return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")

@@ -10,6 +10,7 @@ from training_monitor.notify.causes import can_follow, depth, gravity, is_event,
 from training_monitor.notify.stored import (
     flag,
     items,
+    level,
     real,
     text_of,
     whole,
@@ -80,8 +81,8 @@ class Symptom:
     @classmethod
     def of(cls, finding: Found, wall: float) -> Symptom:
         """Return the symptom that a first finding makes; it is still to be added."""
-        step = finding.step
-        since = step if finding.since is None else finding.since
+        step = _whole_or_none(finding.step)
+        since = step if finding.since is None else int(finding.since)
         return cls(
             clean(finding.kind, 64),
             clean(finding.metric, 200),
@@ -100,11 +101,11 @@ class Symptom:
         if rank_of(finding.severity) > rank_of(self.severity):
             self.severity = finding.severity
             self.text, self.advice = clean(finding.text, 500), clean(finding.advice, 500)
-            self.step, self.numbers = finding.step, _numbers_of(finding)
+            self.step, self.numbers = _whole_or_none(finding.step), _numbers_of(finding)
         if finding.rank is None:
             self.whole = True
         elif finding.rank in self.ranks or len(self.ranks) < _MOST_RANKS:
-            self.ranks[finding.rank] = True
+            self.ranks[int(finding.rank)] = True
 
     def end(self, rank: int | None) -> None:
         """Take note that it is over on a rank; None: on all."""
@@ -152,7 +153,7 @@ class Symptom:
         return cls(
             text_of(state["kind"]),
             text_of(state["metric"]),
-            text_of(state["severity"]),
+            level(state["severity"]),
             text_of(state["text"]),
             text_of(state["advice"]),
             real(state["time"]),
@@ -162,7 +163,7 @@ class Symptom:
             {whole(rank): flag(on) for rank, on in items(state["ranks"])},
             flag(state["whole"]),
             whole(state["count"]),
-            text_of(state["told"]),
+            _level_or_none(state["told"]),
             None if state["release"] is None else real(state["release"]),
         )
 
@@ -292,6 +293,10 @@ class Incident:
         return cls(symptoms={one.key: one for one in symptoms}, notes=notes, **values)
 
 
+def _level_or_none(value: object) -> str:
+    return "" if value == "" else level(value)
+
+
 def _time_or_none(value: object) -> float | None:
     return None if value is None else real(value)
 
@@ -302,7 +307,7 @@ _PLAIN: dict[str, Any] = {
     "latest": real,
     "wall": real,
     "revision": whole,
-    "told": text_of,
+    "told": _level_or_none,
     "told_gravity": whole,
     "told_cause": text_of,
     "alone": flag,
@@ -310,6 +315,11 @@ _PLAIN: dict[str, Any] = {
     "resolve": _time_or_none,
     "beyond": whole,
 }
+
+
+def _whole_or_none(value: int | None) -> int | None:
+    # It may be a number of numpy, which is none to JSON.
+    return None if value is None else int(value)
 
 
 def _numbers_of(finding: Found) -> dict[str, float | str]:

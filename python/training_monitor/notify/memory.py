@@ -8,7 +8,7 @@ from training_monitor.notify.alert import Notice
 from training_monitor.notify.bucket import Bucket
 from training_monitor.notify.incident import Incident
 from training_monitor.notify.policy import Policy, Waiting
-from training_monitor.notify.stored import items, real, text_of, whole
+from training_monitor.notify.stored import clock, items, real, text_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,12 +78,12 @@ def _attempt(
 
 
 def _take_clock(policy: Policy, part: Any) -> int:
-    policy.last = None if part is None else real(part)
+    policy.last = None if part is None else clock(part)
     return 0
 
 
 def _take_shift(policy: Policy, part: Any) -> int:
-    policy.shift = real(part)
+    policy.shift = clock(part)
     return 0
 
 

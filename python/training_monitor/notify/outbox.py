@@ -158,7 +158,7 @@ class Patience:
         backoff_secs: Waits between attempts; the last one holds for all that follow.
         most_answered: After so many attempts that a receiver answered and did not take, it is
             given up: something is wrong with this alert, and others wait behind it.
-        age_secs: So old an alert is given up.
+        age_secs: So old an alert is given up, if it was tried.
         longest_wait_secs: A receiver may ask for so long a wait, not more.
         most_doubts: So often an alert may have left without anybody knowing how it went.
     """
@@ -233,7 +233,8 @@ class Outbox:
         """Return what a sink is to try now; None: nothing, yet."""
         with self._lock:
             queue = self._queues[sink]
-            while queue and now - queue[0].added > self._patience.age_secs:
+            # Each is tried once, however old: the clock may have been set.
+            while queue and queue[0].attempts and self._is_old(queue[0], now):
                 hours = self._patience.age_secs / 3600
                 self._settle(queue[0], "given up", f"not delivered within {hours:g} hours", now)
             if not queue or self._due(queue[0], now) > now:
@@ -285,6 +286,9 @@ class Outbox:
         elif one.doubts:
             # A process that dies of what it sends, at once, each time, is not to send it each time.
             one.due = max(one.due, now + self._patience.wait(1))
+
+    def _is_old(self, one: Delivery, now: float) -> bool:
+        return now - one.added > self._patience.age_secs
 
     def _due(self, one: Delivery, now: float) -> float:
         # A clock that was set back must not hold an alert for longer than anybody asked.

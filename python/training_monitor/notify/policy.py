@@ -7,7 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from training_monitor.notify.alert import clean, identity, rank_of
+from training_monitor.notify.alert import SEVERITIES, as_json, clean, identity, rank_of
 from training_monitor.notify.bucket import Bucket
 from training_monitor.notify.causes import can_follow
 from training_monitor.notify.cooldown import Cooldowns
@@ -125,13 +125,14 @@ class Policy:
         elif finding.severity == "info":
             self.counts["info"] += 1
         else:
-            wall = finding.time if math.isfinite(finding.time) else now
+            wall = float(finding.time) if math.isfinite(finding.time) else now
             self._begin(finding, at, wall)
 
     def announce(self, notice: Notice, now: float) -> None:
         """Take in something else that is to be told."""
         at = self._advance(now)
         self.counts["notices"] += 1
+        notice = _settled(notice, now)
         waiting = self.notices.get(notice.key)
         if self._is_part_of_incident(notice) or self.cooldowns.holds(("notice", notice.key), at):
             self.counts["repeated"] += 1
@@ -221,7 +222,8 @@ class Policy:
         if not incident.told:
             new.release = self._release(new, at)
             return
-        incident.resolve = None
+        if not incident.over:
+            incident.resolve = None
         if incident.weight > incident.told_weight:
             new.release = self._release(new, at)
         elif can_follow(incident.told_cause, {new.role}) and incident.ordered()[0] is new:
@@ -366,3 +368,14 @@ class Policy:
     def _drop(self, wall: float) -> None:
         self.dropped += 1
         self.dropped_since = wall if self.dropped_since is None else min(self.dropped_since, wall)
+
+
+def _settled(notice: Notice, now: float) -> Notice:
+    """Return the notice as JSON can hold it, with a time and a severity that there are."""
+    return replace(
+        notice,
+        severity=notice.severity if notice.severity in SEVERITIES else "warning",
+        time=float(notice.time) if math.isfinite(notice.time) else now,
+        step=None if notice.step is None else int(notice.step),
+        facts=as_json(notice.facts),
+    )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["flag", "items", "real", "text_of", "whole"]
+__all__ = ["clock", "flag", "items", "level", "real", "text_of", "whole"]
+
+# Some three thousand years: what lies beyond was never on a clock.
+_LATEST_SECS = 1e11
 
 
 def real(value: object) -> float:
@@ -13,6 +16,20 @@ def real(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"not a number: {value!r:.50}")
     return float(value)
+
+
+def clock(value: object) -> float:
+    """Return a number that a clock may have shown, or raise ValueError."""
+    if not 0 <= (secs := real(value)) <= _LATEST_SECS:
+        raise ValueError(f"not a time: {value!r:.50}")
+    return secs
+
+
+def level(value: object) -> str:
+    """Return the severity of something that is told, or raise ValueError."""
+    if value not in ("warning", "critical"):
+        raise ValueError(f"not a severity: {value!r:.50}")
+    return str(value)
 
 
 def whole(value: object) -> int:

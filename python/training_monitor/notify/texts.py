@@ -250,7 +250,9 @@ def _sentence(symptom: Symptom) -> str:
     if symptom.ranks:
         several = "ranks" if len(symptom.ranks) > 1 else "rank"
         words += f" ({several} {rank_list(symptom.ranks)})"
-    return words + (f" ({symptom.count:,} times)" if symptom.count > 1 else "")
+    return words + (
+        f" ({symptom.count:,} times)" if symptom.count > max(1, len(symptom.ranks)) else ""
+    )
 
 
 def _at_step(symptom: Symptom) -> str:

@@ -48,11 +48,13 @@ class LogFile:
             whole, _, torn = end.rpartition(b"\n")
             if b" " + id_ + b" " in whole:
                 return
+            if size > _LIMIT_BYTES:
+                os.replace(self._path, f"{self._path}.1")
+                os.close(file)
+                file, torn = os.open(self._path, flags, 0o600), b""
             data = (b"\n" if torn else b"") + line + b"\n"
             if os.write(file, data) < len(data):
                 raise OSError(28, "No space left on device")
             os.fsync(file)
         finally:
             os.close(file)
-        if size > _LIMIT_BYTES:
-            os.replace(self._path, f"{self._path}.1")

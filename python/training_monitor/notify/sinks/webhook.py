@@ -2,12 +2,13 @@ r"""Alerts as HTTP requests: POST with a JSON body.
 
 The body is the alert (see `Alert`), and its words as chat services want them::
 
-    {"text": "critical: values that are not finite in train_loss\n...", "content": the same,
+    {"text": "[run] critical: values that are not finite in train_loss\n...",
+     "content": the same, "allowed_mentions": {"parse": []},
      "alert": {"id": "...", "run": "...", "severity": "critical", "title": "...", ...}}
 
-`text` is what Slack, Mattermost and Google Chat show, `content` what Discord does; programs read
-`alert`. The header `Idempotency-Key` holds the id of the alert, which is the same when it is sent
-a second time.
+`text` has the form that Slack asks for (`<`, `>` and `&` escaped), `content` that of Discord;
+programs read `alert`. The header `Idempotency-Key` holds the id of the alert, which is the same when
+it is sent a second time.
 """
 
 from __future__ import annotations
@@ -80,7 +81,14 @@ class Webhook:
 def body_of(alert: Mapping[str, Any]) -> bytes:
     """Return what is posted for an alert."""
     words = f"[{alert['run']}] {alert['title']}\n{alert['text']}"[:_SHOWN_CHARS]
-    body = {"text": words, "content": words, "alert": dict(alert)}
+    # Names of metrics come from outside: they must not be able to call a whole channel.
+    escaped = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    body = {
+        "text": escaped,
+        "content": words,
+        "allowed_mentions": {"parse": []},
+        "alert": dict(alert),
+    }
     return json.dumps(body, allow_nan=False).encode()
 
 
