@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
+from harness import processes
 from training_monitor.detect.finding import Finding
 from training_monitor.notify.alert import Alert
 from training_monitor.notify.policy import Policy
 
-__all__ = ["START", "alert", "found", "over", "told"]
+__all__ = ["START", "alert", "found", "holding", "over", "told"]
 
 # A fixed wall clock: 2026-01-05 12:00 UTC.
 START = 1_767_614_400.0
@@ -46,6 +50,18 @@ def alert(id_: str, **fields: Any) -> Alert:
         "short": "short",
     }
     return Alert(id=id_, **{**plain, **fields})
+
+
+def holding(path: str) -> subprocess.Popen[str]:
+    """Start a process that has the outbox at `path`, and wait until it does."""
+    script = (
+        "import sys, time\nfrom training_monitor.notify.outbox_file import FileStorage\n"
+        "storage = FileStorage(sys.argv[1])\nprint('held', flush=True)\ntime.sleep(600)\n"
+    )
+    process = processes.start_prepared([sys.executable, "-c", script, path], os.environ)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
 
 
 def told(policy: Policy, until: float, *, since: float | None = None) -> list[Alert]:

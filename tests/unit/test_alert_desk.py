@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import processes
+from harness import findings, processes
 from harness.findings import START, found, over
 from harness.receiver import receiver
 from training_monitor.notify.desk import Desk
-from training_monitor.notify.opening import LOG, STATE, open_desk
+from training_monitor.notify.opening import LOG, OUTBOX, STATE, open_desk
 from training_monitor.notify.outbox import MemoryStorage, Outbox
 from training_monitor.notify.outbox_file import OutboxHeldError
 from training_monitor.settings import Settings, resolve
@@ -31,8 +31,6 @@ def test_findings_reach_every_sink_and_the_end_waits_for_them(
     with receiver() as server:
         monkeypatch.setenv("TM_ALERT_WEBHOOK", server.url)
         desk = open_desk(str(tmp_path), "run", settings(alert_command=["/bin/sh", str(script)]))
-        with pytest.raises(OutboxHeldError):
-            open_desk(str(tmp_path), "run", settings())
         now = time.time()
         assert desk.is_idle()
         desk.take([found("stuck", "all", severity="critical")], now=now, position=4)
@@ -52,6 +50,12 @@ def test_findings_reach_every_sink_and_the_end_waits_for_them(
     for path in tmp_path.rglob("*"):
         if path.is_file() and path != script:
             assert server.url not in path.read_text(), path
+
+
+def test_a_run_has_one_desk(tmp_path: Path) -> None:
+    findings.holding(str(tmp_path / OUTBOX))
+    with pytest.raises(OutboxHeldError):
+        open_desk(str(tmp_path), "run", settings())
 
 
 def test_offline_nothing_leaves_the_machine(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import disk
+from harness import disk, findings
 from harness.findings import alert
 from training_monitor.notify.outbox import (
     MemoryStorage,
@@ -206,10 +206,11 @@ def test_file_goes_on_where_it_was(path: str) -> None:
 
 
 def test_two_processes_never_have_one_outbox(path: str) -> None:
-    storage = FileStorage(path)
+    holder = findings.holding(path)
     with pytest.raises(OutboxHeldError, match="is held by another process"):
         FileStorage(path)
-    storage.close()
+    holder.kill()
+    holder.wait()
     FileStorage(path).close()
 
 

@@ -135,9 +135,10 @@ class FileStorage:
             self._known.popitem(last=False)
 
     def _read(self) -> None:
-        with open(os.dup(self._file), "rb") as file:
-            file.seek(0)
-            content = file.read()
+        # Through this descriptor alone: with any other one, closed, the lock would be gone.
+        content = b""
+        while piece := os.pread(self._file, 2**20, len(content)):
+            content += piece
         for line in content.split(b"\n"):
             if line:
                 self.damaged += not self._take_line(line)
@@ -178,7 +179,7 @@ class FileStorage:
             draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
         try:
-            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for record in self._records():
                 data = _line(record)
                 if os.write(new, data) < len(data):
@@ -212,15 +213,19 @@ class FileStorage:
 
 
 def _held(path: str) -> int:
-    """Open the file and take its lock; another process may just have put a new one in its place."""
+    """Open the file and take its lock; another process may just have put a new one in its place.
+
+    A lock of fcntl: that of flock is shared with a command that is just being started, and would
+    outlive a killed process for a moment.
+    """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     while True:
         file = os.open(path, flags, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
-        except BlockingIOError:
+        except (BlockingIOError, PermissionError):
             os.close(file)
             raise OutboxHeldError(f"{path} is held by another process") from None
         except FileNotFoundError:

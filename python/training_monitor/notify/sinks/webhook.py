@@ -7,8 +7,8 @@ The body is the alert (see `Alert`), and its words as chat services want them::
      "alert": {"id": "...", "run": "...", "severity": "critical", "title": "...", ...}}
 
 `text` has the form that Slack asks for (`<`, `>` and `&` escaped), `content` that of Discord;
-programs read `alert`. The header `Idempotency-Key` holds the id of the alert, which is the same when
-it is sent a second time.
+programs read `alert`. The header `Idempotency-Key` holds the id of the alert, which is the same
+when it is sent a second time.
 """
 
 from __future__ import annotations
