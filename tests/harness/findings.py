@@ -10,9 +10,9 @@ from typing import Any
 from harness import processes
 from training_monitor.detect.finding import Finding
 from training_monitor.notify.alert import Alert
-from training_monitor.notify.policy import Policy
+from training_monitor.notify.policy import Policy, Rules
 
-__all__ = ["START", "alert", "found", "holding", "over", "told"]
+__all__ = ["START", "alert", "found", "holding", "over", "policy", "take", "told"]
 
 # A fixed wall clock: 2026-01-05 12:00 UTC.
 START = 1_767_614_400.0
@@ -62,6 +62,17 @@ def holding(path: str) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process
+
+
+def policy(**rules: float) -> Policy:
+    """Return a policy with these rules."""
+    return Policy("run", rules=Rules(**rules))
+
+
+def take(policy: Policy, *findings: Finding) -> None:
+    """Give findings in, each at its own time."""
+    for finding in findings:
+        policy.take(finding, finding.time)
 
 
 def told(policy: Policy, until: float, *, since: float | None = None) -> list[Alert]:

@@ -163,13 +163,9 @@ def test_command_that_cannot_run_is_given_up(command: str) -> None:
 
 def test_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    command = script(
-        tmp_path,
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
-        "time.sleep(600)\n",
-    )
-    outcome, _ = deliver(Command(command, limit_secs=3))
+    command = tmp_path / "hangs.sh"
+    command.write_text(f"sleep 600 &\necho $$ $! > {pids}\nwait\n")
+    outcome, _ = deliver(Command(f"/bin/sh {command}", limit_secs=3))
     assert outcome.why == "the command failed (ended after 3 s)"
     for pid in map(int, pids.read_text().split()):
         processes.until(lambda pid=pid: not processes.is_alive(pid), "the group to end")

@@ -99,13 +99,17 @@ class Symptom:
         """Take in one more finding of the kind and metric; a worse one speaks for all."""
         self.count += 1
         if rank_of(finding.severity) > rank_of(self.severity):
-            self.severity = finding.severity
-            self.text, self.advice = clean(finding.text, 500), clean(finding.advice, 500)
-            self.step, self.numbers = _whole_or_none(finding.step), _numbers_of(finding)
+            self.speak_of(finding)
         if finding.rank is None:
             self.whole = True
         elif finding.rank in self.ranks or len(self.ranks) < _MOST_RANKS:
             self.ranks[int(finding.rank)] = True
+
+    def speak_of(self, finding: Found) -> None:
+        """Take over severity and words of a finding: it is worse, or what came before is over."""
+        self.severity = finding.severity if finding.severity == "critical" else "warning"
+        self.text, self.advice = clean(finding.text, 500), clean(finding.advice, 500)
+        self.step, self.numbers = _whole_or_none(finding.step), _numbers_of(finding)
 
     def end(self, rank: int | None) -> None:
         """Take note that it is over on a rank; None: on all."""
@@ -231,6 +235,11 @@ class Incident:
     def severity(self) -> str:
         """The worst of its symptoms."""
         return max((one.severity for one in self.symptoms.values()), key=rank_of)
+
+    @property
+    def rank(self) -> int:
+        """How bad it is."""
+        return rank_of(self.severity)
 
     @property
     def weight(self) -> tuple[int, int]:

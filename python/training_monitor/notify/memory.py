@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training_monitor.notify.alert import Notice
-from training_monitor.notify.bucket import Bucket
+from training_monitor.notify.allowance import Allowance
 from training_monitor.notify.incident import Incident
 from training_monitor.notify.policy import Policy, Waiting
 from training_monitor.notify.stored import clock, items, real, text_of, whole
@@ -30,7 +30,7 @@ def to_state(policy: Policy) -> dict[str, Any]:
         "incidents": [one.to_state() for one in policy.incidents],
         "notices": [_notice_state(one) for one in policy.notices.values()],
         "cooldowns": policy.cooldowns.to_state(),
-        "buckets": {name: bucket.to_state() for name, bucket in policy.buckets.items()},
+        "allowances": {name: allowance.to_state() for name, allowance in policy.allowances.items()},
         "replays": list(policy.replays),
         "dropped": [policy.dropped, policy.dropped_since],
         "counts": dict(policy.counts),
@@ -57,17 +57,17 @@ def restored(run: str, state: object, *, rules: Rules | None = None) -> tuple[Po
         "incidents": _take_incidents,
         "notices": _take_notices,
         "cooldowns": lambda policy, part: policy.cooldowns.restore(part),
-        "buckets": _take_buckets,
+        "allowances": _take_allowances,
         "replays": _take_replays,
         "dropped": _take_dropped,
         "counts": _take_counts,
     }
     for name, take in parts.items():
-        troubles += _attempt(name, take, policy, state.get(name))
+        troubles += _taken(name, take, policy, state.get(name))
     return policy, troubles
 
 
-def _attempt(
+def _taken(
     name: str, take: Callable[[Policy, Any], int], policy: Policy, part: object
 ) -> list[str]:
     try:
@@ -125,20 +125,20 @@ def _take_notices(policy: Policy, part: Any) -> int:
     return damaged
 
 
-def _take_buckets(policy: Policy, part: Any) -> int:
+def _take_allowances(policy: Policy, part: Any) -> int:
     damaged = 0
     for name, stored in part.items():
         most = policy.rules.per_hour().get(name)
         if most is None:
             damaged += 1
             continue
-        bucket = Bucket.full(most, 0.0)
+        allowance = Allowance.full(most, 0.0)
         try:
-            bucket.restore(stored)
+            allowance.restore(stored)
         except (TypeError, ValueError):
             damaged += 1
             continue
-        policy.buckets[name] = bucket
+        policy.allowances[name] = allowance
     return damaged
 
 

@@ -1,7 +1,7 @@
 """The outbox: an alert stays in it until every sink has it, or gave it up where it can be seen.
 
 Across a SIGKILL an alert is told at least once and at most twice. Before anything leaves, the
-attempt is written down; after the answer, its outcome. An attempt without an outcome is in doubt:
+try is written down; after the answer, its outcome. A try without an outcome is in doubt:
 the process died in between. Such an alert is sent once more, and after a second doubt no more.
 """
 
@@ -39,16 +39,16 @@ class Delivery:
         alert: The alert as JSON; `alert["id"]` is its id.
         sink: The name of the sink.
         added: Wall clock at which it was decided.
-        attempts: How often it was tried.
+        tries: How often it was tried.
         answered: How often somebody was there and did not take it.
-        doubts: How often the process ended between an attempt and its outcome.
+        doubts: How often the process ended between a try and its outcome.
         due: Wall clock before which it is not tried.
     """
 
     alert: dict[str, Any]
     sink: str
     added: float
-    attempts: int = 0
+    tries: int = 0
     answered: int = 0
     doubts: int = 0
     due: float = 0.0
@@ -61,10 +61,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended.
+    """How a try ended.
 
     Attributes:
-        status: "delivered"; "later": worth a further attempt; "refused": not worth one.
+        status: "delivered"; "later": worth a further try; "refused": not worth one.
         why: What went wrong, without any secret.
         after_secs: So long the receiver asked to wait; None: it did not say.
         answered: Whether the receiver was there at all.
@@ -98,14 +98,14 @@ class Storage(Protocol):
     def append(self, alert: Mapping[str, Any], sinks: Sequence[str], now: float) -> bool:
         """Keep a new alert, durably; return False where one with its id is or was kept."""
 
-    def attempt(self, delivery: Delivery, now: float) -> None:
-        """Write down that an attempt begins; this must survive the death of the process.
+    def leaving(self, delivery: Delivery, now: float) -> None:
+        """Write down that a try begins; this must survive the death of the process.
 
         Until its outcome is written down, this delivery has one doubt more than `delivery` says.
         """
 
     def postpone(self, delivery: Delivery) -> None:
-        """Write down that the attempt failed: all counts, and when the next one is due."""
+        """Write down that the try failed: all counts, and when the next one is due."""
 
     def settle(self, delivery: Delivery, outcome: str, why: str, now: float) -> None:
         """Write down, durably, that a sink has it ("delivered") or never will ("given up")."""
@@ -131,13 +131,13 @@ class MemoryStorage:
             self._deliveries[alert["id"], sink] = Delivery(dict(alert), sink, now)
         return True
 
-    def attempt(self, delivery: Delivery, now: float) -> None:  # noqa: ARG002
-        """Count an attempt, in doubt until its outcome."""
+    def leaving(self, delivery: Delivery, now: float) -> None:  # noqa: ARG002
+        """Count a try, in doubt until its outcome."""
         doubts = delivery.doubts + 1
         self._deliveries[delivery.id, delivery.sink] = replace(delivery, doubts=doubts)
 
     def postpone(self, delivery: Delivery) -> None:
-        """Keep the counts and the time of the next attempt."""
+        """Keep the counts and the time of the next try."""
         self._deliveries[delivery.id, delivery.sink] = replace(delivery)
 
     def settle(self, delivery: Delivery, outcome: str, why: str, now: float) -> None:  # noqa: ARG002
@@ -155,8 +155,8 @@ class Patience:
     """How long a delivery is tried.
 
     Attributes:
-        backoff_secs: Waits between attempts; the last one holds for all that follow.
-        most_answered: After so many attempts that a receiver answered and did not take, it is
+        backoff_secs: Waits between tries; the last one holds for all that follow.
+        most_answered: After so many tries that a receiver answered and did not take, it is
             given up: something is wrong with this alert, and others wait behind it.
         age_secs: So old an alert is given up, if it was tried.
         longest_wait_secs: A receiver may ask for so long a wait, not more.
@@ -169,9 +169,9 @@ class Patience:
     longest_wait_secs: float = 3600.0
     most_doubts: int = 2
 
-    def wait(self, attempts: int) -> float:
-        """Return how long to wait after so many attempts."""
-        return self.backoff_secs[min(max(attempts, 1), len(self.backoff_secs)) - 1]
+    def wait(self, tries: int) -> float:
+        """Return how long to wait after so many tries."""
+        return self.backoff_secs[min(max(tries, 1), len(self.backoff_secs)) - 1]
 
 
 @dataclass(slots=True)
@@ -234,7 +234,7 @@ class Outbox:
         with self._lock:
             queue = self._queues[sink]
             # Each is tried once, however old: the clock may have been set.
-            while queue and queue[0].attempts and self._is_old(queue[0], now):
+            while queue and queue[0].tries and self._is_old(queue[0], now):
                 hours = self._patience.age_secs / 3600
                 self._settle(queue[0], "given up", f"not delivered within {hours:g} hours", now)
             if not queue or self._due(queue[0], now) > now:
@@ -250,12 +250,12 @@ class Outbox:
     def begin(self, delivery: Delivery, now: float) -> None:
         """Write down that it leaves; to be called immediately before it does."""
         with self._lock:
-            self._storage.attempt(delivery, now)
+            self._storage.leaving(delivery, now)
 
     def finish(self, delivery: Delivery, outcome: Outcome, now: float) -> None:
-        """Write down how the attempt ended."""
+        """Write down how the try ended."""
         with self._lock:
-            delivery.attempts += 1
+            delivery.tries += 1
             delivery.answered += outcome.answered
             if outcome.status == "delivered":
                 self._settle(delivery, "delivered", "", now)
@@ -295,7 +295,7 @@ class Outbox:
         return one.due if one.due - now <= self._patience.longest_wait_secs else now
 
     def _postpone(self, one: Delivery, outcome: Outcome, now: float) -> None:
-        wait = self._patience.wait(one.attempts)
+        wait = self._patience.wait(one.tries)
         if outcome.after_secs is not None:
             wait = max(wait, min(outcome.after_secs, self._patience.longest_wait_secs))
         one.due = now + wait

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FileStorage", "OutboxHeldError"]
 
 _LIMIT_BYTES = 2**20
-_COUNTS = ("attempts", "answered", "doubts")
+_COUNTS = ("tries", "answered", "doubts")
 # Ids that were settled are known for so many further alerts, so that none is told anew.
 _MOST_KNOWN = 4096
 _MOST_GIVEN_UP = 100
@@ -70,12 +70,12 @@ class FileStorage:
         )
         return True
 
-    def attempt(self, delivery: Delivery, now: float) -> None:
-        """Write down that an attempt begins."""
+    def leaving(self, delivery: Delivery, now: float) -> None:
+        """Write down that a try begins."""
         self._note(_event(replace(delivery, doubts=delivery.doubts + 1), at=now))
 
     def postpone(self, delivery: Delivery) -> None:
-        """Write down that the attempt failed and when the next one is due."""
+        """Write down that the try failed and when the next one is due."""
         self._note(_event(delivery))
 
     def settle(self, delivery: Delivery, outcome: str, why: str, now: float) -> None:
@@ -113,7 +113,7 @@ class FileStorage:
             if record["as"] != "delivered":
                 self.given_up.append((id_, sink, text_of(record["why"])))
         elif record["is"] == "tried":
-            self._take_attempt(record)
+            self._take_try(record)
 
     def _take_alert(self, record: dict[str, Any]) -> None:
         alert, added = record["alert"], real(record["at"])
@@ -122,12 +122,12 @@ class FileStorage:
             self._deliveries[id_, sink] = Delivery(alert, sink, added)
         self._know(id_)
 
-    def _take_attempt(self, record: dict[str, Any]) -> None:
+    def _take_try(self, record: dict[str, Any]) -> None:
         one = self._deliveries.get((text_of(record["id"]), text_of(record["sink"])))
         if one is not None:
             counts = [whole(record[name]) for name in _COUNTS]
             one.due = real(record["due"])
-            one.attempts, one.answered, one.doubts = counts
+            one.tries, one.answered, one.doubts = counts
 
     def _know(self, id_: str) -> None:
         self._known[id_] = None
@@ -209,7 +209,7 @@ class FileStorage:
         for group in by_id.values():
             sinks, first = [one.sink for one in group], group[0]
             yield {"is": "alert", "alert": first.alert, "sinks": sinks, "at": first.added}
-            yield from (_event(one) for one in group if one.attempts or one.doubts)
+            yield from (_event(one) for one in group if one.tries or one.doubts)
 
 
 def _held(path: str) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from training_monitor.notify.alert import SEVERITIES, as_json, clean, identity, rank_of
-from training_monitor.notify.bucket import Bucket
+from training_monitor.notify.allowance import Allowance
 from training_monitor.notify.causes import can_follow
 from training_monitor.notify.cooldown import Cooldowns
 from training_monitor.notify.incident import Incident, Symptom
@@ -69,6 +69,11 @@ class Waiting:
     release: float
     count: int = 1
 
+    @property
+    def rank(self) -> int:
+        """How bad it is."""
+        return rank_of(self.notice.severity)
+
 
 class Policy:
     """Turns findings into few alerts. Time comes in with each call; nothing here is random.
@@ -83,7 +88,7 @@ class Policy:
     """
 
     __slots__ = (
-        "buckets",
+        "allowances",
         "cooldowns",
         "counts",
         "dropped",
@@ -105,7 +110,7 @@ class Policy:
         )
         self.notices: dict[str, Waiting] = {}
         self.cooldowns = Cooldowns()
-        self.buckets: dict[str, Bucket] = {}
+        self.allowances: dict[str, Allowance] = {}
         self.counts: Counter[str] = Counter()
         self.dropped = 0
         self.dropped_since: float | None = None
@@ -153,9 +158,12 @@ class Policy:
         told: list[Incident | Waiting] = []
         held: list[Incident | Waiting] = []
         for item in self._ready(at):
-            (told if self._bucket(item, at).take(at) else held).append(item)
+            is_free = any(allowance.take(at) for allowance in self._allowances(item, at))
+            (told if is_free else held).append(item)
         if not told:
             return []
+        # What is worse than all that is told now waits for a word of its own.
+        held = [item for item in held if item.rank <= told[0].rank]
         rests = [self._fold(held, at, now)] + [Rest()] * (len(told) - 1)
         return [self._tell(item, at, now, rest) for item, rest in zip(told, rests, strict=True)]
 
@@ -169,7 +177,8 @@ class Policy:
         for item in items:
             due = item.due if isinstance(item, Incident) else item.release
             if due is not None:
-                times.append(due if due > at else max(due, self._bucket(item, at).ready(at)))
+                free = min(allowance.ready(at) for allowance in self._allowances(item, at))
+                times.append(due if due > at else max(due, free))
         return min(times) - self.shift if times else None
 
     # The clock of the policy never goes back: where the wall clock is set back, it stands.
@@ -188,7 +197,8 @@ class Policy:
         if finding.step is None and not math.isfinite(finding.time):
             return False
         mark = identity(
-            finding.kind, finding.metric, finding.rank, finding.step, finding.time, finding.over
+            *(finding.kind, finding.metric, finding.rank, finding.step, finding.time),
+            *(finding.severity, finding.over),
         )[:12]
         if mark in self.replays:
             return True
@@ -239,6 +249,8 @@ class Policy:
         known.add(finding)
         if was_over:
             incident.resolve = None
+            if known.told:
+                known.speak_of(finding)
         if known.told:
             is_worse = rank_of(known.severity) > rank_of(known.told)
             is_again = was_over or not self.cooldowns.holds(known.key, at)
@@ -282,19 +294,23 @@ class Policy:
         for incident in self.incidents:
             if incident.due is not None and incident.due <= at:
                 ends = incident.resolve is not None
-                found.append((-rank_of(incident.severity), ends, incident.due, incident))
-        for waiting in self.notices.values():
-            if waiting.release <= at:
-                rank = rank_of(waiting.notice.severity)
-                found.append((-rank, False, waiting.release, waiting))
+                found.append((-incident.rank, ends, incident.due, incident))
+        found += [
+            (-waiting.rank, False, waiting.release, waiting)
+            for waiting in self.notices.values()
+            if waiting.release <= at
+        ]
         return [item for *_, item in sorted(found, key=lambda one: one[:3])]
 
-    def _bucket(self, item: Incident | Waiting, at: float) -> Bucket:
-        name = item.severity if isinstance(item, Incident) else "notice"
-        known = self.buckets.get(name)
-        if known is None:
-            known = self.buckets[name] = Bucket.full(self.rules.per_hour()[name], at)
-        return known
+    def _allowances(self, item: Incident | Waiting, at: float) -> list[Allowance]:
+        """Return what may pay for it: for something critical that of warnings, too."""
+        names = ["notice"] if isinstance(item, Waiting) else ["critical", "warning"]
+        if isinstance(item, Incident) and item.severity == "warning":
+            names = ["warning"]
+        for name in names:
+            if name not in self.allowances:
+                self.allowances[name] = Allowance.full(self.rules.per_hour()[name], at)
+        return [self.allowances[name] for name in names]
 
     def _fold(self, held: list[Incident | Waiting], at: float, now: float) -> Rest:
         """Count what there is no token for; it goes along with the first alert."""
@@ -330,7 +346,9 @@ class Policy:
             return notice_alert(self.run, notice, id_=id_, now=now, rest=rest)
         state = self._state_of(item)
         item.revision += 1
-        id_ = identity(item.id, item.revision)
+        # After a crash the same is decided once more, but what goes along may be more by then:
+        # that is another alert, and must not be taken for the one that is known.
+        id_ = identity(item.id, item.revision, item.severity, rest.count, *rest.texts)
         alert = told_alert(self.run, item, state=state, id_=id_, now=now, rest=rest)
         self._mark(item, at, alone=True)
         return alert

@@ -50,7 +50,7 @@ class Webhook:
         self._limits = (connect_secs, answer_secs)
 
     def deliver(self, alert: Mapping[str, Any], sending: Callable[[], None]) -> Outcome:
-        """Post one alert; 429 and 5xx are worth another attempt, other refusals are not."""
+        """Post one alert; 429 and 5xx are worth another try, other refusals are not."""
         import requests
 
         headers = {
@@ -114,7 +114,7 @@ def _outcome(answer: requests.Response) -> Outcome:
     why = f"the webhook answered {status}"
     if status in (408, 425, 429) or status >= 500:
         wait = _retry_after(answer.headers.get("Retry-After"))
-        # Who says when to come back is well and takes alerts: that is no failed attempt.
+        # Who says when to come back is well and takes alerts: that is no failed try.
         return later(why, after_secs=wait, answered=status != 429)
     return refused(why)
 

@@ -1,4 +1,4 @@
-"""How many alerts may be told in a time: a bucket of tokens that fills slowly."""
+"""How many alerts may be told in a time: tokens that come back slowly."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from training_monitor.notify.stored import real
 
-__all__ = ["Bucket"]
+__all__ = ["Allowance"]
 
 _HOUR_SECS = 3600.0
 
 
 @dataclass(slots=True)
-class Bucket:
+class Allowance:
     """Holds `most` tokens at most and gets `most` new ones in an hour.
 
     Attributes:
@@ -27,7 +27,7 @@ class Bucket:
     at: float
 
     @classmethod
-    def full(cls, most: float, now: float) -> Bucket:
+    def full(cls, most: float, now: float) -> Allowance:
         """Return a full one."""
         return cls(most, most, now)
 
