@@ -66,6 +66,29 @@ def test_an_incident_says_what_how_bad_since_when_and_what_to_do() -> None:
     )
 
 
+def test_many_metrics_with_one_trouble_take_one_line() -> None:
+    policy = Policy("run")
+    for layer in range(20):
+        metric = f"layer{layer}/grad_norm"
+        policy.take(found("spike", metric, text=f"{metric} jumped to 9e4"), START)
+    worst = found(
+        "non_finite", "train_loss", severity="critical", text="train_loss is NaN", advice="Go back."
+    )
+    policy.take(worst, START)
+    (alert,) = told(policy, 30)
+    assert alert.text.splitlines()[:4] == [
+        "Likely cause: layer0/grad_norm jumped to 9e4",
+        "What followed:",
+        "- warning: layer1/grad_norm jumped to 9e4, and 18 more like it",
+        "- critical: train_loss is NaN",
+    ]
+    assert alert.text.endswith("What to do: Go back.")
+    assert alert.short == (
+        "critical: layer0/grad_norm jumped to 9e4; then values that are not finite in train_loss "
+        "and 19 more"
+    )
+
+
 def test_a_phase_change_reads_like_a_person_who_knows_the_run() -> None:
     alert = say(
         of_phase(

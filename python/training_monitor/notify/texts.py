@@ -28,7 +28,6 @@ __all__ = [
 
 _TITLE_CHARS = 120
 _SHORT_CHARS = 178
-_MOST_LINES = 8
 _MOST_NOTICE_LINES = 200
 _PHRASES = {
     "checkpoint_failed": "a failed checkpoint",
@@ -166,7 +165,7 @@ def told_alert(
         title=clean(headline if state == "over" else f"{severity}: {headline}", _TITLE_CHARS),
         text="\n".join(_incident_lines(incident, ordered, state=state, now=now, rest=rest)),
         short=_short(severity, ordered, state, rest),
-        advice="" if state == "over" else cause.advice,
+        advice="" if state == "over" else _advice(ordered),
         findings=tuple(one.to_json() for one in ordered),
         more=rest.count,
         more_since=rest.since,
@@ -226,10 +225,7 @@ def _incident_lines(
         followed = any(can_follow(one.role, {cause.role}) for one in others)
         lines[0] = f"Likely cause: {lines[0]}" if followed else lines[0]
         lines += ["What followed:" if followed else "Also:"]
-        lines += [f"- {one.severity}: {_sentence(one)}" for one in others[:_MOST_LINES]]
-        left = len(others) - _MOST_LINES
-        if left > 0:
-            lines.append(f"- and {left} more")
+        lines += _other_lines(others)
     if incident.beyond:
         lines.append(f"{incident.beyond:,} further findings were counted only.")
     lines += incident.notes
@@ -240,9 +236,26 @@ def _incident_lines(
         lines.append(f"Since {began}{_at_step(cause)}.")
         if incident.over:
             lines.append("It is over already.")
-        if cause.advice:
-            lines.append(f"What to do: {cause.advice}")
+        if advice := _advice(ordered):
+            lines.append(f"What to do: {advice}")
     return lines + _rest_lines(rest, now)
+
+
+def _other_lines(others: list[Symptom]) -> list[str]:
+    """Return a line per kind, for the worst of it: forty metrics may have one trouble."""
+    by_kind: dict[str, list[Symptom]] = {}
+    for one in others:
+        by_kind.setdefault(one.kind, []).append(one)
+    lines = []
+    for alike in by_kind.values():
+        worst = max(alike, key=lambda one: rank_of(one.severity))
+        more = f", and {len(alike) - 1:,} more like it" if len(alike) > 1 else ""
+        lines.append(f"- {worst.severity}: {_sentence(worst)}{more}")
+    return lines
+
+
+def _advice(ordered: list[Symptom]) -> str:
+    return ordered[0].advice or _worst(ordered).advice
 
 
 def _sentence(symptom: Symptom) -> str:
@@ -275,7 +288,8 @@ def _short(severity: str, ordered: list[Symptom], state: str, rest: Rest) -> str
     cause, others = ordered[0], ordered[1:]
     tail = ""
     if others:
-        tail = f"; then {phrase(others[0].kind, others[0].metric)}"
+        worst = _worst(others)
+        tail = f"; then {phrase(worst.kind, worst.metric)}"
         tail = clean(tail + (f" and {len(others) - 1} more" if len(others) > 1 else ""), 80)
     tail += _rest_words(rest)
     word = "over" if state == "over" else severity
