@@ -41,6 +41,8 @@ FLOORS: dict[str, int] = {
     "claim": 4,
     "run": 4,
     "query": 4,
+    "meanings": 4,
+    "definitions": 4,
     "vitals": 4,
     "launch": 5,
     "recall": 5,
