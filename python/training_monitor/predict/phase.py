@@ -30,10 +30,11 @@ class Phase(Enum):
 # Of these a slope decides; the others are decided by the learning rate, by findings and by the end.
 MOVING = (Phase.LEARNING_FAST, Phase.STABLE_CONVERGENCE, Phase.PLATEAU)
 
-# A metric has never moved when all its way is less than so many standard deviations of its noise,
-# and after so many points that is no accident.
+# A metric has not moved while all its way is less than so many standard deviations of its noise.
+# After so many points, or after this share of the run, that is a plateau; before it is too early.
 NOISE_WAY = 5.0
-NOISE_POINTS = 50
+NOISE_POINTS = 200
+NOISE_DONE = 0.3
 # Learning is fast again when the gain is beyond the bound by this factor.
 AGAIN = 1.5
 
@@ -55,6 +56,8 @@ class PhaseRules:
         leave_sigma: A phase ends when the gain is beyond its bound by so many standard errors.
         checks: So many looks in a row must agree; four times as many with each change beyond the
             third, so that a run on the border does not go to and fro.
+        agree_span: And they must agree while the points grow in number by this factor.
+        most_checks: But never more than these, in which a run becomes about twice as long.
         look_share: A look is taken after this share of the points so far.
         least_points: Below so many points it is initializing, unless the slope is beyond doubt.
         least_flat_points: A plateau needs so many points.
@@ -68,9 +71,11 @@ class PhaseRules:
     enter_sigma: float = 2.0
     leave_sigma: float = 1.0
     checks: int = 3
+    agree_span: float = 1.15
+    most_checks: int = 24
     look_share: float = 0.03
     least_points: int = 10
-    least_flat_points: int = 12
+    least_flat_points: int = 20
     least_flat_done: float = 0.1
 
 
@@ -119,6 +124,7 @@ class Phases:
         self._next_look = 1
         self._wanted: Phase | None = None
         self._agreed = 0
+        self._wanted_at = 1
         self._moves = 0
         self._flags: dict[str, str] = {}
         self._done: float | None = None
@@ -195,13 +201,21 @@ class Phases:
         if wanted is None or wanted is self.phase:
             self._wanted, self._agreed = None, 0
             return None
-        self._agreed = self._agreed + 1 if wanted is self._wanted else 1
-        self._wanted = wanted
+        if wanted is not self._wanted:
+            self._wanted, self._agreed, self._wanted_at = wanted, 0, velocity.points
+        self._agreed += 1
         if self.phase in MOVING:
-            if self._agreed < self._rules.checks * 4 ** min(max(self._moves - 2, 0), 5):
+            longer = velocity.points / self._wanted_at
+            if self._agreed < self._needed() or longer < self._rules.agree_span:
                 return None
             self._moves += 1
         return self._go(wanted, self._reason(wanted, velocity))
+
+    def _needed(self) -> int:
+        """Return how many looks in a row must agree on a change."""
+        checks = self._rules.checks
+        needed: int = checks * 4 ** min(max(self._moves - 2, 0), 8)
+        return min(needed, max(checks, self._rules.most_checks))
 
     def _at_once(self, velocity: Velocity | None) -> tuple[Phase, str] | None:
         """Return the phase that no slope decides, and why; None: slopes decide."""
@@ -222,7 +236,7 @@ class Phases:
         rules, gain = self._rules, velocity.gain
         fast, flat = self._bounds(velocity)
         beyond = rules.enter_sigma * velocity.error
-        is_flat = gain + beyond <= flat or (_never_moved(velocity) and gain <= beyond)
+        is_flat = gain + beyond <= flat or (not _has_moved(velocity) and gain <= beyond)
         may_be_flat = self._may_be_flat(velocity)
         self._held = is_flat and may_be_flat and self._decay.ahead
         if is_flat and may_be_flat and not self._decay.ahead:
@@ -242,6 +256,8 @@ class Phases:
     def _first(self, velocity: Velocity, fast: float, flat: float) -> Phase | None:
         """Return the phase to begin with, or to go on with when something else is over."""
         gain, beyond = velocity.gain, self._rules.enter_sigma * velocity.error
+        if self.phase is Phase.INITIALIZING and not _has_moved(velocity):
+            return None
         if gain - beyond > fast:
             return Phase.LEARNING_FAST
         if gain - beyond > flat and gain + beyond < fast:
@@ -262,7 +278,10 @@ class Phases:
         return max(rules.fast * velocity.way, 2.0 * flat), flat
 
     def _may_be_flat(self, velocity: Velocity) -> bool:
-        if velocity.points < self._rules.least_flat_points:
+        done, least = self._done or 0.0, self._rules.least_flat_points
+        if not _has_moved(velocity) and done < NOISE_DONE:
+            least = NOISE_POINTS
+        if velocity.points < least:
             return False
         return self._done is None or self._done >= self._rules.least_flat_done
 
@@ -295,6 +314,6 @@ class Phases:
         return f"{name} has stayed near {now} since step {since}: {part} of its way so far.{rate}"
 
 
-def _never_moved(velocity: Velocity) -> bool:
-    """Whether all that the metric did so far is noise."""
-    return velocity.points >= NOISE_POINTS and velocity.way < NOISE_WAY * velocity.jitter
+def _has_moved(velocity: Velocity) -> bool:
+    """Whether what the metric did so far is more than noise, or there is no noise at all."""
+    return velocity.way >= NOISE_WAY * velocity.jitter
