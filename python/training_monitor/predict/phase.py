@@ -35,6 +35,8 @@ MOVING = (Phase.LEARNING_FAST, Phase.STABLE_CONVERGENCE, Phase.PLATEAU)
 NOISE_WAY = 5.0
 NOISE_POINTS = 200
 NOISE_DONE = 0.3
+# Learning is no longer fast when the gain is below this share of its standard error: that is none.
+NO_GAIN = 0.5
 # Learning is fast again when the gain is beyond the bound by this factor.
 AGAIN = 1.5
 
@@ -247,7 +249,7 @@ class Phases:
             return Phase.LEARNING_FAST
         surely = rules.leave_sigma * velocity.error
         left = {
-            Phase.LEARNING_FAST: gain + surely < fast,
+            Phase.LEARNING_FAST: gain + surely < fast or gain < NO_GAIN * surely,
             Phase.STABLE_CONVERGENCE: False,
             Phase.PLATEAU: gain - surely > flat,
         }[self.phase]
@@ -256,13 +258,14 @@ class Phases:
     def _first(self, velocity: Velocity, fast: float, flat: float) -> Phase | None:
         """Return the phase to begin with, or to go on with when something else is over."""
         gain, beyond = velocity.gain, self._rules.enter_sigma * velocity.error
-        if self.phase is Phase.INITIALIZING and not _has_moved(velocity):
+        early = (self._done or 0.0) < NOISE_DONE and self.phase is Phase.INITIALIZING
+        if early and not _has_moved(velocity):
             return None
         if gain - beyond > fast:
             return Phase.LEARNING_FAST
         if gain - beyond > flat and gain + beyond < fast:
             return Phase.STABLE_CONVERGENCE
-        if velocity.points < self._rules.least_points and self.phase is not Phase.WARMUP:
+        if early and velocity.points < self._rules.least_points:
             return None
         if self.phase is Phase.INITIALIZING and gain <= self._rules.leave_sigma * velocity.error:
             return None
@@ -299,19 +302,21 @@ class Phases:
         name, since = self._metric, said_step(round(velocity.since))
         now, then = number(velocity.after), number(velocity.before)
         share = max(velocity.gain, 0.0) / velocity.way if velocity.way > 0.0 else 0.0
-        moved = f"{name} went from {then} to {now} since step {since}"
         part = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+        moved = f"{name} went from {then} to {now} since step {since}"
         if after is Phase.LEARNING_FAST:
             return f"{moved}."
-        if velocity.gain < -self._rules.leave_sigma * velocity.error:
+        if -velocity.gain > max(self._bounds(velocity)[1], velocity.error):
             return f"{name} gets worse: {then} to {now} since step {since}."
+        if after is Phase.STABLE_CONVERGENCE and self.phase is Phase.PLATEAU:
+            return f"{name} gets better again: {then} to {now} since step {since}."
+        stayed = f"{name} has stayed near {now} since step {since}"
         if after is Phase.STABLE_CONVERGENCE:
-            if self.phase is Phase.PLATEAU:
-                return f"{name} gets better again: {then} to {now} since step {since}."
             slowed = "Learning slowed: " if self.phase is Phase.LEARNING_FAST else ""
-            return f"{slowed}{moved}, {part} of its way so far."
+            seen = moved if velocity.gain > velocity.error else stayed
+            return f"{slowed}{seen}, {part} of its way so far."
         rate = " The learning rate has its decay behind it." if self._decay.spent else ""
-        return f"{name} has stayed near {now} since step {since}: {part} of its way so far.{rate}"
+        return f"{stayed}: {part} of its way so far.{rate}"
 
 
 def _has_moved(velocity: Velocity) -> bool:

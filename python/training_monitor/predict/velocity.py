@@ -36,13 +36,13 @@ class Velocity:
         error: The standard error of the gain.
         way: What was gained from the worst to the best so far.
         noise: The standard deviation of an average of neighbours lately.
-        jitter: The standard deviation of the course around its direction, as finely as `way` is seen.
+        jitter: The standard deviation of the course around its direction, bin by bin.
         unit: What a relative improvement of 1 is: 1 in logarithms, else the value now.
         span: How many steps lately is.
         points: How many points there are in all.
         since: The step at which lately begins.
-        before: The median around that step, as logged.
-        after: The median of the last points, as logged.
+        before: The median of the first third of it, as logged.
+        after: The median of its last third, as logged.
     """
 
     gain: float
@@ -120,7 +120,7 @@ class Trail:
             return None
         slope, error, noise = _slope(at, level)
         low, high = np.quantile(better, [0.02, 0.98])
-        few = max(len(values[first:]) // 8, 1)
+        few = max((len(values) - first) // 3, 1)
         before, after = (float(np.median(one)) for one in (values[first:][:few], values[-few:]))
         return Velocity(
             gain=slope * span,
