@@ -191,6 +191,22 @@ def test_the_percentages_per_epoch_can_be_had() -> None:
     ]
 
 
+def test_a_run_of_ten_epochs_has_phases_too() -> None:
+    changes = follow(
+        Phases(), np.array([2.3, 1.1, 0.8, 0.75, 0.6, 0.61, 0.55, 0.5, 0.52, 0.49]), total=10
+    )
+    assert names(changes) == ["LEARNING_FAST"]
+    assert changes[0].step <= 6
+
+
+def test_a_reason_does_not_call_noise_a_move() -> None:
+    for seed in range(4):
+        for change in follow(Phases(), noisy(decaying(300, rate=40.0), 0.05, seed)):
+            before, _, after = change.reason.partition(" to ")
+            if "Learning slowed" in change.reason and "went from" in change.reason:
+                assert float(before.rsplit(" ", 1)[-1]) > float(after.split(" ", 1)[0])
+
+
 def test_no_plateau_in_the_first_tenth_of_a_run() -> None:
     phases = Phases()
     follow(phases, noisy(decaying(300), 0.004), total=4000)

@@ -30,10 +30,13 @@ class Phase(Enum):
 # Of these a slope decides; the others are decided by the learning rate, by findings and by the end.
 MOVING = (Phase.LEARNING_FAST, Phase.STABLE_CONVERGENCE, Phase.PLATEAU)
 
-# A metric has never moved when all its way is less than so many standard deviations of its noise,
-# and after so many points that is no accident.
+# A metric has not moved while all its way is less than so many standard deviations of its noise.
+# After so many points, or after this share of the run, that is a plateau; before it is too early.
 NOISE_WAY = 5.0
-NOISE_POINTS = 50
+NOISE_POINTS = 200
+NOISE_DONE = 0.3
+# Learning is no longer fast when the gain is below this share of its standard error: that is none.
+NO_GAIN = 0.5
 # Learning is fast again when the gain is beyond the bound by this factor.
 AGAIN = 1.5
 
@@ -55,6 +58,8 @@ class PhaseRules:
         leave_sigma: A phase ends when the gain is beyond its bound by so many standard errors.
         checks: So many looks in a row must agree; four times as many with each change beyond the
             third, so that a run on the border does not go to and fro.
+        agree_span: And they must agree while the points grow in number by this factor.
+        most_checks: But never more than these, in which a run becomes about twice as long.
         look_share: A look is taken after this share of the points so far.
         least_points: Below so many points it is initializing, unless the slope is beyond doubt.
         least_flat_points: A plateau needs so many points.
@@ -68,9 +73,11 @@ class PhaseRules:
     enter_sigma: float = 2.0
     leave_sigma: float = 1.0
     checks: int = 3
+    agree_span: float = 1.15
+    most_checks: int = 24
     look_share: float = 0.03
     least_points: int = 10
-    least_flat_points: int = 12
+    least_flat_points: int = 20
     least_flat_done: float = 0.1
 
 
@@ -119,6 +126,7 @@ class Phases:
         self._next_look = 1
         self._wanted: Phase | None = None
         self._agreed = 0
+        self._wanted_at = 1
         self._moves = 0
         self._flags: dict[str, str] = {}
         self._done: float | None = None
@@ -195,13 +203,21 @@ class Phases:
         if wanted is None or wanted is self.phase:
             self._wanted, self._agreed = None, 0
             return None
-        self._agreed = self._agreed + 1 if wanted is self._wanted else 1
-        self._wanted = wanted
+        if wanted is not self._wanted:
+            self._wanted, self._agreed, self._wanted_at = wanted, 0, velocity.points
+        self._agreed += 1
         if self.phase in MOVING:
-            if self._agreed < self._rules.checks * 4 ** min(max(self._moves - 2, 0), 5):
+            longer = velocity.points / self._wanted_at
+            if self._agreed < self._needed() or longer < self._rules.agree_span:
                 return None
             self._moves += 1
         return self._go(wanted, self._reason(wanted, velocity))
+
+    def _needed(self) -> int:
+        """Return how many looks in a row must agree on a change."""
+        checks = self._rules.checks
+        needed: int = checks * 4 ** min(max(self._moves - 2, 0), 8)
+        return min(needed, max(checks, self._rules.most_checks))
 
     def _at_once(self, velocity: Velocity | None) -> tuple[Phase, str] | None:
         """Return the phase that no slope decides, and why; None: slopes decide."""
@@ -222,7 +238,7 @@ class Phases:
         rules, gain = self._rules, velocity.gain
         fast, flat = self._bounds(velocity)
         beyond = rules.enter_sigma * velocity.error
-        is_flat = gain + beyond <= flat or (_never_moved(velocity) and gain <= beyond)
+        is_flat = gain + beyond <= flat or (not _has_moved(velocity) and gain <= beyond)
         may_be_flat = self._may_be_flat(velocity)
         self._held = is_flat and may_be_flat and self._decay.ahead
         if is_flat and may_be_flat and not self._decay.ahead:
@@ -233,7 +249,7 @@ class Phases:
             return Phase.LEARNING_FAST
         surely = rules.leave_sigma * velocity.error
         left = {
-            Phase.LEARNING_FAST: gain + surely < fast,
+            Phase.LEARNING_FAST: gain + surely < fast or gain < NO_GAIN * surely,
             Phase.STABLE_CONVERGENCE: False,
             Phase.PLATEAU: gain - surely > flat,
         }[self.phase]
@@ -242,11 +258,14 @@ class Phases:
     def _first(self, velocity: Velocity, fast: float, flat: float) -> Phase | None:
         """Return the phase to begin with, or to go on with when something else is over."""
         gain, beyond = velocity.gain, self._rules.enter_sigma * velocity.error
+        early = (self._done or 0.0) < NOISE_DONE and self.phase is Phase.INITIALIZING
+        if early and not _has_moved(velocity):
+            return None
         if gain - beyond > fast:
             return Phase.LEARNING_FAST
         if gain - beyond > flat and gain + beyond < fast:
             return Phase.STABLE_CONVERGENCE
-        if velocity.points < self._rules.least_points and self.phase is not Phase.WARMUP:
+        if early and velocity.points < self._rules.least_points:
             return None
         if self.phase is Phase.INITIALIZING and gain <= self._rules.leave_sigma * velocity.error:
             return None
@@ -262,7 +281,10 @@ class Phases:
         return max(rules.fast * velocity.way, 2.0 * flat), flat
 
     def _may_be_flat(self, velocity: Velocity) -> bool:
-        if velocity.points < self._rules.least_flat_points:
+        done, least = self._done or 0.0, self._rules.least_flat_points
+        if not _has_moved(velocity) and done < NOISE_DONE:
+            least = NOISE_POINTS
+        if velocity.points < least:
             return False
         return self._done is None or self._done >= self._rules.least_flat_done
 
@@ -280,21 +302,23 @@ class Phases:
         name, since = self._metric, said_step(round(velocity.since))
         now, then = number(velocity.after), number(velocity.before)
         share = max(velocity.gain, 0.0) / velocity.way if velocity.way > 0.0 else 0.0
-        moved = f"{name} went from {then} to {now} since step {since}"
         part = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+        moved = f"{name} went from {then} to {now} since step {since}"
         if after is Phase.LEARNING_FAST:
             return f"{moved}."
-        if velocity.gain < -self._rules.leave_sigma * velocity.error:
+        if -velocity.gain > max(self._bounds(velocity)[1], velocity.error):
             return f"{name} gets worse: {then} to {now} since step {since}."
+        if after is Phase.STABLE_CONVERGENCE and self.phase is Phase.PLATEAU:
+            return f"{name} gets better again: {then} to {now} since step {since}."
+        stayed = f"{name} has stayed near {now} since step {since}"
         if after is Phase.STABLE_CONVERGENCE:
-            if self.phase is Phase.PLATEAU:
-                return f"{name} gets better again: {then} to {now} since step {since}."
             slowed = "Learning slowed: " if self.phase is Phase.LEARNING_FAST else ""
-            return f"{slowed}{moved}, {part} of its way so far."
+            seen = moved if velocity.gain > velocity.error else stayed
+            return f"{slowed}{seen}, {part} of its way so far."
         rate = " The learning rate has its decay behind it." if self._decay.spent else ""
-        return f"{name} has stayed near {now} since step {since}: {part} of its way so far.{rate}"
+        return f"{stayed}: {part} of its way so far.{rate}"
 
 
-def _never_moved(velocity: Velocity) -> bool:
-    """Whether all that the metric did so far is noise."""
-    return velocity.points >= NOISE_POINTS and velocity.way < NOISE_WAY * velocity.jitter
+def _has_moved(velocity: Velocity) -> bool:
+    """Whether what the metric did so far is more than noise, or there is no noise at all."""
+    return velocity.way >= NOISE_WAY * velocity.jitter

@@ -36,14 +36,13 @@ class Velocity:
         error: The standard error of the gain.
         way: What was gained from the worst to the best so far.
         noise: The standard deviation of an average of neighbours lately.
-        jitter: The standard deviation of the course around its direction lately, at the resolution
-            in which `way` is seen.
+        jitter: The standard deviation of the course around its direction, bin by bin.
         unit: What a relative improvement of 1 is: 1 in logarithms, else the value now.
         span: How many steps lately is.
         points: How many points there are in all.
         since: The step at which lately begins.
-        before: The median around that step, as logged.
-        after: The median of the last points, as logged.
+        before: The median of the first third of it, as logged.
+        after: The median of its last third, as logged.
     """
 
     gain: float
@@ -121,14 +120,14 @@ class Trail:
             return None
         slope, error, noise = _slope(at, level)
         low, high = np.quantile(better, [0.02, 0.98])
-        few = max(len(values[first:]) // 8, 1)
+        few = max((len(values) - first) // 3, 1)
         before, after = (float(np.median(one)) for one in (values[first:][:few], values[-few:]))
         return Velocity(
             gain=slope * span,
             error=error * span,
             way=float(high - low),
             noise=noise,
-            jitter=noise * sqrt((len(steps) - first) / len(at)),
+            jitter=_jitter(better),
             unit=1.0 if in_logs else abs(after),
             span=span,
             points=self.count,
@@ -146,6 +145,12 @@ def _averaged(values: Floats) -> Floats:
     rest = len(values) % every
     means: Floats = values[rest:].reshape(-1, every).mean(axis=1)
     return means
+
+
+def _jitter(level: Floats) -> float:
+    """Return the noise of single bins, from second differences, which no trend enters."""
+    bends = np.abs(np.diff(level, n=2))
+    return 1.4826 * float(np.median(bends)) / sqrt(6.0)
 
 
 @cache
@@ -170,5 +175,7 @@ def _slope(at: Floats, level: Floats) -> tuple[float, float, float]:
     spread = float(((at - at.mean()) ** 2).sum())
     power = float(rest @ rest)
     echo = min(max(float(rest[1:] @ rest[:-1]) / power, 0.0), 0.8) if power > 0.0 else 0.0
-    # Of noise that is normal the median slope knows a twentieth less than the mean one.
-    return slope, 1.05 * noise * sqrt((1.0 + echo) / (1.0 - echo) / spread), noise
+    # Of noise that is normal the median slope knows a twentieth less than the mean one; and few
+    # points know little of their noise, as with Student's t.
+    unsure = 1.05 * (1.0 + 2.0 / (len(at) - 2.0))
+    return slope, unsure * noise * sqrt((1.0 + echo) / (1.0 - echo) / spread), noise
