@@ -28,13 +28,13 @@ class SpikeThresholds:
         next: See `sigma`.
         least: The least jump, as a share of what was expected.
         log_sigma: The least jump of a positive series, in standard deviations of its logarithm.
-        habit: The third largest jump of the last 300 points, times this, is a bound too.
+        habit: The fourth largest jump of the last 300 points, times this, is a bound too.
         critical_sigma: The jump of a loss is critical beyond so many, and when it is also beyond
         critical_ratio: so many times what was expected.
     """
 
-    sigma: float = 6.0
-    at_once: float = 9.0
+    sigma: float = 5.5
+    at_once: float = 8.0
     next: float = 3.5
     least: float = 0.03
     log_sigma: float = 2.5

@@ -20,15 +20,15 @@ pub struct SpikeLimits {
     pub least: f64,
     /// In sigma of the logarithm, for series that are positive: noise may grow with the value.
     pub log_sigma: f64,
-    /// The third largest excursion of the last 300 points, times this, is a bound too.
+    /// The fourth largest excursion of the last 300 points, times this, is a bound too.
     pub habit: f64,
 }
 
 impl Default for SpikeLimits {
     fn default() -> Self {
         Self {
-            sigma: 6.0,
-            at_once: 9.0,
+            sigma: 5.5,
+            at_once: 8.0,
             next: 3.5,
             least: 0.03,
             log_sigma: 2.5,
@@ -41,7 +41,7 @@ const RECENT: usize = 9;
 const NOISE: usize = 100;
 const DRIFT: usize = 64;
 const HABIT: usize = 300;
-const HABIT_RANK: usize = 3;
+const HABIT_RANK: usize = 4;
 /// Excursions beyond this teach no more.
 const HABIT_CAP: f64 = 30.0;
 /// Before so many points nothing is known of the noise.
