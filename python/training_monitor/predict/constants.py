@@ -1,0 +1,4 @@
+GATES={}
+SCALES={}
+QUANTILES={}
+ODDS={}

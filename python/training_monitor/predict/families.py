@@ -1,0 +1,87 @@
+"""Ways of continuing a curve: levels it may stay at and trends it may follow, and what tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_monitor.predict.past import Past
+
+__all__ = ["LEVELS", "TRAITS", "TRENDS", "levels", "traits", "trends"]
+
+Array = NDArray[np.float64]
+
+# Where the curve is now, then what is still to come, then what decides between them. The tables in
+# `constants` have these columns and rows in this order.
+LEVELS = ("last", "mean of three", "median of a fifth", "best")
+TRENDS = ("flat", "late logarithm", "logarithm", "square root", "inverse", "line")
+TRAITS = ("one", "horizon", "steady", "rough")
+# No trend gains more than so many spans of the past.
+MAX_GAIN = 3.0
+MAX_HORIZON = 100.0
+# The first points say nothing about the end: shares of the past from which the fits begin.
+LATE, EARLY, BOTTOM, RECENT = 1.0 / 3.0, 0.1, 0.05, 0.6
+
+
+def levels(past: Past) -> Array:
+    """Return how far each of LEVELS stands above the last value."""
+    values = past.values
+    fifth = max(1, values.size // 5)
+    return np.array(
+        [
+            0.0,
+            float(values[-3:].mean()) - past.last,
+            float(np.median(values[-fifth:])) - past.last,
+            past.best - past.last,
+        ]
+    )
+
+
+def trends(past: Past, horizon: float) -> Array:
+    """Return what each of TRENDS gains from the last point to `horizon` times its step."""
+    line = _gain(past, lambda time: time, RECENT, horizon) / horizon
+    gains = [
+        0.0,
+        _gain(past, np.log, LATE, horizon),
+        _gain(past, np.log, BOTTOM, horizon),
+        _gain(past, lambda time: -(time**-0.5), EARLY, horizon),
+        _gain(past, lambda time: -1.0 / time, EARLY, horizon),
+        line,
+    ]
+    room = MAX_GAIN * past.span
+    return np.clip(np.array(gains), -room, room)
+
+
+def traits(past: Past, horizon: float) -> Array:
+    """Return TRAITS: numbers without a unit, near zero for an ordinary curve.
+
+    steady: 1 where the newer half only rises, 0 where it wanders; rough: noise against the span.
+    """
+    half = past.values[past.steps >= 0.5 * past.last_step]
+    path = float(np.abs(np.diff(half)).sum())
+    straight = float(half[-1] - half[0]) / path if path > 0.0 else 0.0
+    rough = past.noise / past.span if past.span > 0.0 else 0.0
+    return np.array(
+        [
+            1.0,
+            float(np.log(min(max(horizon, 1.0), MAX_HORIZON))) - 1.2,
+            max(straight, 0.0) ** 4,
+            (float(np.log(min(max(rough, 1e-3), 1.0))) + 3.0) / 2.0,
+        ]
+    )
+
+
+def _gain(past: Past, basis: Callable[[Array], Array], since: float, horizon: float) -> float:
+    """Fit level + slope * basis(time) by least squares; return the gain from time 1 to `horizon`."""
+    times = past.steps / past.last_step
+    first = min(int(np.searchsorted(times, since)), max(0, times.size - 3))
+    first = max(first, int(np.searchsorted(times, 0.0, side="right")))
+    column, values = basis(times[first:]), past.smooth[first:]
+    spread = column - column.mean()
+    square = float(spread @ spread)
+    if square <= 1e-18:
+        return 0.0
+    now, then = basis(np.array([1.0, horizon]))
+    return float(spread @ values) / square * float(then - now)
