@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 ROUNDS = 250
 RATE = 0.1
 SHRINKAGE = 1e-3
+# Scores have no zero from which a height counts: the last traits told nothing in cross-fitting.
+TRAITS_OF = {"loss": 6, "score": 4, "error": 6, "reward": 6}
 # Errors are counted in spans of the run without its first tenth; far ones count less.
 SMALL, FAR = 0.01, 1.0
 
@@ -39,7 +41,7 @@ def table(cases: list[Case]) -> Table:
     return Table(
         levels=np.array([case.levels for case in cases]),
         trends=np.array([case.trends for case in cases]),
-        traits=np.array([case.traits for case in cases]),
+        traits=np.array([case.traits * (np.arange(6) < TRAITS_OF[case.kind]) for case in cases]),
         gain=np.array([case.final - case.past.last for case in cases]),
         unit=np.array([case.late_width for case in cases]),
         weight=weights(cases),

@@ -142,11 +142,10 @@ def chance(past: Past, ahead: Outlook, horizon: float, kind: Kind, threshold: fl
 def clues(past: Past, ahead: Outlook, horizon: float, threshold: float) -> Array:
     """Return CLUES."""
     unit = ahead.scale + 0.25 * past.noise + 1e-9 * abs(past.best) + 1e-300
-    distance = (ahead.value - past.best - threshold) / unit
-    distance = float(np.arcsinh(distance))
+    distance = float(np.arcsinh((ahead.value - past.best - threshold) / unit))
     done = 1.0 / horizon
     since = 1.0 - past.best_step / past.last_step
-    _, _, steady, rough = traits(past, horizon)
+    _, _, steady, rough, *_ = traits(past, horizon)
     left = float(np.log(horizon))
     return np.array(
         [1.0, distance, since, left, distance * done, since * done, rough, steady]

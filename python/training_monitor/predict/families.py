@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 # `constants` have these columns and rows in this order.
 LEVELS = ("last", "mean of three", "median of a fifth", "best")
 TRENDS = ("flat", "late logarithm", "logarithm", "square root", "inverse", "line")
-TRAITS = ("one", "horizon", "steady", "rough")
+TRAITS = ("one", "horizon", "steady", "rough", "lively", "tall")
 # No trend gains more than so many spans of the past.
 MAX_GAIN = 3.0
 MAX_HORIZON = 100.0
@@ -57,20 +57,34 @@ def trends(past: Past, horizon: float) -> Array:
 def traits(past: Past, horizon: float) -> Array:
     """Return TRAITS: numbers without a unit, near zero for an ordinary curve.
 
-    steady: 1 where the newer half only rises, 0 where it wanders; rough: noise against the span.
+    steady: 1 where the newer half only rises, 0 where it wanders; rough: noise against the span;
+    lively: how much of the gain since a quarter came in the newer half; tall: that gain against the
+    height of the curve over zero.
     """
     half = past.values[past.steps >= 0.5 * past.last_step]
     path = float(np.abs(np.diff(half)).sum())
-    straight = float(half[-1] - half[0]) / path if path > 0.0 else 0.0
-    rough = past.noise / past.span if past.span > 0.0 else 0.0
+    gain = float(half[-1] - half[0])
+    before = float(half[0] - past.values[int(np.searchsorted(past.steps, 0.25 * past.last_step))])
     return np.array(
         [
             1.0,
             float(np.log(min(max(horizon, 1.0), MAX_HORIZON))) - 1.2,
-            max(straight, 0.0) ** 4,
-            (float(np.log(min(max(rough, 1e-3), 1.0))) + 3.0) / 2.0,
+            max(_share(gain, path), 0.0) ** 4,
+            (_log(_share(past.noise, past.span), 1e-3) + 3.0) / 2.0,
+            _share(gain, abs(gain) + abs(before)) - 0.4,
+            (_log(_share(abs(gain), abs(past.last)), 1e-4) + 4.0) / 2.0,
         ]
     )
+
+
+def _share(part: float, whole: float) -> float:
+    """Return part of whole; of nothing it is nothing."""
+    return part / whole if whole > 0.0 else 0.0
+
+
+def _log(share: float, least: float) -> float:
+    """Return the logarithm of a share between `least` and 1."""
+    return float(np.log(min(max(share, least), 1.0)))
 
 
 def _gain(past: Past, basis: Callable[[Array], Array], since: float, horizon: float) -> float:
