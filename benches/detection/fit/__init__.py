@@ -1,1 +1,1 @@
-"""Fits the constants of the forecast and of the stop advice from curves, and says how far they hold."""
+"""Fits the constants of the forecast and of the stop advice from curves; says how far they hold."""

@@ -1,6 +1,6 @@
 """Fit the constants of the package from a folder of curves and print cross-fitted figures.
 
-    PYTHONPATH=benches python -m detection.fit DATA [--every N] [--write] [--by group|source]
+PYTHONPATH=benches python -m detection.fit DATA [--every N] [--write] [--by group|source]
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def main() -> None:
         "--by", choices=("group", "source"), default="group", help="what is left out in fitting"
     )
     options = parser.parse_args()
-    cases = [case for case in read_cases(options.data, options.every) if case.curve != "pretrain-clip"]
+    cases = [
+        case for case in read_cases(options.data, options.every) if case.curve != "pretrain-clip"
+    ]
     fit_all(cases, by=options.by, write=options.write)
 
 
@@ -46,7 +48,9 @@ def fit_all(cases: list[Case], *, by: str, write: bool) -> None:
         here = np.array([(case.kind == "reward") == (name == "reward") for case in cases])
         chosen = [case for case, mine in zip(cases, here, strict=True) if mine]
         odds[name], chance[here] = fit_odds(chosen, value[here], width[here], folds[here])
-    print(f"\nFinal value, left out by {by}: mean error in widths of the run (rivals, coverage: at 30 %)\n")
+    print(
+        f"\nFinal value, left out by {by}: mean error in widths of the run (rivals, coverage: at 30 %)\n"
+    )
     print("\n".join(forecast_table(cases, value, bounds)))
     print("\nStop advice\n")
     print("\n".join(advice_table(cases, chance)))

@@ -37,9 +37,7 @@ def folds_of(labels: Sequence[str], count: int | None = FOLDS) -> NDArray[np.int
     """Return the fold of each label; all cases of a label are in one. None: a fold per label."""
     names = sorted(set(labels))
     order = np.random.default_rng(0).permutation(len(names))
-    place = {
-        name: int(order[at] % count) if count else at for at, name in enumerate(names)
-    }
+    place = {name: int(order[at] % count) if count else at for at, name in enumerate(names)}
     return np.array([place[label] for label in labels], dtype=np.int64)
 
 
@@ -87,10 +85,10 @@ def improved(case: Case, gain: float = GAIN) -> bool:
 def fit_odds(
     cases: list[Case], value: Array, width: Array, folds: NDArray[np.int64]
 ) -> tuple[Array, Array]:
-    """Fit the chance of a further gain; return the constants and each case's cross-fitted chance."""
-    marks = np.array(
+    """Fit the chance of a further gain; return constants and cross-fitted chances."""
+    marks = np.concatenate(
         [
-            clues(c.past, Outlook(value=v, scale=w, method=""), c.horizon, GAIN * abs(c.past.best))
+            clues(c.past, Outlook(v, w, ""), c.horizon, np.array([GAIN * abs(c.past.best)]))
             for c, v, w in zip(cases, value, width, strict=True)
         ]
     )

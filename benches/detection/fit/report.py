@@ -24,7 +24,7 @@ def parts(cases: list[Case]) -> list[tuple[str, NDArray[np.bool_]]]:
 
 
 def forecast_table(cases: list[Case], value: Array, bounds: Array) -> Iterable[str]:
-    """Yield Markdown: mean error at shares of the run in widths of the run, and coverage at 30 %."""
+    """Yield Markdown: mean errors in widths of the run, and coverage at 30 %."""
     final = np.array([case.final for case in cases])
     width = np.array([case.width for case in cases])
     last = np.array([case.past.last for case in cases])
@@ -74,7 +74,10 @@ def advice_table(cases: list[Case], chance: Array, limit: float = 0.1) -> Iterab
     came = np.array([improved(case) for case in cases])
     share = np.array([case.share for case in cases])
     twice = twice_below(cases, chance, limit)
-    yield "| runs | cases | improved | Brier | base | P<0.1 | wrong | twice | wrong | first stops | wrong | saved |"
+    yield (
+        "| runs | cases | improved | Brier | base | P<0.1 | wrong | twice | wrong "
+        "| first stops | wrong | saved |"
+    )
     yield "|---" * 12 + "|"
     for name, chosen in parts(cases):
         base = float(came[chosen].mean())
@@ -85,7 +88,8 @@ def advice_table(cases: list[Case], chance: Array, limit: float = 0.1) -> Iterab
             f"| {float(((chance - came)[chosen] ** 2).mean()):.3f} | {base * (1 - base):.3f} "
             f"| {int(told.sum())} | {_mean(came[told].astype(float))} "
             f"| {int(sure.sum())} | {_mean(came[sure].astype(float))} "
-            f"| {int(first.sum())} | {_mean(came[first].astype(float))} | {_mean(1 - share[first])} |"
+            f"| {int(first.sum())} | {_mean(came[first].astype(float))} "
+            f"| {_mean(1 - share[first])} |"
         )
 
 
@@ -104,13 +108,10 @@ def reliability(cases: list[Case], chance: Array) -> Iterable[str]:
 
 def twice_below(cases: list[Case], chance: Array, limit: float) -> NDArray[np.bool_]:
     """Return where the chance is below the limit now and was at the cut before."""
-    low = {(case.run, round(case.share, 2)) for case, p in zip(cases, chance, strict=True) if p < limit}
-    return np.array(
-        [
-            (case.run, round(case.share, 2)) in low and (case.run, round(case.share - 0.1, 2)) in low
-            for case in cases
-        ]
-    )
+    places = [(case.run, round(case.share, 2)) for case in cases]
+    low = {place for place, p in zip(places, chance, strict=True) if p < limit}
+    before = [(run, round(share - 0.1, 2)) for run, share in places]
+    return np.array([a in low and b in low for a, b in zip(places, before, strict=True)])
 
 
 def first_of_runs(cases: list[Case], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

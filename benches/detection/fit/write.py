@@ -12,10 +12,11 @@ from training_monitor.predict import families
 
 PLACE = Path(families.__file__).with_name("constants.py")
 
-HEAD = '''"""Fitted constants of the forecast and of the stop advice, written by benches/detection/fit.
+HEAD = '''"""Constants of the forecast and of the stop advice, written by benches/detection/fit.
 
-GATES: per kind a row per trait and a column per level, then per trend. SCALES: per kind the logarithm of
-the width as a sum over doubts. QUANTILES: per kind where the bounds lie, in widths. ODDS: a column per clue.
+GATES: per kind a row per trait and a column per level, then per trend. SCALES: per kind the
+logarithm of the width as a sum over doubts. QUANTILES: per kind where the bounds lie, in widths.
+ODDS: a column per clue.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ Row = tuple[float, ...]
 
 def write_constants(kinds: dict[str, Fitted], odds: dict[str, NDArray[np.float64]]) -> None:
     lines = [HEAD, "# fmt: off", "GATES: Final[dict[str, tuple[Row, ...]]] = {"]
-    lines.append(f"    # {', '.join((*families.LEVELS, *families.TRENDS))}")
+    lines.append(f"    # {', '.join(families.LEVELS)};")
+    lines.append(f"    # {', '.join(families.TRENDS)}")
     for kind, found in kinds.items():
         lines.append(f'    "{kind}": (')
-        lines += [f"        {_row(row)},  # {name}" for name, row in zip(families.TRAITS, found.gates, strict=True)]
+        lines += [
+            f"        {_row(row)},  # {name}"
+            for name, row in zip(families.TRAITS, found.gates, strict=True)
+        ]
         lines.append("    ),")
     lines += ["}", *_table("SCALES", {kind: found.scale for kind, found in kinds.items()})]
     lines += _table("QUANTILES", {kind: found.quantiles for kind, found in kinds.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +13,24 @@ from training_monitor.predict.families import traits
 from training_monitor.predict.forecast import Outlook, outlook
 from training_monitor.predict.past import Goal, Kind, Past, read_past
 
+if TYPE_CHECKING:
+    from training_monitor.predict.rate import LearningRate
+
 __all__ = ["CLUES", "Advice", "Stopper", "advise"]
 
 Array = NDArray[np.float64]
 
 # What the chance depends on; ODDS has a column per clue.
-CLUES = ("one", "ahead", "since best", "left", "ahead x done", "since best x done", "rough", "steady")
+CLUES = (
+    "one",
+    "ahead",
+    "since best",
+    "left",
+    "ahead x done",
+    "since best x done",
+    "rough",
+    "steady",
+)
 # A gain that is hardly worth a name: half a percent of the best value.
 GAIN = 0.005
 # Without a known end: as many steps again as the run already has.
@@ -33,7 +46,7 @@ class Advice:
     Attributes:
         p_gain: The chance that the best value improves by more than `gain` before `end`.
         gain: The share of the best value that counts as an improvement.
-        expected_gain: By how much the best value will improve on average, in the unit of the metric.
+        expected_gain: By how much the best value improves on average, in its own unit.
         expected_share: The same as a share of the best value; NaN where that is zero.
         best_value: The best value so far.
         best_step: The step of it: the checkpoint to keep.
@@ -94,6 +107,7 @@ def advise(
     goal: Goal,
     kind: Kind = "loss",
     gain: float = GAIN,
+    lr: LearningRate | None = None,
 ) -> Advice | None:
     """Estimate what the steps up to `end` still bring.
 
@@ -104,6 +118,7 @@ def advise(
         goal: Whether a smaller or a larger value is better.
         kind: What the curve is.
         gain: The share of the best value that counts as an improvement.
+        lr: The learning rate so far, where it is logged.
 
     Returns:
         None where there is nothing to say: fewer than two finite points, or none after step 0.
@@ -113,7 +128,7 @@ def advise(
         return None
     known = end is not None and bool(np.isfinite(end))
     horizon = max(float(end) / past.last_step, 1.0) if known and end is not None else DOUBLING
-    ahead = outlook(past, horizon, kind)
+    ahead = outlook(past, horizon, kind, lr)
     threshold = gain * abs(past.best)
     expected = _expected(past, ahead, horizon, kind)
     return Advice(
@@ -123,7 +138,7 @@ def advise(
         expected_share=expected / abs(past.best) if past.best != 0.0 else float("nan"),
         best_value=past.sign * past.best,
         best_step=past.best_step,
-        since_best=1.0 - past.best_step / past.last_step,
+        since_best=since_best(past),
         end=horizon * past.last_step,
         end_known=known,
         left=1.0 - 1.0 / horizon,
@@ -132,31 +147,39 @@ def advise(
 
 def chance(past: Past, ahead: Outlook, horizon: float, kind: Kind, threshold: float) -> float:
     """Return the chance that the best value improves by more than `threshold`."""
+    return float(chances(past, ahead, horizon, kind, np.array([threshold]))[0])
+
+
+def chances(past: Past, ahead: Outlook, horizon: float, kind: Kind, thresholds: Array) -> Array:
+    """Return the chance that the best value improves by more than each of `thresholds`."""
     if horizon <= 1.0:
-        return 0.0
+        return np.zeros(thresholds.size)
     weights = np.array(ODDS["reward" if kind == "reward" else "other"])
-    seen = clues(past, ahead, horizon, threshold)
-    return float(1.0 / (1.0 + np.exp(-np.clip(weights @ seen, -30.0, 30.0))))
+    heads = clues(past, ahead, horizon, thresholds) @ weights
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(heads, -30.0, 30.0))))
 
 
-def clues(past: Past, ahead: Outlook, horizon: float, threshold: float) -> Array:
-    """Return CLUES."""
+def clues(past: Past, ahead: Outlook, horizon: float, thresholds: Array) -> Array:
+    """Return a row of CLUES per threshold."""
     unit = ahead.scale + 0.25 * past.noise + 1e-9 * abs(past.best) + 1e-300
-    distance = float(np.arcsinh((ahead.value - past.best - threshold) / unit))
+    distance = np.arcsinh((ahead.value - past.best - thresholds) / unit)
     done = 1.0 / horizon
-    since = 1.0 - past.best_step / past.last_step
-    _, _, steady, rough, *_ = traits(past, horizon)
-    left = float(np.log(horizon))
-    return np.array(
-        [1.0, distance, since, left, distance * done, since * done, rough, steady]
-    )
+    since = since_best(past)
+    seen = traits(past, horizon)
+    found = np.empty((thresholds.size, len(CLUES)))
+    found[:] = (1.0, 0.0, since, np.log(horizon), 0.0, since * done, seen[3], seen[2])
+    found[:, 1], found[:, 4] = distance, distance * done
+    return found
+
+
+def since_best(past: Past) -> float:
+    """Return the share of the steps so far that passed without a better value."""
+    return min(max(1.0 - past.best_step / past.last_step, 0.0), 1.0)
 
 
 def _expected(past: Past, ahead: Outlook, horizon: float, kind: Kind) -> float:
     """Return the mean gain: the chances of all gains, added up."""
-    if horizon <= 1.0:
-        return 0.0
     top = max(ahead.value - past.best, 0.0) + FARTHEST * ahead.scale
-    gains = np.linspace(0.0, top, 25)
-    chances = np.array([chance(past, ahead, horizon, kind, gain) for gain in gains])
-    return float(((chances[1:] + chances[:-1]) / 2.0 * np.diff(gains)).sum())
+    gains = np.linspace(0.0, top, 33)
+    found = chances(past, ahead, horizon, kind, gains)
+    return float(((found[1:] + found[:-1]) / 2.0 * np.diff(gains)).sum())

@@ -1,15 +1,18 @@
-"""Ways of continuing a curve: levels it may stay at and trends it may follow, and what tells them apart."""
+"""Ways a curve may go on: levels to stay at, trends to follow, and what tells them apart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training_monitor.predict.past import Past
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-__all__ = ["LEVELS", "TRAITS", "TRENDS", "levels", "traits", "trends"]
+    from training_monitor.predict.past import Past
+
+__all__ = ["LEVELS", "MAX_GAIN", "TRAITS", "TRENDS", "levels", "traits", "trends"]
 
 Array = NDArray[np.float64]
 
@@ -51,7 +54,7 @@ def trends(past: Past, horizon: float) -> Array:
         line,
     ]
     room = MAX_GAIN * past.span
-    return np.clip(np.array(gains), -room, room)
+    return np.asarray(np.clip(gains, -room, room), dtype=np.float64)
 
 
 def traits(past: Past, horizon: float) -> Array:
@@ -88,7 +91,7 @@ def _log(share: float, least: float) -> float:
 
 
 def _gain(past: Past, basis: Callable[[Array], Array], since: float, horizon: float) -> float:
-    """Fit level + slope * basis(time) by least squares; return the gain from time 1 to `horizon`."""
+    """Fit level + slope * basis(time); return the gain from time 1 to `horizon`."""
     times = past.steps / past.last_step
     first = min(int(np.searchsorted(times, since)), max(0, times.size - 3))
     first = max(first, int(np.searchsorted(times, 0.0, side="right")))

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from training_monitor.predict.constants import GATES, QUANTILES, SCALES
-from training_monitor.predict.families import LEVELS, TRENDS, levels, traits, trends
+from training_monitor.predict.families import LEVELS, MAX_GAIN, TRENDS, levels, traits, trends
 from training_monitor.predict.past import Goal, Kind, Past, read_past
+from training_monitor.predict.rate import LearningRate, clock_of, rate_gain
 
 __all__ = ["Forecast", "forecast"]
 
@@ -17,6 +18,8 @@ Array = NDArray[np.float64]
 
 # Shares of the distribution at which QUANTILES are kept: the bounds of 90, 80 and 50 %.
 SHARES = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)
+# How much of the gain comes from the learning rate where it is known and tells how it goes on.
+RATE_SHARE = 2.0 / 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,23 @@ class Outlook:
 
 
 def forecast(
-    steps: ArrayLike, values: ArrayLike, *, end: float | None, goal: Goal, kind: Kind = "loss"
+    steps: ArrayLike,
+    values: ArrayLike,
+    *,
+    end: float | None,
+    goal: Goal,
+    kind: Kind = "loss",
+    lr: LearningRate | None = None,
 ) -> Forecast | None:
     """Predict the value at step `end`.
+
+    Args:
+        steps: Steps of the curve so far.
+        values: Its values; those that are not finite are skipped.
+        end: The planned last step; None: not known.
+        goal: Whether a smaller or a larger value is better.
+        kind: What the curve is.
+        lr: The learning rate so far, where it is logged.
 
     Returns:
         None where there is nothing to say: no end is known, fewer than two finite points, or no
@@ -64,12 +81,11 @@ def forecast(
     past = read_past(steps, values, goal=goal)
     if past is None or end is None or not np.isfinite(end) or past.last_step <= 0.0:
         return None
-    seen = outlook(past, end / past.last_step, kind)
-    bounds = seen.value + seen.scale * np.array(QUANTILES[kind])
-    ordered = np.sort(past.sign * bounds)
-    low_90, low_80, low_50, high_50, high_80, high_90 = (float(bound) for bound in ordered)
+    ahead = outlook(past, end / past.last_step, kind, lr)
+    bounds = np.sort(past.sign * (ahead.value + ahead.scale * np.array(QUANTILES[kind])))
+    low_90, low_80, low_50, high_50, high_80, high_90 = (float(bound) for bound in bounds)
     return Forecast(
-        value=past.sign * seen.value,
+        value=past.sign * ahead.value,
         low_50=low_50,
         high_50=high_50,
         low_80=low_80,
@@ -77,12 +93,12 @@ def forecast(
         low_90=low_90,
         high_90=high_90,
         end=float(end),
-        scale=seen.scale,
-        method=seen.method,
+        scale=ahead.scale,
+        method=ahead.method,
     )
 
 
-def outlook(past: Past, horizon: float, kind: Kind) -> Outlook:
+def outlook(past: Past, horizon: float, kind: Kind, lr: LearningRate | None = None) -> Outlook:
     """Return what to expect at `horizon` times the last step."""
     if horizon <= 1.0:
         return Outlook(value=past.last, scale=0.0, method="the last value")
@@ -91,12 +107,18 @@ def outlook(past: Past, horizon: float, kind: Kind) -> Outlook:
     level_share = _shares(heads[: len(LEVELS)])
     trend_share = _shares(heads[len(LEVELS) :])
     at, gains = levels(past), trends(past, horizon)
-    level, gain = float(level_share @ at), float(trend_share @ gains)
-    weights = np.array(SCALES[kind])
+    gain = float(trend_share @ gains)
     method = f"{LEVELS[int(level_share.argmax())]}, {TRENDS[int(trend_share.argmax())]}"
+    clock = clock_of(lr, past, horizon * past.last_step) if lr is not None else None
+    if clock is not None:
+        room = MAX_GAIN * past.span
+        gain += RATE_SHARE * (min(max(rate_gain(past, clock), -room), room) - gain)
+        method = f"{LEVELS[int(level_share.argmax())]}, learning rate"
+    weights = np.array(SCALES[kind])
+    width = float(np.exp(np.clip(weights @ doubts(past, at, gains, seen), -20.0, 20.0)))
     return Outlook(
-        value=past.last + level + gain,
-        scale=float(np.exp(weights @ doubts(past, at, gains, seen)) * unit_of(past)),
+        value=past.last + float(level_share @ at) + gain,
+        scale=width * unit_of(past),
         method=method,
     )
 
@@ -121,4 +143,4 @@ def unit_of(past: Past) -> float:
 def _shares(heads: Array) -> Array:
     """Return weights that add up to one."""
     raised = np.exp(heads - heads.max())
-    return raised / raised.sum()
+    return np.asarray(raised / raised.sum())

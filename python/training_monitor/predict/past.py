@@ -16,8 +16,8 @@ Array = NDArray[np.float64]
 
 # Curves with more points than this are read as medians of as many stretches.
 MAX_POINTS = 192
-# A median is taken of at most so many points of its stretch, so that the work stays bounded.
-POINTS_PER_MEDIAN = 33
+# Of longer curves about so many points are read, evenly spread; the best is looked for in all.
+MAX_READ = 4096
 # How far a point may stand from the median of its neighbours before it is pulled in, in sigma.
 SPIKE_SIGMA = 5.0
 
@@ -31,8 +31,7 @@ class Past:
         values: Values at `steps`, multiplied by `sign`; medians where the curve was thinned.
         smooth: `values` with single spikes pulled in.
         sign: 1 where a larger value is better, -1 where a smaller one is.
-        count: How many finite points there were.
-        best: The best of all finite values, multiplied by `sign`.
+        best: The best of all finite values, multiplied by `sign`; those before a restart, too.
         best_step: The step of `best`, the first where several are equal.
         noise: Robust standard deviation of what jumps from point to point.
         span: How far the values lie apart, without the outermost 3 percent on either side.
@@ -42,7 +41,6 @@ class Past:
     values: Array
     smooth: Array
     sign: float
-    count: int
     best: float
     best_step: float
     noise: float
@@ -70,10 +68,12 @@ def read_past(steps: ArrayLike, values: ArrayLike, *, goal: Goal) -> Past | None
     if all_steps.size != all_values.size:
         raise ValueError(f"{all_steps.size} steps, but {all_values.size} values: as many of both")
     sign = 1.0 if goal == "max" else -1.0
-    at, seen = _in_order(all_steps, all_values)
+    place = _best_place(all_values, goal)
+    if place is None:
+        return None
+    at, seen = _in_order(*_sample(all_steps, all_values))
     if at.size < 2:
         return None
-    place = int(np.argmax(seen) if goal == "max" else np.argmin(seen))
     thin_at, thin = _thin(at, seen)
     signed = sign * thin
     noise = _noise(signed)
@@ -83,12 +83,36 @@ def read_past(steps: ArrayLike, values: ArrayLike, *, goal: Goal) -> Past | None
         values=signed,
         smooth=_without_spikes(signed, noise),
         sign=sign,
-        count=int(at.size),
-        best=float(sign * seen[place]),
-        best_step=float(at[place]),
+        best=float(sign * all_values[place]),
+        best_step=float(all_steps[place]),
         noise=noise,
         span=float(high - low),
     )
+
+
+def _best_place(values: Array, goal: Goal) -> int | None:
+    """Return where the best finite value is; None: there is none."""
+    if values.size == 0:
+        return None
+    # Both skip NaN, which costs nothing; copies of a long curve would.
+    best = (np.fmax if goal == "max" else np.fmin).reduce(values)
+    if np.isinf(best):
+        fine = np.isfinite(values)
+        if not fine.any():
+            return None
+        best = values[fine].max() if goal == "max" else values[fine].min()
+    elif np.isnan(best):
+        return None
+    return int(np.argmax(values == best))
+
+
+def _sample(steps: Array, values: Array) -> tuple[Array, Array]:
+    """Return every so many-th point of a long curve, the last among them."""
+    stride = values.size // MAX_READ
+    if stride < 2:
+        return steps, values
+    first = (values.size - 1) % stride
+    return steps[first::stride], values[first::stride]
 
 
 def _in_order(steps: Array, values: Array) -> tuple[Array, Array]:
@@ -111,15 +135,13 @@ def _thin(steps: Array, values: Array) -> tuple[Array, Array]:
         return steps, values
     # The first points are left out, not the last: the end is what matters.
     start = values.size - stretch * MAX_POINTS
-    stride = max(1, stretch // POINTS_PER_MEDIAN)
     shape = (MAX_POINTS, stretch)
-    middle = np.median(values[start:].reshape(shape)[:, ::stride], axis=1)
     at = steps[start:].reshape(shape)[:, -1]
-    return at.copy(), middle
+    return at.copy(), np.median(values[start:].reshape(shape), axis=1)
 
 
 def _noise(values: Array) -> float:
-    """Return the robust standard deviation of noise, from second differences where there are some."""
+    """Return the robust standard deviation of noise, from second differences."""
     if values.size < 4:
         return float(np.std(np.diff(values))) / 1.4142 if values.size > 2 else 0.0
     bend = values[2:] - 2.0 * values[1:-1] + values[:-2]
