@@ -48,9 +48,8 @@ def fit_all(cases: list[Case], *, by: str, write: bool) -> None:
         here = np.array([(case.kind == "reward") == (name == "reward") for case in cases])
         chosen = [case for case, mine in zip(cases, here, strict=True) if mine]
         odds[name], chance[here] = fit_odds(chosen, value[here], width[here], folds[here])
-    print(
-        f"\nFinal value, left out by {by}: mean error in widths of the run (rivals, coverage: at 30 %)\n"
-    )
+    print(f"\nFinal value, left out by {by}: mean error in widths of the run;")
+    print("rivals, coverage, and width of the 90 % interval: at 30 %\n")
     print("\n".join(forecast_table(cases, value, bounds)))
     print("\nStop advice\n")
     print("\n".join(advice_table(cases, chance)))

@@ -52,4 +52,4 @@ def _table(name: str, rows: dict[str, NDArray[np.float64]]) -> list[str]:
 
 
 def _row(values: NDArray[np.float64]) -> str:
-    return "(" + ", ".join(f"{value:.3g}" for value in values) + ")"
+    return "(" + ", ".join(f"{round(float(value), 3):g}" for value in values) + ")"

@@ -30,6 +30,7 @@ CLUES = (
     "since best x done",
     "rough",
     "steady",
+    "few",
 )
 # A gain that is hardly worth a name: half a percent of the best value.
 GAIN = 0.005
@@ -50,7 +51,8 @@ class Advice:
         expected_share: The same as a share of the best value; NaN where that is zero.
         best_value: The best value so far.
         best_step: The step of it: the checkpoint to keep.
-        since_best: The share of the steps so far that passed without a better value.
+        since_best: The share of the steps so far that passed without a better value; of curves with
+            hundreds of points without a better median of neighbours, as a single one says little.
         end: Up to which step this looks: the planned end, or twice the last step.
         end_known: Whether `end` is the planned end.
         left: The share of all steps up to `end` that stopping now would save.
@@ -161,25 +163,25 @@ def chances(past: Past, ahead: Outlook, horizon: float, kind: Kind, thresholds: 
 
 def clues(past: Past, ahead: Outlook, horizon: float, thresholds: Array) -> Array:
     """Return a row of CLUES per threshold."""
-    unit = ahead.scale + 0.25 * past.noise + 1e-9 * abs(past.best) + 1e-300
-    distance = np.arcsinh((ahead.value - past.best - thresholds) / unit)
+    unit = ahead.scale + 0.25 * past.noise + 1e-9 * abs(past.top) + 1e-300
+    distance = np.arcsinh((ahead.value - past.top - thresholds) / unit)
     done = 1.0 / horizon
     since = since_best(past)
-    seen = traits(past, horizon)
+    seen, few = traits(past, horizon), past.values.size**-0.5
     found = np.empty((thresholds.size, len(CLUES)))
-    found[:] = (1.0, 0.0, since, np.log(horizon), 0.0, since * done, seen[3], seen[2])
+    found[:] = (1.0, 0.0, since, np.log(horizon), 0.0, since * done, seen[3], seen[2], few)
     found[:, 1], found[:, 4] = distance, distance * done
     return found
 
 
 def since_best(past: Past) -> float:
     """Return the share of the steps so far that passed without a better value."""
-    return min(max(1.0 - past.best_step / past.last_step, 0.0), 1.0)
+    return min(max(1.0 - past.top_step / past.last_step, 0.0), 1.0)
 
 
 def _expected(past: Past, ahead: Outlook, horizon: float, kind: Kind) -> float:
     """Return the mean gain: the chances of all gains, added up."""
-    top = max(ahead.value - past.best, 0.0) + FARTHEST * ahead.scale
+    top = max(ahead.value - past.top, 0.0) + FARTHEST * ahead.scale
     gains = np.linspace(0.0, top, 33)
     found = chances(past, ahead, horizon, kind, gains)
     return float(((found[1:] + found[:-1]) / 2.0 * np.diff(gains)).sum())

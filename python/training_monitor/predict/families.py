@@ -37,7 +37,7 @@ def levels(past: Past) -> Array:
             0.0,
             float(values[-3:].mean()) - past.last,
             float(np.median(values[-fifth:])) - past.last,
-            past.best - past.last,
+            past.top - past.last,
         ]
     )
 

@@ -33,6 +33,8 @@ class Past:
         sign: 1 where a larger value is better, -1 where a smaller one is.
         best: The best of all finite values, multiplied by `sign`; those before a restart, too.
         best_step: The step of `best`, the first where several are equal.
+        top: The best of `values`. Of a long noisy curve `best` is an outlier, and this is not.
+        top_step: The step of `top`.
         noise: Robust standard deviation of what jumps from point to point.
         span: How far the values lie apart, without the outermost 3 percent on either side.
     """
@@ -43,6 +45,8 @@ class Past:
     sign: float
     best: float
     best_step: float
+    top: float
+    top_step: float
     noise: float
     span: float
 
@@ -85,6 +89,8 @@ def read_past(steps: ArrayLike, values: ArrayLike, *, goal: Goal) -> Past | None
         sign=sign,
         best=float(sign * all_values[place]),
         best_step=float(all_steps[place]),
+        top=float(signed.max()),
+        top_step=float(thin_at[int(np.argmax(signed))]),
         noise=noise,
         span=float(high - low),
     )
