@@ -3,12 +3,26 @@
 import numpy as np
 import pytest
 
+from training_monitor.predict.advice import CLUES
+from training_monitor.predict.constants import GATES, ODDS, QUANTILES, SCALES
+from training_monitor.predict.families import LEVELS, TRAITS, TRENDS
 from training_monitor.predict.forecast import Forecast, forecast
 from training_monitor.predict.past import MAX_POINTS, read_past
 from training_monitor.predict.rate import LearningRate
 
-STEPS = np.arange(10, 1001, 10)
+STEPS: np.ndarray = np.arange(10, 1001, 10)
 END = 1000
+
+
+def test_the_constants_have_a_row_and_a_column_for_everything() -> None:
+    assert set(GATES) == set(SCALES) == set(QUANTILES) == {"loss", "score", "error", "reward"}
+    for rows in GATES.values():
+        assert np.array(rows).shape == (len(TRAITS), len(LEVELS) + len(TRENDS))
+    for bounds_of in QUANTILES.values():
+        assert list(bounds_of) == sorted(bounds_of)
+        assert bounds_of[2] < 0.0 < bounds_of[3]
+    assert {len(row) for row in ODDS.values()} == {len(CLUES)}
+    assert {len(row) for row in SCALES.values()} == {len(TRAITS) + 2}
 
 
 def decays(seed: int, exponent: float = 0.5, noise: float = 0.0) -> np.ndarray:
@@ -17,7 +31,7 @@ def decays(seed: int, exponent: float = 0.5, noise: float = 0.0) -> np.ndarray:
 
 
 def seen(values: np.ndarray, share: float, **told) -> Forecast:
-    chosen = STEPS <= share * END
+    chosen = (share * END) >= STEPS
     found = forecast(STEPS[chosen], values[chosen], **{"end": END, "goal": "min", **told})
     assert found is not None
     return found

@@ -40,6 +40,8 @@ def fit_all(cases: list[Case], *, by: str, write: bool) -> None:
     for kind in ("loss", "score", "error", "reward"):
         here = np.array([case.kind == kind for case in cases])
         chosen = [case for case in cases if case.kind == kind]
+        if not chosen:
+            continue
         kinds[kind] = found = fit_kind(chosen, folds[here])
         value[here], width[here], bounds[here] = found.value, found.width, found.bounds
     chance = np.zeros(len(cases))
@@ -47,6 +49,8 @@ def fit_all(cases: list[Case], *, by: str, write: bool) -> None:
     for name in ("reward", "other"):
         here = np.array([(case.kind == "reward") == (name == "reward") for case in cases])
         chosen = [case for case, mine in zip(cases, here, strict=True) if mine]
+        if not chosen:
+            continue
         odds[name], chance[here] = fit_odds(chosen, value[here], width[here], folds[here])
     print(f"\nFinal value, left out by {by}: mean error in widths of the run;")
     print("rivals, coverage, and width of the 90 % interval: at 30 %\n")
@@ -55,8 +59,13 @@ def fit_all(cases: list[Case], *, by: str, write: bool) -> None:
     print("\n".join(advice_table(cases, chance)))
     print()
     print("\n".join(reliability(cases, chance)))
+    if write and (len(kinds) < 4 or len(odds) < 2):
+        raise SystemExit(
+            f"nothing written: curves of {', '.join(kinds)} only, all kinds are needed"
+        )
     if write:
         write_constants(kinds, odds)
 
 
-main()
+if __name__ == "__main__":
+    main()
