@@ -171,7 +171,7 @@ def test_a_million_points_are_read_as_few() -> None:
     values[777_777] = -5.0
     past = read_past(steps, values, goal="min")
     assert past is not None
-    assert past.values.size <= 2 * MAX_POINTS
+    assert past.values.size <= MAX_POINTS
     assert past.last_step == 1_000_000
     assert (past.best, past.best_step) == (5.0, 777_778)
 

@@ -14,7 +14,8 @@ Goal = Literal["min", "max"]
 Kind = Literal["loss", "score", "error", "reward"]
 Array = NDArray[np.float64]
 
-# Curves with more points than this are read as medians of as many stretches.
+# Curves with more points than this are noisy logs of steps: they are read as medians of stretches.
+MAX_WHOLE = 1024
 MAX_POINTS = 192
 # Of longer curves about so many points are read, evenly spread; the best is looked for in all.
 MAX_READ = 4096
@@ -136,9 +137,9 @@ def _in_order(steps: Array, values: Array) -> tuple[Array, Array]:
 
 def _thin(steps: Array, values: Array) -> tuple[Array, Array]:
     """Return medians of MAX_POINTS stretches with equally many points; short curves as they are."""
-    stretch = values.size // MAX_POINTS
-    if stretch < 2:
+    if values.size <= MAX_WHOLE:
         return steps, values
+    stretch = values.size // MAX_POINTS
     # The first points are left out, not the last: the end is what matters.
     start = values.size - stretch * MAX_POINTS
     shape = (MAX_POINTS, stretch)
