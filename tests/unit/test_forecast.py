@@ -8,7 +8,7 @@ from training_monitor.predict.constants import GATES, ODDS, QUANTILES, SCALES
 from training_monitor.predict.families import LEVELS, TRAITS, TRENDS
 from training_monitor.predict.forecast import Forecast, forecast
 from training_monitor.predict.past import MAX_POINTS, read_past
-from training_monitor.predict.rate import LearningRate
+from training_monitor.predict.learning_rate import LearningRate
 
 STEPS: np.ndarray = np.arange(10, 1001, 10)
 END = 1000

@@ -12,7 +12,7 @@ from detection.fit.cases import Case
 from detection.fit.gates import fit_gates, gated, table, weights
 from detection.fit.widths import fit_logistic, fit_scale, quantiles
 from training_monitor.predict.advice import GAIN, clues
-from training_monitor.predict.forecast import SHARES, Outlook, doubts, unit_of
+from training_monitor.predict.forecast import SHARES, Expectation, doubts, unit_of
 
 Array = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def fit_odds(
     """Fit the chance of a further gain; return constants and cross-fitted chances."""
     marks = np.concatenate(
         [
-            clues(c.past, Outlook(v, w, ""), c.horizon, np.array([GAIN * abs(c.past.best)]))
+            clues(c.past, Expectation(v, w, ""), c.horizon, np.array([GAIN * abs(c.past.best)]))
             for c, v, w in zip(cases, value, width, strict=True)
         ]
     )

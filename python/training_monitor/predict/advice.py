@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from training_monitor.predict.constants import ODDS
 from training_monitor.predict.families import traits
-from training_monitor.predict.forecast import Outlook, outlook
+from training_monitor.predict.forecast import Expectation, expect
 from training_monitor.predict.past import Goal, Kind, Past, read_past
 
 if TYPE_CHECKING:
-    from training_monitor.predict.rate import LearningRate
+    from training_monitor.predict.learning_rate import LearningRate
 
 __all__ = ["CLUES", "Advice", "Stopper", "advise"]
 
@@ -130,7 +130,7 @@ def advise(
         return None
     known = end is not None and bool(np.isfinite(end))
     horizon = max(float(end) / past.last_step, 1.0) if known and end is not None else DOUBLING
-    ahead = outlook(past, horizon, kind, lr)
+    ahead = expect(past, horizon, kind, lr)
     threshold = gain * abs(past.best)
     expected = _expected(past, ahead, horizon, kind)
     return Advice(
@@ -147,12 +147,12 @@ def advise(
     )
 
 
-def chance(past: Past, ahead: Outlook, horizon: float, kind: Kind, threshold: float) -> float:
+def chance(past: Past, ahead: Expectation, horizon: float, kind: Kind, threshold: float) -> float:
     """Return the chance that the best value improves by more than `threshold`."""
     return float(chances(past, ahead, horizon, kind, np.array([threshold]))[0])
 
 
-def chances(past: Past, ahead: Outlook, horizon: float, kind: Kind, thresholds: Array) -> Array:
+def chances(past: Past, ahead: Expectation, horizon: float, kind: Kind, thresholds: Array) -> Array:
     """Return the chance that the best value improves by more than each of `thresholds`."""
     if horizon <= 1.0:
         return np.zeros(thresholds.size)
@@ -161,7 +161,7 @@ def chances(past: Past, ahead: Outlook, horizon: float, kind: Kind, thresholds: 
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(heads, -30.0, 30.0))))
 
 
-def clues(past: Past, ahead: Outlook, horizon: float, thresholds: Array) -> Array:
+def clues(past: Past, ahead: Expectation, horizon: float, thresholds: Array) -> Array:
     """Return a row of CLUES per threshold."""
     unit = ahead.scale + 0.25 * past.noise + 1e-9 * abs(past.top) + 1e-300
     distance = np.arcsinh((ahead.value - past.top - thresholds) / unit)
@@ -179,7 +179,7 @@ def since_best(past: Past) -> float:
     return min(max(1.0 - past.top_step / past.last_step, 0.0), 1.0)
 
 
-def _expected(past: Past, ahead: Outlook, horizon: float, kind: Kind) -> float:
+def _expected(past: Past, ahead: Expectation, horizon: float, kind: Kind) -> float:
     """Return the mean gain: the chances of all gains, added up."""
     top = max(ahead.value - past.top, 0.0) + FARTHEST * ahead.scale
     gains = np.linspace(0.0, top, 33)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from training_monitor.predict.constants import GATES, QUANTILES, SCALES
 from training_monitor.predict.families import LEVELS, MAX_GAIN, TRENDS, levels, traits, trends
 from training_monitor.predict.past import Goal, Kind, Past, read_past
-from training_monitor.predict.rate import LearningRate, clock_of, rate_gain
+from training_monitor.predict.learning_rate import LearningRate, clock_of, rate_gain
 
 __all__ = ["Forecast", "forecast"]
 
@@ -47,7 +47,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Expectation:
     """What the past says about the end, larger is better."""
 
     value: float
@@ -81,7 +81,7 @@ def forecast(
     past = read_past(steps, values, goal=goal)
     if past is None or end is None or not np.isfinite(end) or past.last_step <= 0.0:
         return None
-    ahead = outlook(past, end / past.last_step, kind, lr)
+    ahead = expect(past, end / past.last_step, kind, lr)
     bounds = np.sort(past.sign * (ahead.value + ahead.scale * np.array(QUANTILES[kind])))
     low_90, low_80, low_50, high_50, high_80, high_90 = (float(bound) for bound in bounds)
     return Forecast(
@@ -98,10 +98,10 @@ def forecast(
     )
 
 
-def outlook(past: Past, horizon: float, kind: Kind, lr: LearningRate | None = None) -> Outlook:
+def expect(past: Past, horizon: float, kind: Kind, lr: LearningRate | None = None) -> Expectation:
     """Return what to expect at `horizon` times the last step."""
     if horizon <= 1.0:
-        return Outlook(value=past.last, scale=0.0, method="the last value")
+        return Expectation(value=past.last, scale=0.0, method="the last value")
     seen = traits(past, horizon)
     heads = seen @ np.array(GATES[kind])
     level_share = _shares(heads[: len(LEVELS)])
@@ -116,7 +116,7 @@ def outlook(past: Past, horizon: float, kind: Kind, lr: LearningRate | None = No
         method = f"{LEVELS[int(level_share.argmax())]}, learning rate"
     weights = np.array(SCALES[kind])
     width = float(np.exp(np.clip(weights @ doubts(past, at, gains, seen), -20.0, 20.0)))
-    return Outlook(
+    return Expectation(
         value=past.last + float(level_share @ at) + gain,
         scale=width * unit_of(past),
         method=method,
