@@ -7,8 +7,8 @@ from training_monitor.predict.advice import CLUES
 from training_monitor.predict.constants import GATES, ODDS, QUANTILES, SCALES
 from training_monitor.predict.families import LEVELS, TRAITS, TRENDS
 from training_monitor.predict.forecast import Forecast, forecast
-from training_monitor.predict.past import MAX_POINTS, read_past
 from training_monitor.predict.learning_rate import LearningRate
+from training_monitor.predict.past import MAX_POINTS, read_past
 
 STEPS: np.ndarray = np.arange(10, 1001, 10)
 END = 1000

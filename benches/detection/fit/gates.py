@@ -56,7 +56,7 @@ def weights(cases: list[Case]) -> Array:
         groups[case.group] = groups.get(case.group, 0) + 1
         sources[case.source] = sources.get(case.source, 0) + 1
     found = np.array([groups[case.group] ** -0.5 * sources[case.source] ** -0.3 for case in cases])
-    return found / found.sum()
+    return np.asarray(found / found.sum())
 
 
 def fit_gates(data: Table) -> Array:
@@ -86,9 +86,9 @@ def gated(gates: Array, data: Table) -> Array:
     heads = data.traits @ gates
     split = len(LEVELS)
     up = (softmax(heads[:, :split]) * data.levels).sum(axis=1)
-    return up + (softmax(heads[:, split:]) * data.trends).sum(axis=1)
+    return np.asarray(up + (softmax(heads[:, split:]) * data.trends).sum(axis=1))
 
 
 def softmax(heads: Array) -> Array:
     raised = np.exp(heads - heads.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

@@ -31,7 +31,7 @@ def quantiles(values: Array, weight: Array, shares: tuple[float, ...]) -> Array:
     order = np.argsort(values)
     grown = np.cumsum(weight[order])
     places = np.searchsorted(grown, np.array(shares) * grown[-1])
-    return values[order][np.minimum(places, values.size - 1)]
+    return np.asarray(values[order][np.minimum(places, values.size - 1)])
 
 
 def fit_logistic(clues: Array, came: Array, weight: Array) -> Array:

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from training_monitor.predict.constants import GATES, QUANTILES, SCALES
 from training_monitor.predict.families import LEVELS, MAX_GAIN, TRENDS, levels, traits, trends
-from training_monitor.predict.past import Goal, Kind, Past, read_past
 from training_monitor.predict.learning_rate import LearningRate, clock_of, rate_gain
+from training_monitor.predict.past import Goal, Kind, Past, read_past
 
 __all__ = ["Forecast", "forecast"]
 
