@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from detection.curves import Flags, Floats
 
 from detection import curves, remaining
+from detection.curves import Flags, Floats
 from training_monitor.predict.eta import FLOOR, GENERATING, LEVELS, WEIGHTS, EtaEstimator
 
 FOLDS = 5
