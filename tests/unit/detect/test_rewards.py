@@ -91,13 +91,13 @@ def test_a_longer_hold_can_be_set() -> None:
 
 
 def test_a_fall_late_in_a_run_of_many_episodes_is_a_drop() -> None:
-    values = learning(40_000, noise=0.5)
-    for n in range(30_000, 40_000):
+    values = learning(20_000, noise=0.5)
+    for n in range(15_000, 20_000):
         values[n] -= 1.5
     found = fed(RewardDrop("reward"), values)
     assert [finding.kind for finding in found] == ["reward_drop"]
     assert found[0].step is not None
-    assert 30_000 < found[0].step < 36_000
+    assert 15_000 < found[0].step < 18_500
 
 
 def test_a_reward_that_stands_still_is_flat() -> None:
