@@ -47,7 +47,7 @@ class OverfittingThresholds:
     alarm_sigma: float = 1.5
     evaluations: int = 3
     persist: int = 2
-    train: float = 0.03
+    train: float = 0.005
     headline: float = 0.003
 
 

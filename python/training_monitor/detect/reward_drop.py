@@ -43,7 +43,7 @@ class RewardDropThresholds:
     flat_sigma: float = 6.0
     flat_fraction: float = 0.25
     hold: int = 15
-    hold_share: float = 0.05
+    hold_share: float = 0.08
     hold_most: int = 30
 
 
