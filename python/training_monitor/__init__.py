@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from training_monitor.launch import init
     from training_monitor.query import RunView, open_run
-    from training_monitor.run import Run, alert, close, finish
+    from training_monitor.run import Run, alert, close, define_metric, finish
     from training_monitor.tables import Table
     from training_monitor.vitals import Health, health
 
@@ -55,6 +55,7 @@ __all__ = [
     "__version__",
     "alert",
     "close",
+    "define_metric",
     "finish",
     "health",
     "init",
@@ -67,7 +68,7 @@ _ROOMS = {
     "answers": ("Series",),
     "launch": ("init",),
     "query": ("RunView", "open_run"),
-    "run": ("Run", "alert", "close", "finish"),
+    "run": ("Run", "alert", "close", "define_metric", "finish"),
     "tables": ("Table",),
     "vitals": ("Health", "health"),
 }

@@ -6,12 +6,14 @@ from typing import Any, TypeAlias, final
 
 __all__ = [
     "Column",
+    "Follower",
     "Ingest",
     "PointStream",
     "QueryError",
     "RejectedError",
     "Relay",
     "RunReader",
+    "Screen",
     "Sink",
     "SpoolError",
     "StoreError",
@@ -186,6 +188,33 @@ class Column:
     def __array_interface__(self) -> dict[str, Any]: ...
     def __len__(self) -> int: ...
 
+# What, step, time, value, since, reference, sigma, threshold.
+_Noticed: TypeAlias = tuple[str, int, float, float, int, float, float, float]
+
+@final
+class Screen:
+    def __new__(
+        cls,
+        *,
+        spike: tuple[float, float, float, float, float, float] | None = None,
+        divergence: tuple[float, float, float] | None = None,
+        slowdown: tuple[float, float] | None = None,
+    ) -> Screen: ...
+    def feed(self, steps: bytes, times: bytes, values: bytes) -> list[_Noticed]: ...
+
+@final
+class Follower:
+    def __new__(cls, path: str | PathLike[str], *, since_secs: float | None = None) -> Follower: ...
+    def new_keys(self) -> list[tuple[int, str]]: ...
+    def want(self, key: int) -> None: ...
+    def poll(
+        self, most: int
+    ) -> tuple[
+        list[tuple[int, int, int, Column, Column, Column]],
+        list[tuple[int, int, int, float, float]],
+        bool,
+    ]: ...
+
 # Columns as bytes: step i64, time f64, values (f64 when all are floats), rank u32, attempt u32.
 _Columns: TypeAlias = tuple[bytes, bytes, bytes | list[Any], bytes, bytes]
 
@@ -244,6 +273,7 @@ class RunReader:
         max_points: int | None = None,
     ) -> list[bytes]: ...
     def findings(self) -> list[tuple[float, str]]: ...
+    def events(self, kind: str) -> list[tuple[float, str]]: ...
     def stacks(self) -> list[tuple[float, str]]: ...
     def config(self) -> str | None: ...
     def counts(self) -> dict[str, Any]: ...

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["WANDB", "check_keywords"]
+__all__ = ["WANDB", "WANDB_METRIC", "check_keywords"]
 
 # The parameters of wandb.init(), and the nearest thing here; None where there is none.
 WANDB: dict[str, str | None] = {
@@ -39,35 +39,49 @@ WANDB: dict[str, str | None] = {
     "tensorboard": None,
 }
 
-_warned: set[str] = set()
+# What wandb's define_metric() takes besides, and the nearest thing here.
+WANDB_METRIC: dict[str, str | None] = {
+    "hidden": None,
+    "overwrite": None,
+    "step_sync": "step_metric",
+    "summary": "goal",
+}
+
+_warned: set[tuple[str, str]] = set()
 
 
-def check_keywords(unknown: Mapping[str, object], *, stacklevel: int) -> None:
+def check_keywords(
+    unknown: Mapping[str, object],
+    *,
+    stacklevel: int,
+    function: str = "init",
+    ours: Iterable[str] = TABLE,
+    theirs: Mapping[str, str | None] = WANDB,
+) -> None:
     """Warn once about keywords of wandb, and refuse any other one.
 
     Args:
-        unknown: The keywords that init() was given and does not have.
+        unknown: The keywords that the function was given and does not have.
         stacklevel: How many frames above this one the user's line is.
+        function: Its name.
+        ours: The keywords that it has.
+        theirs: Those of wandb, and the nearest one here.
 
     Raises:
         UnknownSettingError: A keyword that is neither ours nor wandb's.
     """
     for name, value in unknown.items():
-        if name not in WANDB:
-            raise UnknownSettingError(f"init() has no parameter {name!r}{_hint(name, value)}")
-    fresh = sorted(name for name in unknown if name not in _warned)
+        if name not in theirs:
+            near = closest(name, [*ours, *theirs])
+            near = theirs.get(near, near) if near else None
+            question = f"; did you mean {near!r}?" if near else ""
+            raise UnknownSettingError(
+                f"{function}() has no parameter {name!r} (given {shown(value)}){question}"
+            )
+    fresh = sorted(name for name in unknown if (function, name) not in _warned)
     if fresh:
-        _warned.update(fresh)
-        warned(_told(fresh), stacklevel=stacklevel + 1)
-
-
-def _hint(name: str, value: object) -> str:
-    near = closest(name, [*TABLE, *WANDB])
-    near = WANDB.get(near, near) if near else None
-    question = f"; did you mean {near!r}?" if near else ""
-    return f" (given {shown(value)}){question}"
-
-
-def _told(names: Iterable[str]) -> str:
-    parts = [f"{name} (nearest: {WANDB[name]})" if WANDB[name] else name for name in names]
-    return f"init() ignores keywords of wandb: {', '.join(parts)}"
+        _warned.update((function, name) for name in fresh)
+        parts = [f"{name} (nearest: {theirs[name]})" if theirs[name] else name for name in fresh]
+        warned(
+            f"{function}() ignores keywords of wandb: {', '.join(parts)}", stacklevel=stacklevel + 1
+        )

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from training_monitor.detect.definition import Definition
+    from training_monitor.detect.meaning import Meaning
     from training_monitor.machine import Finding, SystemSeries
     from training_monitor.ranks import AcrossRanks, Rank
     from training_monitor.stacks import Stack
@@ -106,6 +108,22 @@ class RunView:
             )
             for row in rows
         ]
+
+    def definitions(self) -> list[Definition]:
+        """Return what `define_metric` said of metrics, the oldest first, each once."""
+        from training_monitor.meanings import read_definitions
+
+        return read_definitions(self._path)
+
+    def meanings(self) -> dict[str, Meaning]:
+        """Return what each metric was taken for, by name: loss or score, and which way is better.
+
+        It is inferred from the names, and where those leave it open from the values; what
+        `define_metric` said counts more. One of them is the headline, by which the run is judged.
+        """
+        from training_monitor.meanings import read_meanings
+
+        return read_meanings(self, self._reader.metrics())
 
     def series(
         self,

@@ -31,13 +31,14 @@ if TYPE_CHECKING:
         ) -> None: ...
 
 
-__all__ = ["Run", "activate", "active_run", "alert", "close", "finish"]
+__all__ = ["Run", "activate", "active_run", "alert", "close", "define_metric", "finish"]
 
 _CLOSE_SECS = 5.0
 _LEVELS = ("INFO", "WARN", "ERROR")
 _TITLE_CHARS = 250
 _TEXT_CHARS = 20_000
 
+_MOST_DEFINITIONS = 10_000
 _WAIT_SECS = 60.0
 _LONGEST_WAIT_SECS = 1e9
 
@@ -57,7 +58,16 @@ class Run:
             that records nothing, counts, and warns once.
     """
 
-    __slots__ = ("_alerted_at", "_last_facts", "_refused", "_strict", "dir", "log", "name")
+    __slots__ = (
+        "_alerted_at",
+        "_defined",
+        "_last_facts",
+        "_refused",
+        "_strict",
+        "dir",
+        "log",
+        "name",
+    )
 
     log: Log
 
@@ -66,6 +76,8 @@ class Run:
         self.dir = run_dir
         self._strict = strict
         self._alerted_at: dict[str, float] = {}
+        # What was defined, so that the same words in every epoch are stored once.
+        self._defined: dict[str, str] = {}
         # What the core told at the end of this run; None before it, and without one.
         self._last_facts: dict[str, Any] | None = None
         self._refused = 0
@@ -140,6 +152,41 @@ class Run:
         }
         _core.append_alert(_core.to_json(fields))
         return True
+
+    def define_metric(
+        self,
+        name: str,
+        *,
+        kind: str | None = None,
+        goal: str | None = None,
+        step_metric: str | None = None,
+        **foreign: object,
+    ) -> None:
+        """Say what a metric is, where its name does not say it or says another thing.
+
+        Args:
+            name: Its name; a `*` at the end stands for any ending.
+            kind: What it is: "loss", "score", "error", "reward", "lr", "step_time" and so on.
+            goal: "min" or "max": which way is better. The run is judged by a metric that has one.
+            step_metric: The metric that is its axis.
+            foreign: Keywords of wandb's define_metric(); they are ignored, with one warning.
+
+        Raises:
+            SettingError: A value is not valid; the message says what is allowed.
+        """
+        self._define(name, foreign, kind=kind, goal=goal, step_metric=step_metric)
+
+    def _define(self, name: str, foreign: Mapping[str, object], **said: str | None) -> None:
+        from training_monitor.definitions import event_of, warn_of_loss
+
+        event = event_of(name, foreign, **said)
+        if not self.dir:
+            return
+        if self.closed:
+            warn_of_loss(f"run {self.name!r} is closed")
+        elif self._defined.get(name) != event and len(self._defined) < _MOST_DEFINITIONS:
+            self._defined[name] = event
+            _core.append_event(event)
 
     def close(self) -> None:
         """End the recording; wait at most 5 seconds for the database, never raise for it."""
@@ -308,3 +355,24 @@ def alert(title: str, text: str = "", level: str = "WARN", wait_duration: float 
         Whether the alert was recorded.
     """
     return _active is not None and _active.alert(title, text, level, wait_duration)
+
+
+def define_metric(
+    name: str,
+    *,
+    kind: str | None = None,
+    goal: str | None = None,
+    step_metric: str | None = None,
+    **foreign: object,
+) -> None:
+    """Say what a metric of the active run is; see `Run.define_metric`.
+
+    Raises:
+        SettingError: A value is not valid; the message says what is allowed.
+    """
+    if _active is None:
+        from training_monitor.definitions import warn_of_loss
+
+        warn_of_loss("no run is active", stacklevel=2)
+    else:
+        _active._define(name, foreign, kind=kind, goal=goal, step_metric=step_metric)

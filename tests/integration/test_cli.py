@@ -196,7 +196,7 @@ def test_runs_of_nothing(tmp_path: Path) -> None:
 def test_show_prints_every_metric(recorded: Path, root: Path) -> None:
     text = run_command("show", "digits", "--root-dir", root)
     assert max(map(len, text.splitlines())) <= 80
-    assert re.search(r"^loss +0\.001 +0\.001 +1 +1,000 +0\.\.999$", text, re.MULTILINE), text
+    assert re.search(r"^loss +loss +0\.001 +0\.001 +1 +1,000 +0\.\.999$", text, re.MULTILINE), text
     assert "\x1b" not in text
     assert r"a\x1b[31mred" in text
     rows = strict_json(run_command("show", recorded, "--json"))["metrics"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ago",
+    "fits",
     "heading",
     "in_bytes",
     "in_nanoseconds",
@@ -63,6 +64,13 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int 
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - line_chars()
     widths[0] = max(widths[0] - max(excess, 0), min(widths[0], _LEAST_NAME_CHARS))
     print_columns(titles, cells, widths, left=range(left))
+
+
+def fits(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a line holds these columns, with names that are cut to a readable length."""
+    widths = [max(len(safe(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    widths[0] = min(widths[0], 2 * _LEAST_NAME_CHARS)
+    return sum(widths) + len(_GAP) * (len(widths) - 1) <= line_chars()
 
 
 def line_chars() -> int:

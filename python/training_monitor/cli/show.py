@@ -15,7 +15,9 @@ from training_monitor.query import Metric, RunView
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from training_monitor.detect.meaning import Meaning
 
 HELP = "Print a table of the metrics of a run."
 
@@ -33,14 +35,18 @@ def run(arguments: argparse.Namespace) -> int:
     view = RunView(path)
     render.tell_of_copy(view.copy)
     metrics = view.metrics()
+    meanings = view.meanings()
     seen = machine.look(path)
     ranks = ranks_of(path)
     if arguments.json:
-        rows = [asdict(metric) for metric in metrics]
+        rows = [
+            asdict(metric) | {"meaning": _facts(meanings.get(metric.name))} for metric in metrics
+        ]
         facts = {"run": view.name, "dir": view.dir, "metrics": rows} | rank_facts(ranks)
         render.print_json(facts | machine.machine_facts(seen))
     elif metrics:
-        print_metrics(metrics)
+        print_metrics(metrics, meanings)
+        print_headline(meanings)
     else:
         print(f"run {render.safe(view.name)} has no metrics yet")
     if not arguments.json:
@@ -48,6 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         _print_losses(view.dir)
         print_machine(machine.machine_lines(seen))
     return 0
+
+
+def _facts(meaning: Meaning | None) -> dict[str, object] | None:
+    """Return what a metric was taken for; None: it came while the others were read."""
+    return None if meaning is None else asdict(meaning)
 
 
 def _print_losses(run_dir: str) -> None:
@@ -65,19 +76,39 @@ def print_machine(lines: Sequence[tuple[str, str]]) -> None:
         print(f"{render.safe(word):<9} {render.safe(text)}")
 
 
-def print_metrics(metrics: Sequence[Metric]) -> None:
-    """Print one line per metric."""
-    render.print_table(
-        ("METRIC", "LAST", "MIN", "MAX", "POINTS", "STEPS"),
-        [
-            (
-                metric.name,
-                render.number(metric.last_value),
-                render.number(metric.min),
-                render.number(metric.max),
-                render.whole(metric.count),
-                render.span(metric.first_step, metric.last_step),
-            )
-            for metric in metrics
-        ],
-    )
+def print_headline(meanings: Mapping[str, Meaning]) -> None:
+    """Say by which metric the run is judged, and how to name another one."""
+    for name, meaning in meanings.items():
+        if meaning.headline:
+            print(f"\nheadline  {render.safe(name)} ({meaning})")
+
+
+def print_metrics(metrics: Sequence[Metric], meanings: Mapping[str, Meaning] | None = None) -> None:
+    """Print one line per metric; what it was taken for as far as the line holds it."""
+    titles = ("METRIC", "LAST", "MIN", "MAX", "POINTS", "STEPS")
+    rows = [
+        (
+            metric.name,
+            render.number(metric.last_value),
+            render.number(metric.min),
+            render.number(metric.max),
+            render.whole(metric.count),
+            render.span(metric.first_step, metric.last_step),
+        )
+        for metric in metrics
+    ]
+    wide_titles = (titles[0], "TAKEN FOR", *titles[1:])
+    for words in _forms(metrics, meanings or {}):
+        wider = [(row[0], word, *row[1:]) for row, word in zip(rows, words, strict=True)]
+        if render.fits([wide_titles, *wider]):
+            render.print_table(wide_titles, wider, left=2)
+            return
+    render.print_table(titles, rows)
+
+
+def _forms(metrics: Sequence[Metric], meanings: Mapping[str, Meaning]) -> Iterator[Sequence[str]]:
+    """Return what the metrics were taken for, in full and in fewer words."""
+    known = [meanings.get(metric.name) for metric in metrics]
+    if any(known):
+        yield [str(meaning or "-") for meaning in known]
+        yield [meaning.short if meaning else "-" for meaning in known]

@@ -50,6 +50,8 @@ class Dealer:
         host, port = place
         dealer.connect(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
         self._socket = dealer
+        self._poller = zmq.Poller()
+        self._poller.register(self._watch, zmq.POLLIN)
 
     def wait(self, secs: float, wakeup: int, *, to_send: bool) -> None:
         """Wait for a message, for room when there is something `to_send`, a signal, or the end.
@@ -61,11 +63,9 @@ class Dealer:
         """
         import zmq
 
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if to_send else 0))
-        poller.register(self._watch, zmq.POLLIN)
-        poller.register(wakeup, zmq.POLLIN)
-        ready = dict(poller.poll(int(secs * 1000)))
+        self._poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if to_send else 0))
+        self._poller.register(wakeup, zmq.POLLIN)
+        ready = dict(self._poller.poll(int(secs * 1000)))
         if self._watch in ready:
             self._learn_end()
 

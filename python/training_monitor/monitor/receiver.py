@@ -25,7 +25,7 @@ __all__ = ["MESSAGE_BYTES", "Receiver"]
 # A log() of 64 MiB, the largest there is, and what stands around it.
 MESSAGE_BYTES = 72 * 2**20
 _BUSY_MS = 10
-_IDLE_MS = 200
+_IDLE_MS = 500
 _NOBODY_MS = 1000
 _BUSY_SECS = 1.0
 _MOST_AT_ONCE = 256

@@ -30,6 +30,9 @@ __all__ = ["Relay", "serve_relay"]
 
 _BUSY_SECS = 0.015
 _IDLE_SECS = 0.2
+# Nothing was logged for a while: a look costs as much as a sample of the machine.
+_QUIET_AFTER_SECS = 10.0
+_QUIET_SECS = 0.5
 _REPORT_SECS = 1.0
 # With nobody left to serve and nothing moving, what remains waits for the next relay.
 _STUCK_SECS = 600.0
@@ -122,12 +125,14 @@ class Relay:
             f"relay {os.getpid()} of {self._run_dir}: training_monitor {_core.__version__}"
         )
         self._poller.start()
-        reported, busy_until = 0.0, 0.0
+        reported, busy_until, moved = 0.0, 0.0, 0
         while not self._wakeup.stopping:
             now = time.monotonic()
             self._connect(now)
-            self._wait(_BUSY_SECS if now < busy_until else _IDLE_SECS)
-            if self._carry():
+            # The next is read while the library sends what was read before.
+            is_reading = moved and self._waiting is None
+            self._wait(0.0 if is_reading else _patience(now - busy_until))
+            if moved := self._carry():
                 busy_until = time.monotonic() + 1.0
             if now - reported >= _REPORT_SECS:
                 reported = now
@@ -308,6 +313,13 @@ class Relay:
             return 1
         self._journal.info("left: everything is with the monitor")
         return 0
+
+
+def _patience(idle_secs: float) -> float:
+    """Return how long to wait for something to do, `idle_secs` after the last work."""
+    if idle_secs < 0.0:
+        return _BUSY_SECS
+    return _IDLE_SECS if idle_secs < _QUIET_AFTER_SECS else _QUIET_SECS
 
 
 _ROOM_EVERY_SECS = 60.0

@@ -2,6 +2,7 @@
 
 mod cells;
 mod column;
+mod detect;
 mod errors;
 mod ingest;
 mod json;
@@ -47,6 +48,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<relay::Sink>()?;
     module.add_class::<reader::RunReader>()?;
     module.add_class::<column::Column>()?;
+    module.add_class::<detect::Screen>()?;
+    module.add_class::<detect::Follower>()?;
     module.add_class::<query::PointStream>()?;
     module.add_function(wrap_pyfunction!(query::query, module)?)?;
     module.add_function(wrap_pyfunction!(query::backup_database, module)?)?;

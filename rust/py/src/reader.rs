@@ -251,6 +251,11 @@ impl RunReader {
         Ok(timed(self.read(py, tm_core::RunReader::findings)?))
     }
 
+    /// Lists what happened of a kind: wall clock seconds and JSON.
+    fn events(&self, py: Python<'_>, kind: &str) -> PyResult<Vec<(f64, String)>> {
+        Ok(timed(self.read(py, |reader| reader.events(kind))?))
+    }
+
     /// Lists where processes were in their code when they were asked: wall clock seconds and JSON.
     fn stacks(&self, py: Python<'_>) -> PyResult<Vec<(f64, String)>> {
         Ok(timed(self.read(py, tm_core::RunReader::stacks)?))

@@ -80,8 +80,9 @@ def jump(stage: Stage, number: int) -> tuple[int, int]:
     assert np.asarray(stored.value).tolist() == wanted, "lost, doubled or out of order"
     merged = view.series("loss")
     assert np.asarray(merged.value).tolist() == wanted[counts[0] :], "the last attempt counts"
+    # The wall clock is shown as it was when somebody looked at it: only a jump turns it back.
     first = np.asarray(stored.time)[: counts[0]]
-    assert bool((np.diff(first) >= 0).all()), "time goes back within an attempt"
+    assert int((np.diff(first) < 0).sum()) <= jumps, "time goes back without a jump"
     assert not view.gaps, view.gaps
     shutil.rmtree(directory)
     return jumps, len(wanted)

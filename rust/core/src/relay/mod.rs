@@ -18,10 +18,13 @@ use crate::wire::Message;
 use link::Link;
 use shipped::Shipped;
 
-const FIND_EVERY: Duration = Duration::from_millis(250);
-const BEAT_EVERY: Duration = Duration::from_millis(400);
+const FIND_EVERY: Duration = Duration::from_millis(500);
+/// A trainer takes a heart that has not beaten for five seconds for dead.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// Samples of the machine that nobody takes: so many are kept.
 const MOST_SAMPLES: usize = 3000;
+/// Read at once, over all lanes: what was read is sent while the next is read.
+const TURN_BYTES: u64 = 2 << 20;
 /// Until the monitor has said how much may be on its way.
 const FIRST_WINDOW: u64 = 256 << 10;
 
@@ -245,8 +248,9 @@ impl Relay {
     fn read(&mut self, now: Instant) -> u64 {
         let mut in_flight: u64 = self.shipped.iter().map(Shipped::in_flight).sum();
         let (mut got, mut trouble) = (0, None);
+        let share = TURN_BYTES / (self.shipped.len() as u64).max(1);
         for shipped in &mut self.shipped {
-            let room = self.window_bytes.saturating_sub(in_flight);
+            let room = self.window_bytes.saturating_sub(in_flight).min(share);
             match shipped.read(now, room) {
                 Ok(bytes) => {
                     in_flight += bytes;

@@ -3,6 +3,7 @@
 mod ahead;
 mod backup;
 mod clocks;
+mod follow;
 mod fresh;
 mod gather;
 mod metrics;
@@ -35,6 +36,7 @@ use crate::live::{self, Found, Pointer};
 use clocks::Origins;
 
 pub use backup::BackupProgress;
+pub use follow::{Followed, Following, News, Odd};
 pub use metrics::MetricInfo;
 pub use query::{
     Chunk, Datum, Interrupted, PointStream, QueryError, QueryOptions, StreamOptions, Table,

@@ -150,7 +150,11 @@ impl RunReader {
         self.events("stack")
     }
 
-    pub(crate) fn events(&self, kind: &str) -> Result<Vec<EventRow>, StoreError> {
+    /// What happened of this kind, the oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn events(&self, kind: &str) -> Result<Vec<EventRow>, StoreError> {
         let mut select = self.conn.prepare_cached(
             "SELECT time_ns, detail FROM events WHERE kind = ?1 AND detail IS NOT NULL ORDER BY id",
         )?;

@@ -15,6 +15,8 @@ pub enum SystemLine {
     Finding(SystemFinding),
     /// Where a process was in its code when it was asked.
     Stack(StackLine),
+    /// What somebody who watches the run noticed.
+    Note(NoteLine),
 }
 
 impl SystemLine {
@@ -24,6 +26,7 @@ impl SystemLine {
             Self::Sample(sample) => &mut sample.time_ns,
             Self::Finding(finding) => &mut finding.time_ns,
             Self::Stack(stack) => &mut stack.time_ns,
+            Self::Note(note) => &mut note.time_ns,
         };
         *time_ns = time_ns.saturating_add(offset_ns);
         self
@@ -70,6 +73,21 @@ pub struct StackLine {
     pub(super) detail: String,
 }
 
+/// What somebody who watches the run noticed: a row in `events`, once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NoteLine {
+    /// One of [`NOTES`].
+    pub(super) kind: String,
+    pub(super) step: Option<i64>,
+    pub(super) time_ns: i64,
+    /// JSON. Its field `id` tells it from others of its kind.
+    pub(super) detail: String,
+    pub(super) id: String,
+}
+
+/// The kinds of notes that there are.
+const NOTES: [&str; 3] = ["detected", "phase", "advice"];
+
 /// A line that is none of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a line cannot be read")]
@@ -103,6 +121,9 @@ impl SystemLine {
                 detail,
             }));
         }
+        if let Some(note) = parsed.get("note") {
+            return Self::note(note, text("kind")?, parsed["step"].as_i64(), time_ns);
+        }
         let values = parsed["values"].as_object().ok_or(BadLine)?;
         let sources = values.iter().map(|(name, values)| {
             let facts = parsed["facts"].get(name).map(Json::to_string);
@@ -119,6 +140,21 @@ impl SystemLine {
             return Err(BadLine);
         }
         Ok(Self::Sample(sample))
+    }
+
+    fn note(note: &Json, kind: String, step: Option<i64>, time_ns: i64) -> Result<Self, BadLine> {
+        let id = note["id"].as_str().ok_or(BadLine)?.to_owned();
+        if !NOTES.contains(&kind.as_str()) {
+            return Err(BadLine);
+        }
+        let detail = note.to_string();
+        Ok(Self::Note(NoteLine {
+            kind,
+            step,
+            time_ns,
+            detail,
+            id,
+        }))
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use line::NoteLine;
 pub use line::{BadLine, StackLine, SystemFinding, SystemLine, SystemSample, SystemSource};
 pub(super) use pack::unpack;
 pub(super) use thin::samples;
@@ -47,6 +48,7 @@ impl SystemTable {
                 SystemLine::Sample(sample) => self.insert(tx, sample)?,
                 SystemLine::Finding(finding) => record(tx, finding)?,
                 SystemLine::Stack(stack) => record_stack(tx, stack)?,
+                SystemLine::Note(note) => record_note(tx, note)?,
             }
         }
         if !lines.is_empty() && pack::pack_full(tx, self.fresh(tx)?)? {
@@ -170,6 +172,16 @@ fn record_stack(conn: &Connection, stack: &StackLine) -> Result<(), StoreError> 
              AND json_extract(detail, '$.finding') = 'stuck'",
     )?
     .execute([stack.time_ns])?;
+    Ok(())
+}
+
+/// Who starts anew notices the same things again: what is known is not stored twice.
+fn record_note(conn: &Connection, note: &NoteLine) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO events(kind, step, time_ns, detail) SELECT ?1, ?2, ?3, ?4
+         WHERE NOT EXISTS (SELECT 1 FROM events WHERE kind = ?1 AND json_extract(detail, '$.id') = ?5)",
+    )?
+    .execute(params![note.kind, note.step, note.time_ns, note.detail, note.id])?;
     Ok(())
 }
 

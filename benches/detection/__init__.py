@@ -1,0 +1,1 @@
+"""How often the detectors and predictions are right, on real and made curves."""

@@ -1,0 +1,77 @@
+"""How often are the detections right, and do the predictions hold? `make bench-detection`"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from detection import bench, cases, curves, labels, synthetic
+from detection.curves import Run
+from detection.faults import FAULTS
+from detection.page import page
+
+KINDS = frozenset(fault.kind for fault in FAULTS) | {"outlier", "reward_spike", "reward_hacking"}
+WORDS = ", ".join([*sorted(KINDS), *bench.PARTS])
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    """Score and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m detection")
+    parser.add_argument("--data", default="", help="a folder of curves; default: made ones")
+    parser.add_argument("--every", type=int, default=1, help="take each n-th run of a file only")
+    parser.add_argument(
+        "--only", default="", help=f"of {', '.join([*sorted(KINDS), *bench.PARTS])}"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--out", type=Path, help="the page; default: standard output")
+    args = parser.parse_args()
+    only = frozenset(args.only.replace(",", " ").split())
+    if unknown := sorted(only - KINDS - frozenset(bench.PARTS)):
+        sys.exit(f"nothing is called {', '.join(unknown)}; see --help")
+    start = time.perf_counter()
+    folder = Path(args.data) if args.data else None
+    if folder is not None and not curves.sources(folder):
+        sys.exit(f"{folder} holds no *.jsonl or *.jsonl.gz")
+    runs = curves.load(folder, every=args.every) if folder else synthetic.make(12)
+    known = labels.labels_of(runs, folder or Path())
+    hosts = cases.hosts(runs, known)
+    extra = synthetic.traces() if folder and (not only or only & KINDS) else []
+    known |= labels.labels_of(extra, Path())
+    hosts += cases.hosts(extra, known)
+    tested = bench.systems()
+    results = bench.measure(runs, hosts, known, tested, extra=extra, only=only, jobs=args.jobs)
+    text = page(results, tested, _head(runs, args.data, time.perf_counter() - start))
+    if args.out is None:
+        print(text)
+        return
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(text)
+    print(f"{args.out}: {len(runs):,} runs in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+def _head(runs: list[Run], data: str, seconds: float) -> list[str]:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True, text=True, cwd=REPOSITORY, check=False,
+    )  # fmt: skip
+    points = sum(len(series) for run in runs for series in run.series.values())
+    return [
+        f"curves: {Path(data).name if data else 'made'}, {len(runs):,} runs, {points:,} points",
+        f"commit: {done.stdout.strip() or 'none'}, Python {platform.python_version()}",
+        f"date: {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, took {seconds:.0f} s",
+        f"command: `python -m detection {' '.join(_shown(word) for word in sys.argv[1:])}`",
+    ]
+
+
+def _shown(word: str) -> str:
+    return Path(word).name if "/" in word else word
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The rules of others, as their documents or sources state them."""

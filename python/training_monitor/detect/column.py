@@ -1,0 +1,57 @@
+"""New points of one series."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import numpy as np
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["A_SECOND", "Column"]
+
+# Detectors in Python see no more points in a second than these.
+A_SECOND = 20.0
+
+
+class Column:
+    """New points of one series."""
+
+    __slots__ = ("steps", "times", "values")
+
+    def __init__(
+        self, steps: NDArray[np.int64], values: NDArray[np.float64], times: NDArray[np.float64]
+    ) -> None:
+        self.steps = steps
+        self.values = values
+        self.times = times
+
+    @classmethod
+    def of(cls, steps: ArrayLike, values: ArrayLike, times: ArrayLike | None) -> Column:
+        """Return points as columns of the types that the extension takes."""
+        places = np.asarray(steps)
+        if places.dtype.kind == "f":
+            # The last step of a series may be anything; what is none sorts before all.
+            places = np.nan_to_num(places, nan=0.0, posinf=2.0**62, neginf=-(2.0**62))
+        whole = np.ascontiguousarray(places, dtype=np.int64)
+        numbers = np.ascontiguousarray(values, dtype=np.float64)
+        clock = np.full(len(whole), np.nan) if times is None else times
+        return cls(whole, numbers, np.ascontiguousarray(clock, dtype=np.float64))
+
+    def thinned(self, last: float, a_second: float = A_SECOND) -> NDArray[np.intp]:
+        """Return which points are looked at when so many a second suffice.
+
+        Args:
+            last: The time of the point before these, times `a_second`, rounded down.
+            a_second: So many.
+        """
+        if not len(self.times) or not isfinite(self.times[0]):
+            return np.arange(len(self.times))
+        slots = np.floor(self.times * a_second)
+        return np.flatnonzero(np.diff(slots, prepend=last) != 0)
+
+    def slot(self, a_second: float = A_SECOND) -> float:
+        """Return the time of the last point as `thinned` takes it; NaN: it is not known."""
+        return float(np.floor(self.times[-1] * a_second)) if len(self.times) else np.nan

@@ -1,0 +1,1 @@
+"""Detectors and predictors together, over the points of one run."""

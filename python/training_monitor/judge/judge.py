@@ -1,0 +1,224 @@
+"""What a run is, how it goes and when it ends: fed with its points as they come."""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+
+import numpy as np
+
+from training_monitor.detect.column import Column
+from training_monitor.detect.watch import Watch
+from training_monitor.judge.news import Judged
+from training_monitor.predict.eta import GENERATING, EtaEstimator
+from training_monitor.predict.phase import Phase, Phases
+from training_monitor.predict.total import total_steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from training_monitor.detect.definition import Definition
+    from training_monitor.detect.finding import Finding
+    from training_monitor.detect.thresholds import Thresholds
+    from training_monitor.judge.news import News
+    from training_monitor.predict.eta import Eta
+    from training_monitor.predict.phase import Transition
+    from training_monitor.predict.total import Total
+
+    Points = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+__all__ = ["Judge"]
+
+_JUDGED = ("reward", "score", "error", "loss")
+_GENERATED = frozenset(("kl", "length"))
+# Points kept of a metric that tells how far the run is.
+_MOST_KEPT = 512
+# Phases in which another metric may still take over.
+_YOUNG = (Phase.INITIALIZING, Phase.WARMUP)
+_FLAGS = frozenset(("divergence", "non_finite", "overfitting"))
+
+
+class Judge:
+    """Judges one run. Memory is bounded however long the run is.
+
+    Args:
+        config: The configuration of the run, for its end.
+        definitions: What the user has said of metrics.
+        thresholds: When something is said; None means the defaults.
+        total: The step at which the run ends, where the user has said it.
+
+    Attributes:
+        watch: The detectors.
+        standing: The findings that are not over, by kind, metric and rank.
+        step: The last step that was seen; None: none was.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Mapping[str, Any] | None = None,
+        definitions: Iterable[Definition] = (),
+        thresholds: Thresholds | None = None,
+        total: float | None = None,
+    ) -> None:
+        self.watch = Watch(thresholds=thresholds, definitions=definitions)
+        self.standing: dict[tuple[str, str, int | None], Finding] = {}
+        self.step: int | None = None
+        self._config = dict(config or {})
+        self._given = total
+        self._phases: Phases | None = None
+        self._leading = ""
+        self._slots: dict[str, float] = {}
+        self._eta = EtaEstimator()
+        self._clock = ""
+        self._attempt = 0
+        self._far: dict[str, Points] = {}
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that the run is in."""
+        return Phase.INITIALIZING if self._phases is None else self._phases.phase
+
+    @property
+    def leading(self) -> str:
+        """The metric by which the phase is told; empty: there is none yet."""
+        return self._leading
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Take the configuration of the run, which may come after its first points."""
+        self._config = dict(config)
+
+    def feed(self, news: Iterable[News]) -> Judged:
+        """Look at new points."""
+        judged = Judged()
+        fed = list(news)
+        self.watch.knows(dict.fromkeys(one.metric for one in fed))
+        for one in sorted(fed, key=lambda one: self._turn(one.metric)):
+            found = self.watch.feed(one.metric, one.steps, one.values, one.times, one.rank)
+            self._note(found, judged)
+            if one.rank == 0 and len(one.steps):
+                self._follow(one, judged)
+        self._progress(judged)
+        return judged
+
+    def tick(self, now: float) -> Judged:
+        """Look at what time alone tells."""
+        judged = Judged()
+        self._note(self.watch.tick(now), judged)
+        return judged
+
+    def note(self, findings: Iterable[Finding]) -> Judged:
+        """Take findings of others, as those about the machine."""
+        judged = Judged()
+        self._note(findings, judged)
+        return judged
+
+    def total(self) -> Total | None:
+        """Return the step at which the run ends; None: nobody knows."""
+        return total_steps(
+            self._config,
+            given=self._given,
+            step=self.step,
+            epoch=self._far.get("epoch"),
+            progress=self._far.get("progress"),
+        )
+
+    def eta(self, *, now: float | None = None) -> Eta | None:
+        """Return how long the run still takes; None: its end, or its pace, is not known."""
+        total = self.total()
+        return None if total is None else self._eta.estimate(total.steps, now=now)
+
+    def _turn(self, metric: str) -> bool:
+        """Training metrics first: what is held out is judged beside them."""
+        return self.watch.meanings[metric].held_out
+
+    def _note(self, findings: Iterable[Finding], judged: Judged) -> None:
+        for finding in findings:
+            judged.findings.append(finding)
+            key = (finding.kind, finding.metric, finding.rank)
+            if finding.over:
+                self.standing.pop(key, None)
+            else:
+                self.standing[key] = finding
+            if finding.kind in _FLAGS and self._phases is not None:
+                others = [
+                    one for (kind, _, _), one in self.standing.items() if kind == finding.kind
+                ]
+                self._add(judged, self._phases.flag(
+                    finding.kind,
+                    others[-1].text if others else None,
+                    step=nan if finding.step is None else finding.step,
+                    time=finding.time,
+                ))  # fmt: skip
+
+    def _follow(self, news: News, judged: Judged) -> None:
+        """Let the phase, the pace and the end follow the first rank."""
+        meaning = self.watch.meanings[news.metric]
+        self.step = max(int(news.steps.max()), -1 if self.step is None else self.step)
+        self._pace(news)
+        if meaning.kind in ("epoch", "progress"):
+            self._keep(meaning.kind, news)
+        leads = self._leads(news.metric)
+        if self._phases is None or not (leads or meaning.kind == "lr"):
+            return
+        column = Column(news.steps, news.values, news.times)
+        for at in column.thinned(self._slots.get(news.metric, nan)):
+            point = float(news.steps[at]), float(news.values[at]), float(news.times[at])
+            push = self._phases.push if leads else self._phases.push_lr
+            self._add(judged, push(*point))
+        self._slots[news.metric] = column.slot()
+
+    def _leads(self, metric: str) -> bool:
+        """Return whether the phase is told by this metric, which it may only now begin to be."""
+        if metric == self._leading:
+            return True
+        meaning = self.watch.meanings[metric]
+        can = meaning.goal is not None and meaning.kind in _JUDGED and not meaning.minor
+        is_first = self._phases is None or (metric == self.watch.headline and self.phase in _YOUNG)
+        if not (can and is_first):
+            return False
+        self._leading = metric
+        self._phases = Phases(metric, goal=meaning.goal or "min")
+        return True
+
+    def _pace(self, news: News) -> None:
+        """Learn the pace from the metric that came first, as long as it comes."""
+        if news.attempt != self._attempt:
+            if self._attempt:
+                self._eta.resumed()
+            self._attempt, self._clock = news.attempt, ""
+        meaning = self.watch.meanings[news.metric]
+        if meaning.held_out:
+            self._eta.evaluated(news.steps[-64:])
+        elif self._clock in ("", news.metric):
+            if not self._clock and meaning.kind in _GENERATED:
+                self._eta = EtaEstimator(GENERATING)
+            self._clock = news.metric
+            self._eta.push_many(news.steps, news.times)
+
+    def _keep(self, kind: str, news: News) -> None:
+        steps, values = self._far.get(kind, (np.empty(0), np.empty(0)))
+        steps = np.concatenate((steps, news.steps.astype(np.float64)))
+        values = np.concatenate((values, news.values))
+        while len(steps) > _MOST_KEPT:
+            # The first and the last tell most: every other one between them goes.
+            keep = np.r_[0 : len(steps) - 1 : 2, len(steps) - 1]
+            steps, values = steps[keep], values[keep]
+        self._far[kind] = (steps, values)
+
+    def _progress(self, judged: Judged) -> None:
+        total = self.total()
+        self.watch.set_end(None if total is None else int(total.steps))
+        if self._phases is None or total is None or self.step is None:
+            return
+        done = self.step / total.steps if total.steps > 0 else nan
+        if isfinite(done):
+            self._add(judged, self._phases.progress(done, step=float(self.step)))
+
+    @staticmethod
+    def _add(judged: Judged, transition: Transition | None) -> None:
+        if transition is not None:
+            judged.transitions.append(transition)

@@ -1,0 +1,404 @@
+//! The points of a run as they come: each call gives what was stored since the last one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use rusqlite::{Connection, params};
+use tm_spool::Value;
+
+use super::{Origins, RunReader, load_all_fresh, scan_blobs};
+use crate::store::columns::Column;
+use crate::store::error::StoreError;
+use crate::store::ints::decode_ints;
+use crate::store::registry::load_dictionary;
+use crate::store::rows::FreshBlob;
+use crate::store::scan::Row;
+use crate::store::source::Dictionary;
+
+/// Keys of a wide layout beyond these are looked at only when they are wanted.
+const MOST_LOOKED_AT: usize = 512;
+
+/// How far somebody has followed a run, and what he wants to see of it.
+#[derive(Debug, Default)]
+pub struct Following {
+    producers: HashMap<i64, Seen>,
+    wanted: HashSet<u32>,
+    last_key: u32,
+    /// Boottimes before this are not of interest in producers met for the first time. `None`: all are.
+    since_ns: Option<i64>,
+}
+
+/// What was seen of one producer.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    lanes: BTreeMap<u8, u64>,
+    last_ns: i64,
+    last_grp: i64,
+}
+
+/// New points of one key from one producer, in the order in which they are stored.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct News {
+    /// The number of the key.
+    pub key: u32,
+    /// Who logged it.
+    pub rank: u32,
+    /// In which attempt.
+    pub attempt: u32,
+    /// Steps, one per point.
+    pub steps: Vec<i64>,
+    /// Wall clock in seconds since 1970, one per point.
+    pub times: Vec<f64>,
+    /// Values, one per point; text and None are left out.
+    pub values: Vec<f64>,
+}
+
+/// A value that is not finite, of a key that is not wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Odd {
+    /// The number of the key.
+    pub key: u32,
+    /// Who logged it.
+    pub rank: u32,
+    /// Where.
+    pub step: i64,
+    /// Wall clock in seconds since 1970.
+    pub time: f64,
+    /// NaN or an infinity; NaN where it is only known that there is one.
+    pub value: f64,
+}
+
+/// What one call gives.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// Points of the wanted keys.
+    pub news: Vec<News>,
+    /// What is not finite in the others, the first of each call and key.
+    pub odd: Vec<Odd>,
+    /// Whether there is more to be had at once.
+    pub more: bool,
+}
+
+impl Following {
+    /// Of producers met for the first time, what was logged before this boottime is not of interest; `None`: all is.
+    #[must_use]
+    pub fn new(since_ns: Option<i64>) -> Self {
+        Self {
+            since_ns,
+            ..Self::default()
+        }
+    }
+
+    /// Give the points of this key from now on.
+    pub fn want(&mut self, key: u32) {
+        self.wanted.insert(key);
+    }
+}
+
+/// Gathers while one producer is read.
+struct Gathering<'f> {
+    wanted: &'f HashSet<u32>,
+    news: BTreeMap<u32, (Vec<i64>, Vec<i64>, Vec<f64>)>,
+    odd: BTreeMap<u32, (i64, i64, f64)>,
+    points: usize,
+    last_ns: i64,
+    last_grp: i64,
+}
+
+impl Gathering<'_> {
+    fn push(&mut self, key: u32, step: i64, boottime_ns: i64, value: f64) {
+        if self.wanted.contains(&key) {
+            let (steps, times, values) = self.news.entry(key).or_default();
+            steps.push(step);
+            times.push(boottime_ns);
+            values.push(value);
+            self.points += 1;
+        } else if !value.is_finite() {
+            self.odd.entry(key).or_insert((step, boottime_ns, value));
+        }
+    }
+
+    fn push_frame(&mut self, row: &Row<'_>, keys: Option<&[u32]>, dictionary: &Dictionary) {
+        let (step, time) = (row.frame.step.0, row.frame.boottime_ns);
+        self.last_ns = self.last_ns.max(time);
+        for at in 0..row.frame.n as usize {
+            let key = match keys {
+                Some(keys) => keys.get(at).copied(),
+                None => row
+                    .frame
+                    .pair_key(at)
+                    .and_then(|local| dictionary.key(local.0)),
+            };
+            let number = row.frame.value(at).and_then(|value| number(&value));
+            if let (Some(key), Some(number)) = (key, number) {
+                self.push(key, step, time, number);
+            }
+        }
+    }
+}
+
+impl RunReader {
+    /// The keys that are new since the last call: number and name.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn new_keys(&self, following: &mut Following) -> Result<Vec<(u32, String)>, StoreError> {
+        let mut select = self
+            .conn
+            .prepare_cached("SELECT id, name FROM keys WHERE id > ?1 ORDER BY id")?;
+        let rows = select.query_map([following.last_key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let keys: Vec<(u32, String)> = rows.collect::<Result<_, _>>()?;
+        if let Some((last, _)) = keys.last() {
+            following.last_key = *last;
+        }
+        Ok(keys)
+    }
+
+    /// The points that were stored since the last call, about `most` of them.
+    ///
+    /// # Errors
+    /// The database cannot be read; the next call goes on where this one began.
+    pub fn follow(&self, following: &mut Following, most: usize) -> Result<Followed, StoreError> {
+        let mut followed = Followed::default();
+        self.reading(|conn| {
+            let origins = Origins::load(conn)?;
+            let fresh: HashMap<i64, Vec<FreshBlob>> = load_all_fresh(conn)?.into_iter().collect();
+            let mut left = most;
+            for (producer, marks) in marks(conn)? {
+                let Some(origin) = origins.index(producer) else {
+                    continue;
+                };
+                let known = following.producers.get(&producer).cloned();
+                let mut seen = known.unwrap_or_else(|| Seen {
+                    last_ns: following.since_ns.unwrap_or(i64::MIN),
+                    ..Seen::default()
+                });
+                if !marks.iter().any(|(lane, mark, _)| seen.at(*lane) < *mark) {
+                    continue;
+                }
+                let mut gathering = Gathering {
+                    wanted: &following.wanted,
+                    news: BTreeMap::new(),
+                    odd: BTreeMap::new(),
+                    points: 0,
+                    last_ns: seen.last_ns,
+                    last_grp: seen.last_grp,
+                };
+                let is_behind = marks
+                    .iter()
+                    .any(|(lane, _, sealed)| seen.at(*lane) < *sealed);
+                let is_done =
+                    !is_behind || self.read_groups(conn, producer, left, &mut gathering)?;
+                if is_done {
+                    let blobs = fresh.get(&producer).map_or(&[][..], Vec::as_slice);
+                    self.read_fresh(conn, producer, blobs, &seen, &mut gathering)?;
+                    seen.lanes = marks.iter().map(|(lane, mark, _)| (*lane, *mark)).collect();
+                }
+                (seen.last_ns, seen.last_grp) = (gathering.last_ns, gathering.last_grp);
+                left = left.saturating_sub(gathering.points);
+                followed.more |= !is_done;
+                gathering.hand_on(&origins, origin, &mut followed);
+                following.producers.insert(producer, seen);
+            }
+            Ok(())
+        })?;
+        Ok(followed)
+    }
+
+    /// The frames that are not sealed and were not seen.
+    fn read_fresh(
+        &self,
+        conn: &Connection,
+        producer: i64,
+        blobs: &[FreshBlob],
+        seen: &Seen,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), StoreError> {
+        let mut known = self.dictionaries.borrow_mut();
+        let mut dictionary = known.remove(&producer).unwrap_or_default();
+        let mut scan = scan_blobs(&dictionary, blobs);
+        if scan.undefined > 0 {
+            dictionary = load_dictionary(conn, producer)?;
+            scan = scan_blobs(&dictionary, blobs);
+        }
+        for (layout, rows) in scan.sorted_layouts() {
+            let keys = layout
+                .and_then(|id| dictionary.layout(id))
+                .map(|keys| &keys[..]);
+            for row in rows
+                .iter()
+                .filter(|row| row.frame.lsn.0 >= seen.at(row.lane))
+            {
+                gathering.push_frame(row, keys, &dictionary);
+            }
+        }
+        drop(scan);
+        known.insert(producer, dictionary);
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn at(&self, lane: u8) -> u64 {
+        self.lanes.get(&lane).copied().unwrap_or(0)
+    }
+}
+
+impl Gathering<'_> {
+    fn hand_on(self, origins: &Origins, origin: u32, followed: &mut Followed) {
+        let rank = origins.rank(origin);
+        let attempt = origins.list.get(origin as usize).map_or(0, |o| o.attempt);
+        for (key, (steps, times, values)) in self.news {
+            let times = origins.wall_secs(origin, times);
+            followed.news.push(News {
+                key,
+                rank,
+                attempt,
+                steps,
+                times,
+                values,
+            });
+        }
+        for (key, (step, boottime_ns, value)) in self.odd {
+            let time = origins.wall_ns(origin, boottime_ns) as f64 / 1e9;
+            followed.odd.push(Odd {
+                key,
+                rank,
+                step,
+                time,
+                value,
+            });
+        }
+    }
+}
+
+/// How far each lane is stored, and how far sealed, by producer.
+type Marks = BTreeMap<i64, Vec<(u8, u64, u64)>>;
+
+fn marks(conn: &Connection) -> Result<Marks, StoreError> {
+    let mut select =
+        conn.prepare_cached("SELECT producer, lane, mark_lsn, sealed_lsn FROM lanes")?;
+    let mut rows = select.query([])?;
+    let mut marks = Marks::new();
+    while let Some(row) = rows.next()? {
+        let lane = (
+            row.get(1)?,
+            row.get::<_, i64>(2)? as u64,
+            row.get::<_, i64>(3)? as u64,
+        );
+        marks.entry(row.get(0)?).or_default().push(lane);
+    }
+    Ok(marks)
+}
+
+fn number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::F64(number) => Some(*number),
+        Value::I64(number) => Some(*number as f64),
+        Value::Bool(yes) => Some(f64::from(u8::from(*yes))),
+        Value::BigInt(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        Value::None | Value::Text(_) => None,
+    }
+}
+
+impl RunReader {
+    /// Groups of a producer behind what was seen. Returns whether these were all.
+    fn read_groups(
+        &self,
+        conn: &Connection,
+        producer: i64,
+        most: usize,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<bool, StoreError> {
+        let from_ns = gathering.last_ns;
+        let dictionary = load_dictionary(conn, producer)?;
+        // A group that took up others has the number of the last of them.
+        let mut select = conn.prepare_cached(
+            "SELECT id, n, steps, times, layout FROM groups
+             WHERE id > ?1 AND producer = ?2 AND time_max > ?3 ORDER BY id",
+        )?;
+        let mut rows = select.query(params![gathering.last_grp, producer, from_ns])?;
+        while let Some(row) = rows.next()? {
+            if gathering.points >= most {
+                return Ok(false);
+            }
+            let (group, n): (i64, usize) = (row.get(0)?, row.get::<_, u32>(1)? as usize);
+            let decoded = |at: usize| -> Result<Option<Vec<i64>>, StoreError> {
+                Ok(decode_ints(row.get_ref(at)?.as_blob().unwrap_or_default(), n).ok())
+            };
+            gathering.last_grp = group;
+            // Who reads a damaged group for its values tells of it.
+            if let (Some(steps), Some(times)) = (decoded(2)?, decoded(3)?) {
+                let layout: Option<u32> = row.get(4)?;
+                let keys = layout.and_then(|layout| dictionary.layout(layout));
+                let of_group = Rows {
+                    group,
+                    from_ns,
+                    steps: &steps,
+                    times: &times,
+                };
+                of_group.read(conn, keys.map(|keys| &keys[..]), gathering)?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The rows of one group that are behind a boottime.
+struct Rows<'g> {
+    group: i64,
+    from_ns: i64,
+    steps: &'g [i64],
+    times: &'g [i64],
+}
+
+impl Rows<'_> {
+    fn read(
+        &self,
+        conn: &Connection,
+        layout: Option<&[u32]>,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), StoreError> {
+        let mut keys: BTreeSet<u32> = match layout {
+            Some(layout) => layout.iter().copied().take(MOST_LOOKED_AT).collect(),
+            None => BTreeSet::new(),
+        };
+        keys.extend(gathering.wanted.iter().copied());
+        for key in keys {
+            self.read_column(conn, key, gathering)?;
+        }
+        let last = self.times.iter().copied().max().unwrap_or(self.from_ns);
+        gathering.last_ns = gathering.last_ns.max(last);
+        Ok(())
+    }
+
+    fn read_column(
+        &self,
+        conn: &Connection,
+        key: u32,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), StoreError> {
+        let mut select =
+            conn.prepare_cached("SELECT n_nan, data FROM cols WHERE key = ?1 AND grp = ?2")?;
+        let mut rows = select.query(params![key, self.group])?;
+        while let Some(row) = rows.next()? {
+            if !gathering.wanted.contains(&key) && row.get::<_, i64>(0)? == 0 {
+                continue;
+            }
+            let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let Ok(column) = Column::decode(data, self.steps.len()) else {
+                continue;
+            };
+            for at in 0..column.slots.len() {
+                let place = column.row(at);
+                let (Some(step), Some(time)) = (self.steps.get(place), self.times.get(place))
+                else {
+                    continue;
+                };
+                if let Some(number) = column.number(at).filter(|_| *time > self.from_ns) {
+                    gathering.push(key, *step, *time, number);
+                }
+            }
+        }
+        Ok(())
+    }
+}

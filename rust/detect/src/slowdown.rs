@@ -1,0 +1,161 @@
+//! Steps that take longer than they did.
+//!
+//! A CUSUM (Page, 1954) on the logarithm of the time of a step finds a change, and the median of the last nine steps
+//! has to confirm it (as FALCON verifies its change points, arXiv 2410.12588). Single long steps, which are evaluations
+//! and checkpoints, count little: they are capped, and the medians do not see them.
+
+use crate::event::{Event, Point, What};
+use crate::window::Window;
+
+/// The bounds of [`Slowdown`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SlowdownLimits {
+    /// How many times longer the steps have to be at least.
+    pub ratio: f64,
+    /// The bound of the CUSUM.
+    pub bound: f64,
+}
+
+impl Default for SlowdownLimits {
+    fn default() -> Self {
+        Self {
+            ratio: 1.1,
+            bound: 8.0,
+        }
+    }
+}
+
+const LEVEL: usize = 9;
+/// Compilation, caches that are cold: these are no steps as the others.
+const SKIPPED: usize = 5;
+const BASE: usize = 30;
+const SLACK: f64 = 0.5;
+const CAP: f64 = 4.0;
+const MAD: f64 = 1.4826;
+/// How fast the expectation follows steps that are in order.
+const FOLLOW: f64 = 0.01;
+/// Steps that differ by less are alike, however steady they are: timers and schedulers do that.
+const LEAST_NOISE: f64 = 0.02;
+
+/// Finds steps that became slower; a rate is to be given as its inverse.
+#[derive(Debug, Clone)]
+pub struct Slowdown {
+    limits: SlowdownLimits,
+    base: Window,
+    errors: Window,
+    level: Window,
+    seen: usize,
+    /// The logarithm of what a step takes. `None`: not known yet.
+    expected: Option<f64>,
+    sum: f64,
+    since: i64,
+    told: bool,
+    /// Points in a row that were in order again.
+    calm: u32,
+}
+
+impl Slowdown {
+    /// A detector with these bounds.
+    #[must_use]
+    pub fn new(limits: SlowdownLimits) -> Self {
+        Self {
+            limits,
+            base: Window::new(BASE),
+            errors: Window::new(3 * BASE),
+            level: Window::new(LEVEL),
+            seen: 0,
+            expected: None,
+            sum: 0.0,
+            since: 0,
+            told: false,
+            calm: 0,
+        }
+    }
+
+    /// Look at the time that a step took: a finite number above zero, in any unit.
+    pub fn push(&mut self, point: Point) -> Option<Event> {
+        if point.value <= 0.0 {
+            return None;
+        }
+        let log = point.value.ln();
+        self.seen += 1;
+        if self.seen <= SKIPPED {
+            return None;
+        }
+        self.level.push(log);
+        let Some(expected) = self.expected else {
+            self.base.push(log);
+            if self.base.len() == BASE {
+                self.expected = self.base.median();
+                let middle = self.expected.unwrap_or(log);
+                for known in self.base.values() {
+                    self.errors.push((known - middle).abs());
+                }
+            }
+            return None;
+        };
+        let noise = (MAD * self.errors.median().unwrap_or(0.0)).max(LEAST_NOISE);
+        let sigma = (log - expected) / noise;
+        if self.told {
+            return self.wait_for_end(point, expected, noise);
+        }
+        if self.sum == 0.0 {
+            self.since = point.step;
+        }
+        self.sum = (self.sum + sigma.clamp(-CAP, CAP) - SLACK).max(0.0);
+        self.follow(log, expected, noise);
+        let level = self.level.median()?;
+        let is_slow = level - expected >= self.limits.ratio.ln();
+        if self.sum > self.limits.bound && is_slow {
+            (self.told, self.calm) = (true, 0);
+            return Some(self.event(What::Slowdown, point, level, expected, noise));
+        }
+        None
+    }
+
+    /// What is expected follows slowly what is in order, and what became faster at once.
+    fn follow(&mut self, log: f64, expected: f64, noise: f64) {
+        let error = log - expected;
+        if error.abs() < 3.0 * noise {
+            self.expected = Some(expected + FOLLOW * error);
+            self.errors.push(error.abs());
+        } else if let Some(level) = self
+            .level
+            .median()
+            .filter(|level| level - expected < -3.0 * noise)
+        {
+            self.expected = Some(level);
+            self.sum = 0.0;
+        }
+    }
+
+    fn wait_for_end(&mut self, point: Point, expected: f64, noise: f64) -> Option<Event> {
+        let level = self.level.median()?;
+        let is_back = level - expected < self.limits.ratio.ln() / 2.0;
+        self.calm = if is_back { self.calm + 1 } else { 0 };
+        if self.calm < LEVEL as u32 {
+            return None;
+        }
+        (self.told, self.sum) = (false, 0.0);
+        Some(self.event(What::UpToSpeed, point, level, expected, noise))
+    }
+
+    fn event(&self, what: What, point: Point, level: f64, expected: f64, noise: f64) -> Event {
+        Event {
+            what,
+            at: Point {
+                value: level.exp(),
+                ..point
+            },
+            since: self.since,
+            reference: expected.exp(),
+            sigma: (level - expected) / noise,
+            threshold: self.limits.ratio,
+        }
+    }
+
+    /// Forget what was: another attempt, on other machines perhaps.
+    pub fn restart(&mut self) {
+        *self = Self::new(self.limits);
+    }
+}

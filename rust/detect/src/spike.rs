@@ -1,0 +1,297 @@
+//! Jumps of a series, judged by its own noise.
+//!
+//! The expected value is the best of four simple predictors (medians of the last 9, 5 and 3 points, and that of 9 with
+//! the drift of the last 64 added), chosen by how well each did over the last hundred points; the noise is the median
+//! absolute error of that one. A series that jumps by itself now and then raises its own bound.
+
+use crate::event::{Event, Point, What};
+use crate::window::{Ring, Window, middle, newest_median};
+
+/// The bounds of [`Spike`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpikeLimits {
+    /// In sigma: a point beyond it counts when one of the next two is beyond `next`.
+    pub sigma: f64,
+    /// In sigma: a point beyond it counts at once.
+    pub at_once: f64,
+    /// See `sigma`.
+    pub next: f64,
+    /// The least jump, as a share of what was expected.
+    pub least: f64,
+    /// In sigma of the logarithm, for series that are positive: noise may grow with the value.
+    pub log_sigma: f64,
+    /// The third largest excursion of the last 300 points, times this, is a bound too.
+    pub habit: f64,
+}
+
+impl Default for SpikeLimits {
+    fn default() -> Self {
+        Self {
+            sigma: 6.0,
+            at_once: 9.0,
+            next: 3.5,
+            least: 0.03,
+            log_sigma: 2.5,
+            habit: 1.3,
+        }
+    }
+}
+
+const RECENT: usize = 9;
+const NOISE: usize = 100;
+const DRIFT: usize = 64;
+const HABIT: usize = 300;
+const HABIT_RANK: usize = 3;
+/// Excursions beyond this teach no more.
+const HABIT_CAP: f64 = 30.0;
+/// Before so many points nothing is known of the noise.
+const WARM_UP: usize = 25;
+/// Points after the first one that may confirm it.
+const CONFIRM: u32 = 2;
+const SOON: u32 = 10;
+const GIVE_UP: u32 = 50;
+const BACK: usize = 5;
+/// The median absolute deviation of a normal distribution, times this, is its standard deviation.
+const MAD: f64 = 1.4826;
+const PREDICTORS: usize = 4;
+
+/// A point that was far off, and what was expected of it.
+#[derive(Debug, Clone, Copy)]
+struct Suspect {
+    step: i64,
+    reference: f64,
+    noise: f64,
+    sigma: f64,
+    bound: f64,
+    age: u32,
+}
+
+/// A spike that was told.
+#[derive(Debug, Clone)]
+struct Open {
+    suspect: Suspect,
+    points: u32,
+    last: Window,
+}
+
+/// Finds spikes upward.
+#[derive(Debug, Clone)]
+pub struct Spike {
+    limits: SpikeLimits,
+    /// The last few, the oldest first.
+    recent: Vec<f64>,
+    values: Ring,
+    steps: Window,
+    errors: [Window; PREDICTORS],
+    habits: Ring,
+    seen: usize,
+    last: f64,
+    suspect: Option<Suspect>,
+    open: Option<Open>,
+}
+
+impl Spike {
+    /// A detector with these bounds.
+    #[must_use]
+    pub fn new(limits: SpikeLimits) -> Self {
+        Self {
+            limits,
+            recent: Vec::with_capacity(RECENT),
+            values: Ring::new(NOISE),
+            steps: Window::new(DRIFT),
+            errors: std::array::from_fn(|_| Window::new(NOISE)),
+            habits: Ring::new(HABIT),
+            seen: 0,
+            last: f64::NAN,
+            suspect: None,
+            open: None,
+        }
+    }
+
+    /// Look at a finite point.
+    pub fn push(&mut self, point: Point) -> Option<Event> {
+        if let Some(open) = self.open.take() {
+            return self.follow(open, point);
+        }
+        let Some(expected) = self.predict() else {
+            self.learn(point.value, None);
+            return None;
+        };
+        let (reference, noise) = self.best(&expected);
+        let sigma = (point.value - reference) / noise;
+        let confirmed = self.confirm(point);
+        if confirmed.is_none() && self.seen >= WARM_UP {
+            self.suspect_point(point, reference, noise, sigma);
+        }
+        let told = confirmed.or_else(|| self.suspect.filter(|s| s.age == 0 && self.is_strong(s)));
+        if let Some(suspect) = told {
+            return Some(self.tell(suspect, point));
+        }
+        self.habits.push(sigma.clamp(0.0, HABIT_CAP));
+        self.learn(point.value, Some(expected));
+        None
+    }
+
+    /// What each predictor expects. `None`: it is too early to say.
+    fn predict(&self) -> Option<[f64; PREDICTORS]> {
+        if self.recent.len() < 3 {
+            return None;
+        }
+        let nine = newest_median::<9>(&self.recent)?;
+        let five = newest_median::<5>(&self.recent)?;
+        let three = newest_median::<3>(&self.recent)?;
+        // The median of nine lies five points back.
+        let drift = 5.0 * self.steps.median().unwrap_or(0.0);
+        Some([nine, five, three, nine + drift])
+    }
+
+    /// The expectation of the predictor that erred least, and its noise.
+    fn best(&self, expected: &[f64; PREDICTORS]) -> (f64, f64) {
+        let errors = self.errors.iter().map(|errors| errors.median());
+        let judged = errors
+            .zip(expected)
+            .map(|(error, expected)| (error, *expected));
+        let best = judged.min_by(|a, b| {
+            f64::total_cmp(&a.0.unwrap_or(f64::INFINITY), &b.0.unwrap_or(f64::INFINITY))
+        });
+        let (error, reference) = best.unwrap_or((None, f64::NAN));
+        let noise = MAD * error.unwrap_or(f64::INFINITY);
+        // A constant series has no noise: then the least jump decides alone.
+        (
+            reference,
+            noise.max(1e-12 * reference.abs()).max(f64::MIN_POSITIVE),
+        )
+    }
+
+    fn suspect_point(&mut self, point: Point, reference: f64, noise: f64, sigma: f64) {
+        let jump = point.value - reference;
+        if sigma <= self.limits.sigma || jump <= self.limits.least * reference.abs() {
+            return;
+        }
+        let habit = self.limits.habit * self.habits.greatest(HABIT_RANK).unwrap_or(0.0);
+        let bound = self.limits.sigma.max(habit);
+        if sigma > bound && self.is_far_in_logs(point.value, reference) {
+            self.suspect = Some(Suspect {
+                step: point.step,
+                reference,
+                noise,
+                sigma,
+                bound,
+                age: 0,
+            });
+        }
+    }
+
+    fn is_strong(&self, suspect: &Suspect) -> bool {
+        suspect.sigma > self.limits.at_once.max(suspect.bound)
+    }
+
+    /// For a positive series: whether the jump is large beside the noise of its logarithm.
+    fn is_far_in_logs(&self, value: f64, reference: f64) -> bool {
+        if reference <= 0.0 || self.values.in_order().any(|known| known <= 0.0) {
+            return true;
+        }
+        let logs: Vec<f64> = self.values.in_order().map(f64::ln).collect();
+        let mut steps: Vec<f64> = logs
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).abs())
+            .collect();
+        steps.sort_unstable_by(f64::total_cmp);
+        let noise = MAD * middle(&steps).unwrap_or(0.0) / std::f64::consts::SQRT_2;
+        (value / reference).ln() > self.limits.log_sigma * noise
+    }
+
+    /// Whether this point confirms an earlier one.
+    fn confirm(&mut self, point: Point) -> Option<Suspect> {
+        let suspect = self.suspect.as_mut()?;
+        suspect.age += 1;
+        let known = *suspect;
+        if known.age >= CONFIRM {
+            self.suspect = None;
+        }
+        let sigma = (point.value - known.reference) / known.noise;
+        (sigma > self.limits.next).then_some(known)
+    }
+
+    fn tell(&mut self, suspect: Suspect, point: Point) -> Event {
+        self.suspect = None;
+        let mut last = Window::new(BACK);
+        last.push(point.value);
+        let sigma = suspect
+            .sigma
+            .max((point.value - suspect.reference) / suspect.noise);
+        self.open = Some(Open {
+            suspect,
+            points: 1,
+            last,
+        });
+        Event {
+            what: What::Spike,
+            at: point,
+            since: suspect.step,
+            reference: suspect.reference,
+            sigma,
+            threshold: suspect.bound,
+        }
+    }
+
+    /// The points after a spike, until it is known how it ended.
+    fn follow(&mut self, mut open: Open, point: Point) -> Option<Event> {
+        open.points += 1;
+        open.last.push(point.value);
+        let known = open.suspect;
+        let level = open.last.median().unwrap_or(point.value);
+        let is_back =
+            open.last.len() >= 3 && level <= known.reference + self.limits.next * known.noise;
+        let what = match open.points {
+            _ if !is_back && open.points < GIVE_UP => {
+                self.open = Some(open);
+                return None;
+            }
+            _ if !is_back => What::NotRecovered,
+            points if points <= SOON => What::Recovered,
+            _ => What::RecoveredLate,
+        };
+        if what == What::NotRecovered {
+            // A new level: its noise is another one.
+            self.restart();
+        }
+        Some(Event {
+            what,
+            at: point,
+            since: known.step,
+            reference: known.reference,
+            sigma: (level - known.reference) / known.noise,
+            threshold: self.limits.next,
+        })
+    }
+
+    fn learn(&mut self, value: f64, expected: Option<[f64; PREDICTORS]>) {
+        for (errors, expected) in self
+            .errors
+            .iter_mut()
+            .zip(expected.unwrap_or([f64::NAN; PREDICTORS]))
+        {
+            let error = (value - expected).abs();
+            if error.is_finite() {
+                errors.push(error);
+            }
+        }
+        let step = value - self.last;
+        if step.is_finite() {
+            self.steps.push(step);
+        }
+        if self.recent.len() == RECENT {
+            self.recent.remove(0);
+        }
+        self.recent.push(value);
+        self.values.push(value);
+        self.last = value;
+        self.seen += 1;
+    }
+
+    /// Forget what was: another level, or another attempt.
+    pub fn restart(&mut self) {
+        *self = Self::new(self.limits);
+    }
+}
