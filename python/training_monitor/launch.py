@@ -70,6 +70,9 @@ def init(
     privacy: str = unset.privacy,
     log_paths: list[str] | None = unset.log_paths,
     notify: list[str] | None = unset.notify,
+    alert_cooldown_min: float = unset.alert_cooldown_min,
+    alerts_per_hour: int = unset.alerts_per_hour,
+    alert_command: str | list[str] | None = unset.alert_command,
     cost_per_gpu_hour: float | None = unset.cost_per_gpu_hour,
     **other: object,
 ) -> Run:
@@ -121,6 +124,10 @@ def init(
         privacy: What the LLM may see: "full", "no-code", "numbers-only" or "off".
         log_paths: Log files to follow.
         notify: Further addresses for messages.
+        alert_cooldown_min: Minutes until the same alert is told again, unless it gets worse.
+        alerts_per_hour: Warnings told in an hour; further ones are counted in the next alert.
+        alert_command: Command that is run for each alert, without a shell: it gets the alert as
+            JSON on stdin, and its main words as TM_ALERT_* variables.
         cost_per_gpu_hour: Price of one GPU for one hour.
         **other: Keywords of wandb.init() are ignored with one warning.
 

@@ -195,6 +195,13 @@ class Settings:
         "full", Choice("full", "no-code", "numbers-only", "off"), "what the LLM may see")
     log_paths = Setting[list[str] | None](None, Maybe(Texts()), "log files to follow")
     notify = Setting[list[str] | None](None, Maybe(Texts()), "further addresses for messages")
+    alert_cooldown_min = Setting(
+        15.0, Number(float, 0, 1e5),
+        "minutes until the same alert is told again, unless it gets worse")
+    alerts_per_hour = Setting(
+        6, Number(int, 1, 1000), "warnings told in an hour; further ones are counted in the next")
+    alert_command = Setting[str | None](
+        None, Maybe(Command()), "command to run for each alert: JSON on stdin, TM_ALERT_* set")
     cost_per_gpu_hour = Setting[float | None](
         None, Maybe(Number(float, 0, 1e6)), "price of one GPU for one hour")
     # fmt: on
@@ -224,6 +231,7 @@ SECRETS: dict[str, tuple[str, ...]] = {
     "telegram_bot_token": ("TELEGRAM_BOT_TOKEN", "TELEGRAM_TOKEN"),
     "telegram_chat_id": ("TELEGRAM_CHAT_ID", "TELEGRAM_CHAT"),
     "relay_key": ("TM_RELAY_KEY",),
+    "alert_webhook": ("TM_ALERT_WEBHOOK",),
     "pushover_user_key": ("PUSHOVER_USER_KEY",),
     "pushover_app_token": ("PUSHOVER_APP_TOKEN",),
 }

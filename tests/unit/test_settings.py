@@ -40,6 +40,9 @@ DOCUMENTED = {
     "node_limit": 8 * 2**30,
     "ema_alpha_short": 0.1,
     "ema_alpha_long": 0.01,
+    "alert_cooldown_min": 15.0,
+    "alerts_per_hour": 6,
+    "alert_command": None,
 }
 
 
@@ -157,6 +160,9 @@ def test_values_are_kept_as(name: str, value: object, kept: object) -> None:
         ("node_limit", 5, "expected a number of bytes from 1 MiB up"),
         ("node_limit", "8 parsecs", "node_limit='8 parsecs' is not valid"),
         ("privacy", "some", "expected 'full' or 'no-code' or 'numbers-only' or 'off'"),
+        ("alert_cooldown_min", -1, "expected a number from 0 to 100000"),
+        ("alerts_per_hour", 0, "expected a whole number from 1 to 1000"),
+        ("alert_command", "", "alert_command='' is not valid: expected a text, or a list"),
         ("cost_per_gpu_hour", -1, "cost_per_gpu_hour=-1 is not valid"),
     ],
 )
@@ -231,6 +237,7 @@ def test_settings_without_effect_are_those_that_somebody_gave() -> None:
         ("TELEGRAM_TOKEN", "telegram_bot_token"),
         ("TELEGRAM_CHAT_ID", "telegram_chat_id"),
         ("TELEGRAM_CHAT", "telegram_chat_id"),
+        ("TM_ALERT_WEBHOOK", "alert_webhook"),
         ("PUSHOVER_USER_KEY", "pushover_user_key"),
         ("PUSHOVER_APP_TOKEN", "pushover_app_token"),
         ("OPENAI_API_KEY", "openai_api_key"),

@@ -24,6 +24,7 @@ _SECRET_FLAGS: dict[str, tuple[str, ...]] = {
     "openai_api_key": ("--openai-api-key",),
     "telegram_bot_token": ("--telegram-bot-token", "--token"),
     "telegram_chat_id": ("--telegram-chat-id", "--chat"),
+    "alert_webhook": ("--alert-webhook",),
     "pushover_user_key": ("--pushover-user-key",),
     "pushover_app_token": ("--pushover-app-token",),
 }

@@ -98,6 +98,13 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
                 | "training_monitor.log.1"
                 | ".endpoint.json"
                 | ".relay.key"
+                // Alerts: `python/training_monitor/notify/opening.py`.
+                | "training_monitor.alerts.log"
+                | "training_monitor.alerts.log.1"
+                | ".alerts.outbox"
+                | ".alerts.outbox.new"
+                | ".alerts.state"
+                | ".alerts.state.new"
         )
         || is_of_node(&name)
 }

@@ -215,6 +215,8 @@ impl Spike {
 
     fn tell(&mut self, suspect: Suspect, point: Point) -> Event {
         self.suspect = None;
+        // What comes again and again is how this run is: only worse is told again.
+        self.habits.push(suspect.sigma.min(HABIT_CAP));
         let mut last = Window::new(BACK);
         last.push(point.value);
         let sigma = suspect
