@@ -77,9 +77,9 @@ def test_a_reward_that_was_good_from_the_start_may_fall_too() -> None:
     assert "reward_drop" in alarms(fed(Reward("reward"), values))
 
 
-def test_a_dip_of_ten_points_is_no_drop() -> None:
+def test_a_dip_of_eight_points_is_no_drop() -> None:
     values = learning(300)
-    values[200:210] = [-1.0] * 10
+    values[200:208] = [-1.0] * 8
     assert not fed(RewardDrop("reward"), values)
 
 
@@ -133,12 +133,10 @@ def test_a_reward_below_all_that_was_seen_is_an_outlier() -> None:
     assert found[0].sigma < -8
 
 
-def test_a_failed_episode_is_info_only() -> None:
+def test_a_failed_episode_is_no_outlier() -> None:
     values = learning(200)
     values[150] = -1.0
-    found = fed(RewardOutlier("reward"), values)
-    assert not alarms(found)
-    assert [finding.step for finding in found] == [150, 151]
+    assert not fed(RewardOutlier("reward"), values)
 
 
 def test_a_wild_success_is_told_when_it_has_passed() -> None:
