@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MachineWatch"]
 
 # The file system that workers of a data loader share batches in.
-_SHARED_MEMORY = "/dev/shm"
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 -- it is looked at, not written to
 
 
 class MachineWatch:

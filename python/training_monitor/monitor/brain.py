@@ -14,7 +14,6 @@ import signal
 import time
 import traceback
 
-from training_monitor import _core
 from training_monitor.errors import StoreError
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.oom import volunteer
@@ -42,36 +41,63 @@ def think(run_dir: str, pipe: int, lines: int) -> int:
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     with contextlib.suppress(OSError):
         os.nice(5)
-    journal = Journal(monitor_log(run_dir), echo=False)
-    thinking = None
+    brain = Brain(run_dir, lines, Journal(monitor_log(run_dir), echo=False))
     wait_secs = 0.0
-    said = ""
-    while not select.select([pipe], [], [], wait_secs)[0]:
-        try:
-            if thinking is None:
-                thinking = _begin(run_dir, lines, journal)
-            wait_secs = _BUSY_SECS if thinking.look(time.time()) else _TICK_SECS
-            said = ""
-        except StoreError as error:
-            # It is being made, moved, or it is damaged and the monitor takes care of it.
-            if str(error) != said:
-                journal.warn(f"the brain cannot read the run: {error}; trying again")
-            said, wait_secs = str(error), _RETRY_SECS
-        except BrokenPipeError:
-            return 0
-        except Exception:  # noqa: BLE001 -- a fault of a detector must not end the others for good
-            for line in traceback.format_exc().splitlines():
-                journal.error(f"brain: {line}")
-            return 1
-    if thinking is not None:
-        thinking.close()
+    try:
+        while not select.select([pipe], [], [], wait_secs)[0]:
+            wait_secs = brain.look()
+    except BrokenPipeError:
+        return 0
+    except Exception:  # noqa: BLE001 -- the monitor starts another one, and the log says why
+        brain.tell_failure()
+        return 1
+    brain.close()
     return 0
 
 
-def _begin(run_dir: str, lines: int, journal: Journal) -> Thinking:
-    """Open the run; numpy is loaded here, and only in this process."""
-    if _core.find_database(run_dir)[0] is None:
-        raise StoreError("there is no database yet")
-    from training_monitor.monitor.thinking import Thinking
+class Brain:
+    """One brain at work.
 
-    return Thinking(run_dir, lines, journal)
+    Args:
+        run_dir: The run directory.
+        lines: The pipe to the monitor.
+        journal: The log.
+    """
+
+    def __init__(self, run_dir: str, lines: int, journal: Journal) -> None:
+        self._run_dir = run_dir
+        self._lines = lines
+        self._journal = journal
+        self._thinking: Thinking | None = None
+        self._said = ""
+
+    def look(self) -> float:
+        """Judge what is new; return how long to wait before the next look."""
+        try:
+            if self._thinking is None:
+                self._thinking = self._begin()
+            more = self._thinking.look(time.time())
+        except StoreError as error:
+            # It is being made or moved, or it is damaged and the monitor takes care of it.
+            if str(error) != self._said:
+                self._journal.warn(f"the brain cannot read the run: {error}; trying again")
+            self._said = str(error)
+            return _RETRY_SECS
+        self._said = ""
+        return _BUSY_SECS if more else _TICK_SECS
+
+    def _begin(self) -> Thinking:
+        """Open the run; numpy is loaded here, and in no other process of ours."""
+        from training_monitor.monitor.thinking import Thinking
+
+        return Thinking(self._run_dir, self._lines, self._journal)
+
+    def tell_failure(self) -> None:
+        """Write into the log what went wrong."""
+        for line in traceback.format_exc().splitlines():
+            self._journal.error(f"brain: {line}")
+
+    def close(self) -> None:
+        """Deliver what is due, for a few seconds at most."""
+        if self._thinking is not None:
+            self._thinking.close()

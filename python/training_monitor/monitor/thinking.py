@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from math import isfinite
 
 import numpy as np
@@ -54,7 +53,7 @@ class Thinking:
         self._reader = _core.RunReader(run_dir)
         self._follower = _core.Follower(run_dir, since_secs=60.0 * recovery_min)
         self._names: dict[int, str] = {}
-        self._judge = Judge()
+        self._judge = Judge(total=TABLE["total_steps"].from_environment())
         self._machine = MachineWatch()
         self._stragglers = Stragglers()
         self._prospects = Prospects(self._reader)
@@ -63,7 +62,7 @@ class Thinking:
         self._config: str | None = None
         self._due = {"machine": 0.0, "ranks": 0.0, "forecast": 0.0}
         self._logged_at = 0.0
-        self._telling = Telling.open(run_dir, journal, self._reader)
+        self._telling = Telling.open(run_dir, journal)
 
     def look(self, now: float) -> bool:
         """Read and judge what is new; return whether there is more at once."""
@@ -77,7 +76,7 @@ class Thinking:
         judged = self._judge.feed(news)
         if news:
             self._logged_at = max(float(one.times[-1]) for one in news if len(one.times))
-        _add(judged, self._judge.note(self._odd(key, *point) for key, *point in odd))
+        _add(judged, self._judge.note(self._odd(one) for one in odd))
         if not more:
             _add(judged, self._judge.tick(now))
             self._look_around(now, judged)
@@ -137,10 +136,12 @@ class Thinking:
         secs = {rank.rank: rank.step_secs for rank in ranks if rank.step_secs}
         return self._stragglers.push(step, secs, now) if len(secs) > 1 else []
 
-    def _odd(self, key: int, rank: int, step: int, time_: float, value: float) -> Finding:
+    def _odd(self, point: tuple[int, int, int, float, float]) -> Finding:
+        """Return what is to be said of a value of a metric that is not watched otherwise."""
+        key, rank, step, at, value = point
         name = self._names.get(key, "")
         text = f"{name} is {value} at step {step:,}"
-        return Finding("non_finite", "warning", name, step, time_, text, rank=rank, value=value)
+        return Finding("non_finite", "warning", name, step, at, text, rank=rank, value=value)
 
     def _hand_on(self, judged: Judged, now: float) -> None:
         """Give what is new to the database and to those who are told."""
@@ -169,9 +170,6 @@ def _add(judged: Judged, further: Judged) -> None:
 
 
 def _write(pipe: int, lines: bytes) -> None:
-    """Write all of it: the monitor reads once a second, and a pipe holds 64 KiB."""
+    """Write all of it; a monitor that is gone is a BrokenPipeError."""
     while lines:
-        try:
-            lines = lines[os.write(pipe, lines) :]
-        except BlockingIOError:
-            time.sleep(0.05)
+        lines = lines[os.write(pipe, lines) :]
