@@ -52,7 +52,9 @@ def all_findings(reader: _core.RunReader) -> list[Finding]:
 
 def _detected(time: float, detail: str) -> Finding:
     facts = json.loads(detail)
-    numbers = {name: nan if facts.get(name) is None else float(facts[name]) for name in _NUMBERS}
+    value, reference, sigma, threshold = (
+        nan if facts.get(name) is None else float(facts[name]) for name in _NUMBERS
+    )
     return Finding(
         time=time,
         host="",
@@ -66,7 +68,10 @@ def _detected(time: float, detail: str) -> Finding:
         step=facts.get("step"),
         since=facts.get("since"),
         over=bool(facts.get("over")),
-        **numbers,
+        value=value,
+        reference=reference,
+        sigma=sigma,
+        threshold=threshold,
     )
 
 
