@@ -30,6 +30,10 @@ __all__ = ["Thinking"]
 
 # Points taken at once; the rest of a backlog comes with the next look.
 _MOST_POINTS = 200_000
+# Metrics whose points are looked at: in all, and until then of those that could be anything.
+_MOST_WANTED = 512
+_MOST_UNKNOWN = 64
+_MOST_NAMES = 4096
 _MACHINE_SECS = 5.0
 _RANKS_SECS = 10.0
 _FORECAST_SECS = 30.0
@@ -53,6 +57,7 @@ class Thinking:
         self._reader = _core.RunReader(run_dir)
         self._follower = _core.Follower(run_dir, since_secs=60.0 * recovery_min)
         self._names: dict[int, str] = {}
+        self._wanted = 0
         self._judge = Judge(total=TABLE["total_steps"].from_environment())
         self._machine = MachineWatch()
         self._stragglers = Stragglers()
@@ -90,11 +95,13 @@ class Thinking:
     def _learn(self) -> None:
         """Learn of new metrics, definitions and the configuration."""
         new = self._follower.new_keys()
+        if new:
+            self._judge.watch.knows(name for _, name in new[:_MOST_NAMES])
         for key, name in new:
             self._names[key] = name
-            self._follower.want(key)
-        if new:
-            self._judge.watch.knows(name for _, name in new)
+            if self._is_wanted(name):
+                self._wanted += 1
+                self._follower.want(key)
         config = self._reader.config() if self._config is None or new else self._config
         if config is not None and config != self._config:
             self._config = config
@@ -104,6 +111,15 @@ class Thinking:
         for _, detail in definitions[self._definitions :]:
             self._judge.watch.define(read_definition(json.loads(detail)))
         self._definitions = len(definitions)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Return whether the points of a metric are looked at here, one by one.
+
+        Of the others what is not finite is seen where the points are read.
+        """
+        meaning = self._judge.watch.meanings.get(name)
+        is_known = meaning is not None and meaning.kind != "other"
+        return self._wanted < (_MOST_WANTED if is_known else _MOST_UNKNOWN)
 
     def _is_due(self, what: str, now: float, every_secs: float) -> bool:
         # The wall clock may be set back.
