@@ -74,6 +74,8 @@ def init(
     alerts_per_hour: int = unset.alerts_per_hour,
     alert_command: str | list[str] | None = unset.alert_command,
     cost_per_gpu_hour: float | None = unset.cost_per_gpu_hour,
+    detection: bool = unset.detection,
+    total_steps: int | None = unset.total_steps,
     **other: object,
 ) -> Run:
     """Start recording a run; return it without waiting for the monitor.
@@ -129,6 +131,8 @@ def init(
         alert_command: Command that is run for each alert, without a shell: it gets the alert as
             JSON on stdin, and its main words as TM_ALERT_* variables.
         cost_per_gpu_hour: Price of one GPU for one hour.
+        detection: Whether the metrics are judged as they come: findings, phase, time left.
+        total_steps: The step at which the run ends; None means as the config says.
         **other: Keywords of wandb.init() are ignored with one warning.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from math import nan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,19 +66,30 @@ class SystemSeries:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the machine, or the end of a trainer, that a person should know.
+    """Something about a run that a person should know.
 
     Attributes:
         time: Wall clock, in seconds since 1970.
-        host: The machine.
-        source: What it is about, as gpu0; rank3/end, or steps that do not come any more.
-        name: In one word, as gpu_lost.
+        host: The machine; empty for what the metrics show.
+        source: What it is about: a metric; or as gpu0; rank3/end, or steps that do not come any
+            more.
+        name: In one word, as spike or gpu_lost.
         text: For people.
-        by: Who found it: "ingest", or the name of a probe.
+        by: Who found it: "ingest", the name of a probe, or "detector".
         stands: Whether that is so still: the last word about its source, not older than a sample
             of it, and of a machine that the newest attempt samples.
         stacks: When the Python stacks were taken that belong to it, the time of those in
             `r.stacks()`; None: there are none.
+        severity: info, warning or critical.
+        advice: What to do.
+        rank: The rank whose points show it; None: it belongs to none.
+        step: The step at which it was found; None: it belongs to none.
+        since: The step at which it began.
+        value: What was seen.
+        reference: What was expected.
+        sigma: How far one is from the other, in standard deviations of the noise.
+        threshold: The bound that was crossed.
+        over: Whether this says that an earlier one of this name, source and rank is over.
     """
 
     time: float
@@ -88,6 +100,16 @@ class Finding:
     by: str = ""
     stands: bool = False
     stacks: float | None = None
+    severity: str = "warning"
+    advice: str = ""
+    rank: int | None = None
+    step: int | None = None
+    since: int | None = None
+    value: float = nan
+    reference: float = nan
+    sigma: float = nan
+    threshold: float = nan
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

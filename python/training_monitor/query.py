@@ -282,10 +282,10 @@ class RunView:
         return read_one(self._reader, metric, since=since, max_points=max_points)
 
     def findings(self) -> list[Finding]:
-        """Return what was found out, as a lost GPU or a rank that was killed, oldest first."""
-        from training_monitor.machine import read_findings
+        """Return what was found out, as a spike, a lost GPU or a killed rank, oldest first."""
+        from training_monitor.found import all_findings
 
-        return read_findings(self._reader)
+        return all_findings(self._reader)
 
     def stacks(self) -> list[Stack]:
         """Return the Python stacks that were taken of ranks that hang, the oldest first."""

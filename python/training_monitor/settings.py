@@ -197,13 +197,20 @@ class Settings:
     notify = Setting[list[str] | None](None, Maybe(Texts()), "further addresses for messages")
     alert_cooldown_min = Setting(
         15.0, Number(float, 0, 1e5),
-        "minutes until the same alert is told again, unless it gets worse")
+        "minutes until the same alert is told again, unless it gets worse", works=True)
     alerts_per_hour = Setting(
-        6, Number(int, 1, 1000), "warnings told in an hour; further ones are counted in the next")
+        6, Number(int, 1, 1000), "warnings told in an hour; further ones are counted in the next",
+        works=True)
     alert_command = Setting[str | None](
-        None, Maybe(Command()), "command to run for each alert: JSON on stdin, TM_ALERT_* set")
+        None, Maybe(Command()), "command to run for each alert: JSON on stdin, TM_ALERT_* set",
+        works=True)
     cost_per_gpu_hour = Setting[float | None](
-        None, Maybe(Number(float, 0, 1e6)), "price of one GPU for one hour")
+        None, Maybe(Number(float, 0, 1e6)), "price of one GPU for one hour", works=True)
+    detection = Setting(
+        True, Flag(), "judge the metrics as they come: findings, phase, time left", works=True)
+    total_steps = Setting[int | None](
+        None, Maybe(Number(int, 1, 10**15)),
+        "the step at which the run ends; default: as the config says", works=True)
     # fmt: on
 
     __slots__ = ("given", "values")

@@ -77,8 +77,20 @@ def handed_on(settings: Settings) -> dict[str, str]:
         "TM_EMA_ALPHA_LONG": str(settings.ema_alpha_long),
         "TM_RECOVERY_MAX_AGE_MIN": str(settings.recovery_max_age_min),
         "TM_ZMQ_PORT": str(settings.zmq_port),
+        "TM_MODE": settings.mode,
+        "TM_DETECTION": "1" if settings.detection else "0",
+        "TM_ALERT_COOLDOWN_MIN": str(settings.alert_cooldown_min),
+        "TM_ALERTS_PER_HOUR": str(settings.alerts_per_hour),
+        **_where_given(settings, "alert_command", "cost_per_gpu_hour", "total_steps"),
         **({} if settings.zmq_host is None else {"TM_ZMQ_HOST": settings.zmq_host}),
     }
+
+
+def _where_given(settings: Settings, *names: str) -> dict[str, str]:
+    """Return those of these settings that have a value, as variables."""
+    values = dict(settings)
+    known = ((name, values[name]) for name in names)
+    return {f"TM_{name.upper()}": str(value) for name, value in known if value is not None}
 
 
 def monitor_log(run_dir: str) -> str:

@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
     "notebook": 3,
     "plotting": 3,
     "machine": 3,
+    "found": 4,
     "ranks": 3,
     "uncaught": 3,
     "stackfile": 3,

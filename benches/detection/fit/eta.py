@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from detection.curves import Flags, Floats
 
 from detection import curves, remaining
+from detection.curves import Flags, Floats
 from training_monitor.predict.eta import FLOOR, GENERATING, LEVELS, WEIGHTS, EtaEstimator
 
 FOLDS = 5
@@ -105,7 +105,7 @@ def weigh(source: np.ndarray, cut: Floats, group: np.ndarray) -> Floats:
     runs = Counter(places)
     grouped = Counter(zip(source, cut, group, strict=True))
     share = np.array(
-        [grouped[(*place, one)] ** -0.5 for place, one in zip(places, group, strict=True)]
+        [grouped[(name, at, one)] ** -0.5 for (name, at), one in zip(places, group, strict=True)]
     )
     whole: Counter[tuple[str, float]] = Counter()
     for place, one in zip(places, share, strict=True):
@@ -120,7 +120,8 @@ def weigh(source: np.ndarray, cut: Floats, group: np.ndarray) -> Floats:
 
 def spreads(signs: Floats, weights: Floats) -> Floats:
     """The twin of training_monitor.predict.eta.spread for many estimates."""
-    return np.minimum(np.sqrt(FLOOR**2 + ((signs * weights) ** 2).sum(axis=1)), 2.0)
+    wide: Floats = np.sqrt(FLOOR**2 + ((signs * weights) ** 2).sum(axis=1))
+    return np.minimum(wide, 2.0)
 
 
 def misfit(said: Estimates, rows: Flags, weights: Floats) -> float:

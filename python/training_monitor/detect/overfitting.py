@@ -36,6 +36,8 @@ class OverfittingThresholds:
         evaluations: At least so many since the best.
         persist: On so many evaluations in a row.
         train: The train level is below its value at the best by this share.
+        train_sigma: And by so many standard deviations of its noise from one evaluation to the
+            next.
         headline: With a headline score, the last three of it are worse than its best by this
             share, or it is watched only: a validation loss may rise while the score still climbs.
     """
@@ -47,7 +49,8 @@ class OverfittingThresholds:
     alarm_sigma: float = 1.5
     evaluations: int = 3
     persist: int = 2
-    train: float = 0.03
+    train: float = 0.005
+    train_sigma: float = 2.0
     headline: float = 0.003
 
 
@@ -67,8 +70,8 @@ class Overfitting:
 
     __slots__ = ("_best", "_best_step", "_best_train", "_count", "_episode", "_first", "_goal",
                  "_headline", "_headline_best", "_headline_sign", "_last_step", "_metric", "_noise",
-                 "_ok", "_recent", "_since_best", "_streak", "_train", "_train_new", "_train_sign",
-                 "_watch_streak")  # fmt: skip
+                 "_ok", "_recent", "_since_best", "_streak", "_train", "_train_new", "_train_noise",
+                 "_train_sign", "_watch_streak")  # fmt: skip
 
     def __init__(
         self,
@@ -100,7 +103,8 @@ class Overfitting:
         self._first: list[float] = []
         self._count = self._since_best = self._streak = self._watch_streak = 0
         self._last_step: int | None = None
-        self._noise = Noise(32)
+        self._noise = Noise(48)
+        self._train_noise = Noise(24)
         self._recent: deque[float] = deque(maxlen=_LEVEL)
 
     def push_train(self, step: int, value: float, time: float) -> list[Finding]:  # noqa: ARG002
@@ -135,6 +139,8 @@ class Overfitting:
         if len(self._first) < _LEVEL:
             self._first.append(value)
         train, self._train_new = self._train_level(), 0
+        if isfinite(train):
+            self._train_noise.push(train)
         if value < self._best:
             text = f"{self._metric} has a new best of {self._goal * value:.4g} at step {step:,}"
             found += self._episode.end(step, time, text, value=self._goal * value)
@@ -179,7 +185,8 @@ class Overfitting:
         return max(abs(self._best), median(self._first) - self._best)
 
     def _train_fell(self, train: float) -> bool:
-        return self._best_train - train > self._ok.train * abs(self._best_train)
+        least = self._ok.train * abs(self._best_train)
+        return self._best_train - train > max(least, self._ok.train_sigma * self._train_noise.sigma)
 
     def _headline_fell(self) -> bool:
         if len(self._headline) < _LEVEL:

@@ -39,11 +39,11 @@ class RewardDropThresholds:
 
     fraction: float = 0.65
     critical_fraction: float = 0.25
-    sigma: float = 3.0
+    sigma: float = 2.5
     flat_sigma: float = 6.0
     flat_fraction: float = 0.25
-    hold: int = 15
-    hold_share: float = 0.05
+    hold: int = 8
+    hold_share: float = 0.1
     hold_most: int = 30
 
 

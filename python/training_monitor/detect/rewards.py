@@ -52,15 +52,14 @@ class OutlierThresholds:
     """When a single value is wild.
 
     Attributes:
-        sigma: It is so many standard deviations below the level before it.
-        high_sigma: The same above it, where only a value that does not last is told.
-        new_range: It is a warning where it lies below all values before, by this share of their
-            range; elsewhere it is told as info.
+        sigma: It is so many standard deviations from the level before it, and
+        low_range: below all values before by this share of their range: a warning, or
+        high_range: above them by this share of it, and does not last: info.
     """
 
     sigma: float = 8.0
-    high_sigma: float = 40.0
-    new_range: float = 0.5
+    low_range: float = 0.5
+    high_range: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +247,16 @@ class RewardOutlier:
         z = (value - level) / sigma if sigma > 0 else 0.0
         high, self._high = self._high, None
         found = []
-        # Where such values come now and then, the next one is no outlier.
-        if z < -self._ok.sigma and value < min(self._window):
-            found = self._say(step, value, time, level, sigma)
-        elif z > self._ok.high_sigma:
+        # Failed episodes are part of learning, and so is a first success: what counts lies far
+        # outside of all that was seen.
+        span = self._highest - self._lowest
+        if z < -self._ok.sigma and value < self._lowest - self._ok.low_range * span:
+            found = self._say("warning", step, value, time, level, sigma)
+        elif z > self._ok.sigma and value > self._highest + self._ok.high_range * span:
             self._high = (step, value, time, level, sigma)
         elif abs(z) < self._ok.sigma:
             if high is not None:
-                found = self._say(*high)
+                found = self._say("info", *high)
             text = f"{self._metric} is back at {value:.4g} at step {step:,}"
             found += self._episode.end(step, time, text, value=value, reference=level)
         self._take(value)
@@ -268,18 +269,15 @@ class RewardOutlier:
         self._lowest, self._highest = min(self._lowest, value), max(self._highest, value)
 
     def _say(
-        self, step: int, value: float, time: float, level: float, sigma: float
+        self, severity: str, step: int, value: float, time: float, level: float, sigma: float
     ) -> list[Finding]:
         z = (value - level) / sigma
         text = (
             f"{self._metric} was {value:.4g} at step {step:,}: {level:.4g} is usual "
             f"({abs(z):.0f} sigma)"
         )
-        # Failed episodes are part of learning, and so is a success: what is alarming is less than
-        # was ever seen before.
-        new = value < self._lowest - self._ok.new_range * (self._highest - self._lowest)
         return self._episode.say(
-            "warning" if new else "info",
+            severity,
             step,
             time,
             text,
@@ -288,5 +286,5 @@ class RewardOutlier:
             value=value,
             reference=level,
             sigma=z,
-            threshold=self._ok.sigma if z < 0 else self._ok.high_sigma,
+            threshold=self._ok.sigma,
         )

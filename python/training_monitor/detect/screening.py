@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, isfinite
 
 import numpy as np
@@ -50,7 +51,7 @@ class Screening:
         diverges: Whether to look for divergence as well.
     """
 
-    __slots__ = ("_kind", "_metric", "_minor", "_ok", "_rank", "_screen", "_standing")
+    __slots__ = ("_kind", "_metric", "_minor", "_ok", "_rank", "_screen", "_slow", "_standing")
 
     def __init__(
         self,
@@ -75,6 +76,8 @@ class Screening:
         )
         # What a spike that did not come back has to come back to.
         self._standing: tuple[float, int] | None = None
+        # A slowdown that has not lasted long enough to be told.
+        self._slow: Finding | None = None
 
     def feed(
         self, steps: NDArray[np.int64], times: NDArray[np.float64], values: NDArray[np.float64]
@@ -85,7 +88,46 @@ class Screening:
                 values = np.where(values > 0, 1.0 / values, np.where(values <= 0, 0.0, values))
         noticed = self._screen.feed(steps.tobytes(), times.tobytes(), values.tobytes())
         found = [finding for one in noticed for finding in self._said(*one)]
+        if self._kind in _SLOW:
+            found = self._lasting(found, steps, times)
         return found + self._back(steps, times, values)
+
+    def _lasting(
+        self, found: list[Finding], steps: NDArray[np.int64], times: NDArray[np.float64]
+    ) -> list[Finding]:
+        """Return what is to be told now: a slowdown that is soon over is nothing to tell."""
+        told = []
+        for finding in found:
+            if finding.kind != _SLOW[self._kind]:
+                told.append(finding)
+            elif not finding.over:
+                self._slow = finding
+            elif self._slow is None:
+                told.append(finding)
+            else:
+                lasted = self._lasted(steps, times, finding.time)
+                told += [*lasted, finding] if lasted else []
+                self._slow = None
+        return told + self._lasted(steps, times, inf)
+
+    def _lasted(
+        self, steps: NDArray[np.int64], times: NDArray[np.float64], before: float
+    ) -> list[Finding]:
+        """Return the slowdown that waits, if it has lasted long enough `before` it was over."""
+        slow = self._slow
+        if slow is None:
+            return []
+        if not isfinite(slow.time):
+            self._slow = None
+            return [slow]
+        late = np.flatnonzero(
+            (times >= slow.time + self._ok.slowdown.lasts_secs) & (times < before)
+        )
+        if not len(late):
+            return []
+        self._slow = None
+        at = int(late[0])
+        return [replace(slow, step=int(steps[at]), time=float(times[at]))]
 
     def _said(
         self,

@@ -79,6 +79,7 @@ class SlowdownThresholds:
         mfu_drop_warning: MFU or throughput lower by this share is a warning,
         mfu_drop_critical: and by this share critical.
         bound: The bound of the CUSUM.
+        lasts_secs: What is over before is not told.
     """
 
     ratio: float = 1.1
@@ -87,6 +88,7 @@ class SlowdownThresholds:
     mfu_drop_warning: float = 0.15
     mfu_drop_critical: float = 0.30
     bound: float = 8.0
+    lasts_secs: float = 10.0
 
     @property
     def bounds(self) -> tuple[float, float]:

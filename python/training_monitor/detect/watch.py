@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from math import isfinite
 
@@ -42,6 +43,7 @@ _SCREENED = frozenset(("loss", "grad_norm", "step_time", "throughput", "mfu"))
 _TIMES = frozenset(("step_time", "throughput", "mfu"))
 # The name under which the time between the points of a run is told, where it logs none.
 STEP_TIME = "time per step"
+_CLOCK_RATIO = 1.3
 
 
 class Watch:
@@ -286,7 +288,11 @@ class _Clock:
     __slots__ = ("_last", "_screening")
 
     def __init__(self, rank: int, thresholds: Thresholds) -> None:
-        self._screening = Screening(STEP_TIME, "step_time", rank=rank, thresholds=thresholds)
+        # The time between two points has more in it than the step.
+        patient = replace(thresholds.slowdown, ratio=_CLOCK_RATIO)
+        self._screening = Screening(
+            STEP_TIME, "step_time", rank=rank, thresholds=replace(thresholds, slowdown=patient)
+        )
         self._last: tuple[float, float] = (np.nan, np.nan)
 
     def feed(self, column: Column) -> list[Finding]:

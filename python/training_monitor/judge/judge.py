@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite, nan
 
 import numpy as np
@@ -69,6 +70,7 @@ class Judge:
         self.step: int | None = None
         self._config = dict(config or {})
         self._given = total
+        self._ranks: set[int] = set()
         self._phases: Phases | None = None
         self._leading = ""
         self._slots: dict[str, float] = {}
@@ -96,6 +98,7 @@ class Judge:
         judged = Judged()
         fed = list(news)
         self.watch.knows(dict.fromkeys(one.metric for one in fed))
+        self._ranks.update(one.rank for one in fed)
         for one in sorted(fed, key=lambda one: self._turn(one.metric)):
             found = self.watch.feed(one.metric, one.steps, one.values, one.times, one.rank)
             self._note(found, judged)
@@ -136,7 +139,8 @@ class Judge:
         return self.watch.meanings[metric].held_out
 
     def _note(self, findings: Iterable[Finding], judged: Judged) -> None:
-        for finding in findings:
+        for one in findings:
+            finding = self._without_rank(one)
             judged.findings.append(finding)
             key = (finding.kind, finding.metric, finding.rank)
             if finding.over:
@@ -153,6 +157,14 @@ class Judge:
                     step=nan if finding.step is None else finding.step,
                     time=finding.time,
                 ))  # fmt: skip
+
+    def _without_rank(self, finding: Finding) -> Finding:
+        """Return the finding as one of the run, where it has no other ranks."""
+        alone = (finding.kind, finding.metric, None)
+        is_alone = not self._ranks - {0} and (*alone[:2], 0) not in self.standing
+        if finding.rank == 0 and (is_alone or (finding.over and alone in self.standing)):
+            return replace(finding, rank=None)
+        return finding
 
     def _follow(self, news: News, judged: Judged) -> None:
         """Let the phase, the pace and the end follow the first rank."""

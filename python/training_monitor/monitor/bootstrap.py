@@ -36,7 +36,7 @@ def _import_package() -> None:
 
 
 def main() -> int:
-    """Become the monitor, the relay or the poller of the run that the command line names."""
+    """Become the process of ours that the command line names, for the run that it names."""
     _clean_path()
     _import_package()
     words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
@@ -45,6 +45,11 @@ def main() -> int:
     relay = words.get("--relay")
     # A run directory is absolute; the directory of the training may vanish or be unmounted.
     os.chdir("/")
+    if "--brain" in words:
+        from training_monitor.monitor.brain import think
+
+        # Threads may be in a delivery that hangs: what is open is told by the next brain.
+        os._exit(think(run_dir, int(words["--pipe"]), int(words["--brain"])))
     if "--pipe" in words:
         from training_monitor.monitor.poller import watch
 

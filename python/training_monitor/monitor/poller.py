@@ -34,12 +34,13 @@ _WATCH_SECS = 60.0
 
 
 class Child:
-    """The poller, as the monitor sees it.
+    """The poller or the brain, as the monitor sees it.
 
     Args:
         run_dir: The run directory.
         respawned: How many monitors of this run died young before this one.
         relay: The name of the run, when it is a relay that this process belongs to.
+        thinks: Whether it is the brain.
         spawn: Starts a command and returns its process id; None means in a session of its own.
 
     Attributes:
@@ -47,7 +48,7 @@ class Child:
     """
 
     __slots__ = ("_half", "_pid", "_pipe", "_relay", "_respawned", "_run_dir", "_samples",
-                 "_spawn_command", "_started", "trouble")  # fmt: skip
+                 "_spawn_command", "_started", "_thinks", "trouble")  # fmt: skip
 
     def __init__(
         self,
@@ -55,11 +56,13 @@ class Child:
         *,
         respawned: int = 0,
         relay: str | None = None,
+        thinks: bool = False,
         spawn: Callable[[list[str]], int] | None = None,
     ) -> None:
         self._run_dir = run_dir
         self._respawned = respawned
         self._relay = relay
+        self._thinks = thinks
         self._spawn_command = _spawn if spawn is None else spawn
         self._pid = 0
         self._pipe = -1
@@ -102,7 +105,10 @@ class Child:
             for end in (read_end, samples_end):
                 os.set_inheritable(end, True)
             argv = [*monitor_argv(self._run_dir, self._relay), "--pipe", str(read_end)]
-            argv += ["--samples", str(samples_end), "--respawned", str(self._respawned)]
+            if self._thinks:
+                argv += ["--brain", str(samples_end)]
+            else:
+                argv += ["--samples", str(samples_end), "--respawned", str(self._respawned)]
             return self._spawn_command(argv), write_end, samples
         except OSError:
             os.close(write_end)

@@ -14,6 +14,7 @@ from training_monitor.monitor.endpoint import LOOPBACK
 from training_monitor.monitor.grace import grace_secs, is_recorded
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
+from training_monitor.monitor.mind import Mind
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
 from training_monitor.monitor.receiver import Receiver
@@ -119,6 +120,7 @@ class Monitor:
         self._wakeup = wakeup
         self._poller = poller
         self._stuck = Stuck(run_dir, journal)
+        self._mind = Mind(run_dir, journal)
         self._foreground = foreground
         self._open_store = open_store
         self._host: str = self._setting("zmq_host") or LOOPBACK
@@ -160,6 +162,7 @@ class Monitor:
                     self._loop(ingest, poller)
                 finally:
                     receiver.stop()
+                    self._mind.leave(ingest)
                 self._take_samples(ingest, poller)
                 if self._is_moved():
                     # Dropped as it is: every path that we know is wrong. The lanes have the rest.
@@ -257,6 +260,7 @@ class Monitor:
             self._take_samples(ingest, poller)
             self._report(status)
             self._stuck.look(status, ingest)
+            self._mind.look(status, ingest)
             if status["ended"]:
                 raise RuntimeError(f"the ingest thread has ended: {status['last_error']}")
             if self._is_moved():

@@ -21,7 +21,7 @@ def sawtooth(time: float) -> float:
 
 
 def gpu(
-    used: Callable[[float], float], *, hours: float = 4, every: float = 5, start: float = 1e9
+    used: Callable[[float], float], *, hours: float = 4, every: float = 10, start: float = 1e9
 ) -> list[Finding]:
     detector = GpuMemory("gpu0", capacity_bytes=80 * GIB)
     dice, found, time = random.Random(1), [], 0.0
@@ -37,7 +37,7 @@ def test_a_leak_is_found_whatever_a_step_takes(percent: float) -> None:
     found = gpu(lambda time: 30 * GIB + percent / 100 * 80 * GIB * time / HOUR, hours=3)
     assert found[0].kind == "memory_leak"
     assert found[0].value == pytest.approx(percent / 100, rel=0.3)
-    assert found[0].time - 1e9 < max(0.5, 6 / percent) * HOUR
+    assert found[0].time - 1e9 < 1.5 * HOUR
 
 
 def test_time_to_out_of_memory_is_told_before_it_comes() -> None:
@@ -66,7 +66,7 @@ def warm(time: float) -> float:
     ids=["constant", "one step", "few steps", "evaluations", "nearly full", "warming up"],
 )
 def test_other_shapes_are_no_leak(used: Callable[[float], float]) -> None:
-    assert not [it for it in gpu(used, hours=6) if it.severity != "info"]
+    assert not [it for it in gpu(used, hours=4) if it.severity != "info"]
 
 
 def test_a_leak_that_stops_is_over() -> None:
@@ -76,7 +76,7 @@ def test_a_leak_that_stops_is_over() -> None:
 
 def test_a_leak_that_begins_on_the_third_day_is_found_within_the_hour() -> None:
     begin = 60 * HOUR
-    found = gpu(lambda time: 30 * GIB + max(0.0, time - begin) / HOUR * 8 * GIB, hours=62, every=10)
+    found = gpu(lambda time: 30 * GIB + max(0.0, time - begin) / HOUR * 8 * GIB, hours=62, every=15)
     assert found[0].kind == "memory_leak"
     assert 0 < found[0].time - 1e9 - begin < HOUR
 
@@ -84,10 +84,10 @@ def test_a_leak_that_begins_on_the_third_day_is_found_within_the_hour() -> None:
 def host(kind: str, used: Callable[[float], float], *, total: float = 500 * GIB) -> list[Finding]:
     detector, found, time = Filling(kind, "host"), [], 0.0
     dice = random.Random(2)
-    while time < 6 * HOUR:
+    while time < 5 * HOUR:
         value = min(max(used(time) + dice.gauss(0, 0.2 * GIB), 0.0), total)
         found += detector.push(None, value, 1e9 + time, capacity_bytes=total)
-        time += 5.0
+        time += 10.0
     return found
 
 
@@ -124,12 +124,12 @@ def test_floors_can_be_set() -> None:
 
 def test_a_trend_keeps_few_windows_for_days_and_forgets_over_a_pause() -> None:
     trend = Trend()
-    for n in range(10_000):
+    for n in range(6_000):
         trend.push(n * 5.0, n * 1.0)
     assert trend.steady
     assert trend.slope == pytest.approx(0.2, rel=0.01)
     assert sum(len(windows) for windows in trend._windows) <= 4 * 36
-    trend.push(10_000 * 10.0 + 10 * HOUR, 5.0)
+    trend.push(6_000 * 10.0 + 10 * HOUR, 5.0)
     assert sum(len(windows) for windows in trend._windows) == 0
 
 

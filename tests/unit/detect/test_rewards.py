@@ -77,9 +77,9 @@ def test_a_reward_that_was_good_from_the_start_may_fall_too() -> None:
     assert "reward_drop" in alarms(fed(Reward("reward"), values))
 
 
-def test_a_dip_of_ten_points_is_no_drop() -> None:
+def test_a_dip_of_eight_points_is_no_drop() -> None:
     values = learning(300)
-    values[200:210] = [-1.0] * 10
+    values[200:208] = [-1.0] * 8
     assert not fed(RewardDrop("reward"), values)
 
 
@@ -91,13 +91,13 @@ def test_a_longer_hold_can_be_set() -> None:
 
 
 def test_a_fall_late_in_a_run_of_many_episodes_is_a_drop() -> None:
-    values = learning(40_000, noise=0.5)
-    for n in range(30_000, 40_000):
+    values = learning(20_000, noise=0.5)
+    for n in range(15_000, 20_000):
         values[n] -= 1.5
     found = fed(RewardDrop("reward"), values)
     assert [finding.kind for finding in found] == ["reward_drop"]
     assert found[0].step is not None
-    assert 30_000 < found[0].step < 36_000
+    assert 15_000 < found[0].step < 18_500
 
 
 def test_a_reward_that_stands_still_is_flat() -> None:
@@ -133,12 +133,10 @@ def test_a_reward_below_all_that_was_seen_is_an_outlier() -> None:
     assert found[0].sigma < -8
 
 
-def test_a_failed_episode_is_info_only() -> None:
+def test_a_failed_episode_is_no_outlier() -> None:
     values = learning(200)
     values[150] = -1.0
-    found = fed(RewardOutlier("reward"), values)
-    assert not alarms(found)
-    assert [finding.step for finding in found] == [150, 151]
+    assert not fed(RewardOutlier("reward"), values)
 
 
 def test_a_wild_success_is_told_when_it_has_passed() -> None:

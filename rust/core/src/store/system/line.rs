@@ -86,7 +86,7 @@ pub struct NoteLine {
 }
 
 /// The kinds of notes that there are.
-const NOTES: [&str; 3] = ["detected", "phase", "advice"];
+const NOTES: [&str; 3] = ["detected", "phase", "told"];
 
 /// A line that is none of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

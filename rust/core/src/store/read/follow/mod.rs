@@ -1,21 +1,20 @@
 //! The points of a run as they come: each call gives what was stored since the last one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod groups;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 use tm_spool::Value;
 
+use groups::read_group;
+
 use super::{Origins, RunReader, load_all_fresh, scan_blobs};
-use crate::store::columns::Column;
 use crate::store::error::StoreError;
-use crate::store::ints::decode_ints;
 use crate::store::registry::load_dictionary;
 use crate::store::rows::FreshBlob;
 use crate::store::scan::Row;
 use crate::store::source::Dictionary;
-
-/// Keys of a wide layout beyond these are looked at only when they are wanted.
-const MOST_LOOKED_AT: usize = 512;
 
 /// How far somebody has followed a run, and what he wants to see of it.
 #[derive(Debug, Default)]
@@ -23,6 +22,8 @@ pub struct Following {
     producers: HashMap<i64, Seen>,
     wanted: HashSet<u32>,
     last_key: u32,
+    /// What SQLite said of the state that was read to its end. `None`: none was.
+    version: Option<i64>,
     /// Boottimes before this are not of interest in producers met for the first time. `None`: all are.
     since_ns: Option<i64>,
 }
@@ -31,8 +32,8 @@ pub struct Following {
 #[derive(Debug, Clone, Default)]
 struct Seen {
     lanes: BTreeMap<u8, u64>,
+    /// The newest boottime that was seen: up to there nothing is looked at in groups any more.
     last_ns: i64,
-    last_grp: i64,
 }
 
 /// New points of one key from one producer, in the order in which they are stored.
@@ -90,6 +91,7 @@ impl Following {
 
     /// Give the points of this key from now on.
     pub fn want(&mut self, key: u32) {
+        self.version = None;
         self.wanted.insert(key);
     }
 }
@@ -97,11 +99,10 @@ impl Following {
 /// Gathers while one producer is read.
 struct Gathering<'f> {
     wanted: &'f HashSet<u32>,
-    news: BTreeMap<u32, (Vec<i64>, Vec<i64>, Vec<f64>)>,
+    news: BTreeMap<u32, Columns>,
     odd: BTreeMap<u32, (i64, i64, f64)>,
     points: usize,
     last_ns: i64,
-    last_grp: i64,
 }
 
 impl Gathering<'_> {
@@ -159,6 +160,12 @@ impl RunReader {
     /// The database cannot be read; the next call goes on where this one began.
     pub fn follow(&self, following: &mut Following, most: usize) -> Result<Followed, StoreError> {
         let mut followed = Followed::default();
+        let version: i64 = self
+            .conn
+            .pragma_query_value(None, "data_version", |row| row.get(0))?;
+        if following.version == Some(version) {
+            return Ok(followed);
+        }
         self.reading(|conn| {
             let origins = Origins::load(conn)?;
             let fresh: HashMap<i64, Vec<FreshBlob>> = load_all_fresh(conn)?.into_iter().collect();
@@ -181,7 +188,6 @@ impl RunReader {
                     odd: BTreeMap::new(),
                     points: 0,
                     last_ns: seen.last_ns,
-                    last_grp: seen.last_grp,
                 };
                 let is_behind = marks
                     .iter()
@@ -193,7 +199,7 @@ impl RunReader {
                     self.read_fresh(conn, producer, blobs, &seen, &mut gathering)?;
                     seen.lanes = marks.iter().map(|(lane, mark, _)| (*lane, *mark)).collect();
                 }
-                (seen.last_ns, seen.last_grp) = (gathering.last_ns, gathering.last_grp);
+                seen.last_ns = gathering.last_ns;
                 left = left.saturating_sub(gathering.points);
                 followed.more |= !is_done;
                 gathering.hand_on(&origins, origin, &mut followed);
@@ -201,6 +207,7 @@ impl RunReader {
             }
             Ok(())
         })?;
+        following.version = (!followed.more).then_some(version);
         Ok(followed)
     }
 
@@ -247,7 +254,9 @@ impl Gathering<'_> {
     fn hand_on(self, origins: &Origins, origin: u32, followed: &mut Followed) {
         let rank = origins.rank(origin);
         let attempt = origins.list.get(origin as usize).map_or(0, |o| o.attempt);
-        for (key, (steps, times, values)) in self.news {
+        for (key, columns) in self.news {
+            // A key of several layouts comes layout by layout.
+            let (steps, times, values) = in_order_of_time(columns);
             let times = origins.wall_secs(origin, times);
             followed.news.push(News {
                 key,
@@ -269,6 +278,24 @@ impl Gathering<'_> {
             });
         }
     }
+}
+
+/// Steps, boottimes and values of one key.
+type Columns = (Vec<i64>, Vec<i64>, Vec<f64>);
+
+fn in_order_of_time((steps, times, values): Columns) -> Columns {
+    if times.is_sorted() {
+        return (steps, times, values);
+    }
+    let mut rows: Vec<_> = steps.into_iter().zip(times).zip(values).collect();
+    rows.sort_by_key(|((_, time), _)| *time);
+    let mut columns = Columns::default();
+    for ((step, time), value) in rows {
+        columns.0.push(step);
+        columns.1.push(time);
+        columns.2.push(value);
+    }
+    columns
 }
 
 /// How far each lane is stored, and how far sealed, by producer.
@@ -301,7 +328,7 @@ fn number(value: &Value<'_>) -> Option<f64> {
 }
 
 impl RunReader {
-    /// Groups of a producer behind what was seen. Returns whether these were all.
+    /// Groups of a producer behind what was seen, in the order of time. Returns whether these were all.
     fn read_groups(
         &self,
         conn: &Connection,
@@ -311,94 +338,18 @@ impl RunReader {
     ) -> Result<bool, StoreError> {
         let from_ns = gathering.last_ns;
         let dictionary = load_dictionary(conn, producer)?;
-        // A group that took up others has the number of the last of them.
-        let mut select = conn.prepare_cached(
-            "SELECT id, n, steps, times, layout FROM groups
-             WHERE id > ?1 AND producer = ?2 AND time_max > ?3 ORDER BY id",
+        let mut list = conn.prepare_cached(
+            "SELECT id, time_min FROM groups WHERE producer = ?1 AND time_max > ?2
+             ORDER BY time_min, id",
         )?;
-        let mut rows = select.query(params![gathering.last_grp, producer, from_ns])?;
-        while let Some(row) = rows.next()? {
-            if gathering.points >= most {
+        let mut groups = list.query(params![producer, from_ns])?;
+        while let Some(row) = groups.next()? {
+            // Groups of several layouts lie beside each other: between them nothing could be put in order.
+            if gathering.points >= most && row.get::<_, i64>(1)? > gathering.last_ns {
                 return Ok(false);
             }
-            let (group, n): (i64, usize) = (row.get(0)?, row.get::<_, u32>(1)? as usize);
-            let decoded = |at: usize| -> Result<Option<Vec<i64>>, StoreError> {
-                Ok(decode_ints(row.get_ref(at)?.as_blob().unwrap_or_default(), n).ok())
-            };
-            gathering.last_grp = group;
-            // Who reads a damaged group for its values tells of it.
-            if let (Some(steps), Some(times)) = (decoded(2)?, decoded(3)?) {
-                let layout: Option<u32> = row.get(4)?;
-                let keys = layout.and_then(|layout| dictionary.layout(layout));
-                let of_group = Rows {
-                    group,
-                    from_ns,
-                    steps: &steps,
-                    times: &times,
-                };
-                of_group.read(conn, keys.map(|keys| &keys[..]), gathering)?;
-            }
+            read_group(conn, row.get(0)?, from_ns, &dictionary, gathering)?;
         }
         Ok(true)
-    }
-}
-
-/// The rows of one group that are behind a boottime.
-struct Rows<'g> {
-    group: i64,
-    from_ns: i64,
-    steps: &'g [i64],
-    times: &'g [i64],
-}
-
-impl Rows<'_> {
-    fn read(
-        &self,
-        conn: &Connection,
-        layout: Option<&[u32]>,
-        gathering: &mut Gathering<'_>,
-    ) -> Result<(), StoreError> {
-        let mut keys: BTreeSet<u32> = match layout {
-            Some(layout) => layout.iter().copied().take(MOST_LOOKED_AT).collect(),
-            None => BTreeSet::new(),
-        };
-        keys.extend(gathering.wanted.iter().copied());
-        for key in keys {
-            self.read_column(conn, key, gathering)?;
-        }
-        let last = self.times.iter().copied().max().unwrap_or(self.from_ns);
-        gathering.last_ns = gathering.last_ns.max(last);
-        Ok(())
-    }
-
-    fn read_column(
-        &self,
-        conn: &Connection,
-        key: u32,
-        gathering: &mut Gathering<'_>,
-    ) -> Result<(), StoreError> {
-        let mut select =
-            conn.prepare_cached("SELECT n_nan, data FROM cols WHERE key = ?1 AND grp = ?2")?;
-        let mut rows = select.query(params![key, self.group])?;
-        while let Some(row) = rows.next()? {
-            if !gathering.wanted.contains(&key) && row.get::<_, i64>(0)? == 0 {
-                continue;
-            }
-            let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            let Ok(column) = Column::decode(data, self.steps.len()) else {
-                continue;
-            };
-            for at in 0..column.slots.len() {
-                let place = column.row(at);
-                let (Some(step), Some(time)) = (self.steps.get(place), self.times.get(place))
-                else {
-                    continue;
-                };
-                if let Some(number) = column.number(at).filter(|_| *time > self.from_ns) {
-                    gathering.push(key, *step, *time, number);
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,120 @@
+//! Following a run: every point once, in the order of time, whatever was sealed meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{Run, floats, long_run, wait};
+use tm_core::store::{Following, SeriesOptions, Values};
+use tm_core::{Ingest, RunReader};
+use tm_spool::{Flags, LayoutId, Producer, Step};
+
+/// What somebody who follows has seen of each key.
+#[derive(Default)]
+struct Seen {
+    steps: BTreeMap<u32, Vec<i64>>,
+    values: BTreeMap<u32, Vec<f64>>,
+    odd: Vec<(u32, i64)>,
+}
+
+impl Seen {
+    fn look(&mut self, reader: &RunReader, following: &mut Following, most: usize) -> bool {
+        for (key, _) in reader.new_keys(following).unwrap() {
+            if key == 1 {
+                following.want(key);
+            }
+        }
+        let followed = reader.follow(following, most).unwrap();
+        for news in followed.news {
+            assert!(news.times.is_sorted(), "a key of two layouts is in order");
+            self.steps.entry(news.key).or_default().extend(news.steps);
+            self.values.entry(news.key).or_default().extend(news.values);
+        }
+        let odd = followed.odd.iter().map(|odd| (odd.key, odd.step));
+        self.odd.extend(odd);
+        followed.more
+    }
+}
+
+fn log(producer: &Producer, layout: LayoutId, step: i64, values: &[f64]) {
+    let slots: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
+    producer
+        .append_points(Flags(0), Step(step), layout, &slots)
+        .unwrap();
+}
+
+#[test]
+fn every_point_is_seen_once_while_it_is_recorded_and_sealed() {
+    let run = Run::new();
+    let producer = run.producer("job", 0);
+    let train = floats(&producer, &["loss", "lr"]);
+    let both = floats(&producer, &["loss", "lr", "val"]);
+    let ingest: Ingest = run.ingest();
+    let mut seen = Seen::default();
+    let mut following = Following::default();
+    wait("a database", || RunReader::open(run.path()).is_ok());
+    let reader = run.reader();
+    for step in 0..6000i64 {
+        let lr = if step == 4321 { f64::NAN } else { 0.1 };
+        if step % 10 == 9 {
+            log(&producer, both, step, &[step as f64, lr, 1.0]);
+        } else {
+            log(&producer, train, step, &[step as f64, lr]);
+        }
+        if step % 500 == 0 {
+            seen.look(&reader, &mut following, 1000);
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+    assert!(producer.close(Duration::from_secs(60)).durable);
+    ingest.finish(Duration::from_secs(60)).unwrap();
+    wait("all of it", || {
+        seen.look(&reader, &mut following, 1000);
+        seen.steps.get(&1).is_some_and(|steps| steps.len() >= 6000)
+    });
+    assert!(!seen.look(&reader, &mut following, 1000));
+    // Not assert_eq: nobody wants to read all of them.
+    assert!(
+        seen.steps[&1].iter().copied().eq(0..6000),
+        "lost, doubled or out of order"
+    );
+    assert!(
+        seen.values[&1]
+            .iter()
+            .zip(0..)
+            .all(|(value, step)| *value == f64::from(step))
+    );
+    // Of what is not wanted only that which is not finite is handed on.
+    assert_eq!(seen.steps.len(), 1);
+    assert_eq!(seen.odd, [(2, 4321)]);
+}
+
+#[test]
+fn a_run_that_is_over_is_followed_in_pieces_and_is_the_series() {
+    let run = long_run();
+    let reader = run.reader();
+    let mut seen = Seen::default();
+    let mut following = Following::default();
+    let mut looks = 1;
+    while seen.look(&reader, &mut following, 20_000) {
+        looks += 1;
+    }
+    assert!(looks > 2, "{looks} looks");
+    let series = reader
+        .series(
+            b"loss",
+            &SeriesOptions {
+                raw: true,
+                ..SeriesOptions::default()
+            },
+        )
+        .unwrap();
+    assert!(seen.steps[&1] == series.step);
+    let Values::F64(values) = series.value else {
+        panic!("floats");
+    };
+    assert!(seen.values[&1] == values);
+}
