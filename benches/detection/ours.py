@@ -106,6 +106,7 @@ class Watched:
     def findings(self, run: Run) -> list[Any]:
         """Return all that is said of a run, the ends of findings as well."""
         watch, found = self.watch(), []
+        watch.knows(run.series)
         for metric, series in _chunks(run):
             times = _times(run, series.steps)
             found += watch.feed(metric, _whole(series.steps), series.values, times)

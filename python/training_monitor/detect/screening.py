@@ -162,6 +162,9 @@ class Screening:
         if what == "non_finite":
             before = f": {reference:.4g} before" if isfinite(reference) else ""
             severity = "warning" if self._minor else "critical"
+            if not before and self._kind == "other":
+                # As a score before the first episode has ended.
+                severity = "info"
             return "non_finite", severity, f"{name} is {value} {at}{before}", False
         if what == "finite_again":
             return "non_finite", "info", f"{name} is finite again, {at}", True
@@ -180,7 +183,10 @@ class Screening:
             )
             return "spike", severity, text, False
         if what == "divergence":
-            text = f"{name} is going away from its best: {value:.4g} {at}, {reference:.4g} then"
+            text = (
+                f"{name} has left its best of {reference:.4g}: {value:.4g} {at}, and far above "
+                f"since step {since:,}"
+            )
             return "divergence", "critical", text, False
         if what == "converging":
             return "divergence", "info", f"{name} is near its best again: {value:.4g} {at}", True

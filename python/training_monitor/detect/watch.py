@@ -205,7 +205,7 @@ class Watch:
     def _judged(self, metric: str, meaning: Meaning, shared: _Shared) -> Iterable[Push]:
         """Yield what judges how good the model is."""
         goal = meaning.goal or "min"
-        if meaning.held_out and meaning.kind != "reward":
+        if meaning.held_out and meaning.kind != "reward" and self._judges(metric):
             head = self.headline
             with_head = head not in (None, metric) and self.meanings[head or ""].kind == "score"
             over = Overfitting(
@@ -219,10 +219,10 @@ class Watch:
             yield over.push
             if not with_head:
                 shared.headless.add(metric)
-            if meaning.kind == "score" and not meaning.minor:
-                yield lambda step, value, time: shared.forgetting.push(metric, step, value, time)
-        else:
+        elif not meaning.held_out or meaning.kind == "reward":
             yield lambda step, value, time: self._push_train(shared, metric, step, value, time)
+        if meaning.held_out and meaning.kind == "score" and not meaning.minor:
+            yield lambda step, value, time: shared.forgetting.push(metric, step, value, time)
         plateau = Plateau(metric, goal=goal, rank=shared.rank, thresholds=self._ok.plateau)
         plateau.end = self._end
 
@@ -235,6 +235,18 @@ class Watch:
 
         shared.plateaus[metric] = plateau
         yield push_plateau
+
+    def _judges(self, metric: str) -> bool:
+        """Return whether overfitting is told by this held-out metric and not by a better one.
+
+        The loss on validation data tells it first: a score follows it, test data repeat it.
+        """
+        places = {
+            name: (one.minor, one.split == "test", one.kind != "loss")
+            for name, one in self.meanings.items()
+            if one.held_out and one.kind in ("loss", "score", "error")
+        }
+        return places[metric] == min(places.values())
 
     def _push_train(
         self, shared: _Shared, metric: str, step: int, value: float, time: float
