@@ -212,8 +212,8 @@ class RewardOutlier:
         thresholds: When it is said.
     """
 
-    __slots__ = ("_count", "_episode", "_falls", "_high", "_highest", "_lowest", "_metric",
-                 "_noise", "_ok", "_recent", "_sigma", "_window")  # fmt: skip
+    __slots__ = ("_count", "_episode", "_high", "_highest", "_lowest", "_metric", "_noise", "_ok",
+                 "_recent", "_sigma", "_window")  # fmt: skip
 
     def __init__(
         self,
@@ -231,8 +231,6 @@ class RewardOutlier:
         self._count = 0
         self._recent: deque[float] = deque(maxlen=_LEVEL)
         self._lowest, self._highest = inf, -inf
-        # The three largest falls so far, in sigma, the least of them first.
-        self._falls = [0.0, 0.0, 0.0]
         self._high: tuple[int, float, float, float, float] | None = None
 
     def push(self, step: int, value: float, time: float) -> list[Finding]:
@@ -261,7 +259,6 @@ class RewardOutlier:
                 found = self._say("info", *high)
             text = f"{self._metric} is back at {value:.4g} at step {step:,}"
             found += self._episode.end(step, time, text, value=value, reference=level)
-        self._falls = sorted((*self._falls, -z))[1:]
         self._take(value)
         return found
 

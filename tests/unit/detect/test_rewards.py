@@ -174,14 +174,6 @@ def test_it_makes_no_difference_that_values_that_are_not_finite_come_between() -
     assert [finding.kind for finding in fed(Reward("reward"), gaps)] == plain
 
 
-def test_a_reward_that_is_known_to_fail_now_and_then_is_told_a_few_times_at_most() -> None:
-    values = learning(2000, best=5.0)
-    for n in range(200, 2000, 150):
-        values[n] = -1.0
-    found = fed(RewardOutlier("reward"), values)
-    assert 1 <= len([one for one in found if not one.over]) <= 4
-
-
 def test_a_dip_within_the_noise_of_a_reward_that_jumps_to_and_fro_is_no_drop() -> None:
     dice = random.Random(3)
     values = [9300 + 5 * math.sin(n / 30) + dice.gauss(0, 0.5) for n in range(400)]
