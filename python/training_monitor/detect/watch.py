@@ -40,6 +40,8 @@ __all__ = ["Watch"]
 # Beyond so many metrics the others are looked at for what is not finite alone.
 _MOST_WATCHED = 512
 _SCREENED = frozenset(("loss", "grad_norm", "step_time", "throughput", "mfu"))
+# The clipped share is that of completions, and not that of the ratios of PPO.
+_WRITTEN = ("completion", "length", "response", "trunc")
 _TIMES = frozenset(("step_time", "throughput", "mfu"))
 # The name under which the time between the points of a run is told, where it logs none.
 STEP_TIME = "time per step"
@@ -167,7 +169,7 @@ class Watch:
             screened,
             rank=rank,
             thresholds=self._ok,
-            minor=meaning.minor or kind not in ("loss", "grad_norm", "reward"),
+            minor=meaning.minor or kind not in ("loss", "grad_norm"),
             diverges=is_loss and not meaning.held_out and not meaning.minor,
         )
         clock = None
@@ -197,7 +199,7 @@ class Watch:
             yield KlBlowUp(metric, rank=rank, thresholds=ok.policy).push
         elif kind == "length":
             yield CompletionLength(metric, rank=rank, thresholds=ok.policy).push
-        elif kind == "clip_fraction" and "clip" in metric:
+        elif kind == "clip_fraction" and any(word in metric.lower() for word in _WRITTEN):
             yield ClippedShare(metric, rank=rank, thresholds=ok.policy).push
         if kind in ("reward", "reward_part", "reward_std", "entropy", "length"):
             yield from shared.hacking(metric, meaning)
