@@ -1,7 +1,7 @@
 """Contact sheets: real curves with what Watch said drawn on them, a page for each kind.
 
-`make bench-sheets DATA=DIR OUT=DIR`. Half of the curves of a page have findings of the kind, a third
-are healthy ones of the same sort without, the rest are labelled events that nothing was said of.
+`make bench-sheets DATA=DIR OUT=DIR`. Half of the curves of a page have findings of the kind, a
+third are healthy ones of the same sort without, the rest are labelled events that were missed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from detection import curves, healthy, labels, ours, roles, synthetic
-from detection.curves import Run, Series
+from detection.curves import Floats, Run, Series
 from detection.labels import Label
 
 __all__ = ["Curve", "Sheet", "collect", "draw"]
@@ -29,6 +29,10 @@ COLUMNS = 6
 COLOURS = {"info": "tab:blue", "warning": "tab:orange", "critical": "tab:red"}
 # Behind the curve: why it is on the page.
 SHADES = {"found": "white", "healthy": "#eef7ee", "missed": "#fbe9e7"}
+# A healthy curve of fewer points shows nothing.
+_LEAST_POINTS = 25
+# The first points of a series do not set the scale: losses come from far above.
+_START = 20
 # On a logarithmic scale when the bulk of its values spans so much.
 _SPAN = 30.0
 
@@ -47,14 +51,14 @@ class Curve:
 
 @dataclass(slots=True)
 class Sheet:
-    """The candidates for the page of one kind, by why and source."""
+    """The candidates for the page of one kind, by why, and by source and group."""
 
     found: dict[str, list[Curve]] = field(default_factory=lambda: defaultdict(list))
     healthy: dict[str, list[Curve]] = field(default_factory=lambda: defaultdict(list))
     missed: dict[str, list[Curve]] = field(default_factory=lambda: defaultdict(list))
 
     def chosen(self, kind: str, seed: int) -> list[Curve]:
-        """Return the curves of the page: each source has its turn, a seed draws within it."""
+        """Return the curves of the page: each group of runs has its turn, a seed draws in it."""
         parts = []
         for candidates, count in (
             (self.found, CURVES // 2),
@@ -97,21 +101,41 @@ def collect(runs: Iterable[Run], known: dict[str, Label]) -> dict[str, Sheet]:
         for metric, found in by_metric.items():
             for kind in {finding.kind for finding in found}:
                 heard[kind].add(roles.role(metric))
-                curve = _curve(seen, metric, found, kind, "found")
-                if curve is not None:
-                    sheets[kind].found[run.source].append(curve)
+                _add(sheets[kind].found, seen, metric, found, kind, "found")
         _miss(sheets, seen, known[run.id], by_metric)
         if known[run.id].healthy:
             quiet.append((seen, by_metric))
-    for run, by_metric in quiet:
-        for metric in run.series:
-            told = {finding.kind for finding in by_metric.get(metric, ())}
-            for kind, where in heard.items():
-                if kind not in told and roles.role(metric) in where:
-                    curve = _curve(run, metric, by_metric.get(metric, ()), kind, "healthy")
-                    if curve is not None:
-                        sheets[kind].healthy[run.source].append(curve)
+    for kind, where in heard.items():
+        for run, by_metric in quiet:
+            _spare(sheets[kind].healthy, run, by_metric, kind, where)
     return sheets
+
+
+def _spare(
+    candidates: dict[str, list[Curve]],
+    run: Run,
+    by_metric: dict[str, list[Any]],
+    kind: str,
+    where: set[str],
+) -> None:
+    """Put the series of a healthy run of which a kind was not told to the candidates."""
+    for metric, series in run.series.items():
+        told = {finding.kind for finding in by_metric.get(metric, ())}
+        if kind not in told and roles.role(metric) in where and len(series) >= _LEAST_POINTS:
+            _add(candidates, run, metric, (), kind, "healthy")
+
+
+def _add(
+    candidates: dict[str, list[Curve]],
+    run: Run,
+    metric: str,
+    found: Sequence[Any],
+    kind: str,
+    why: str,
+) -> None:
+    curve = _curve(run, metric, found, kind, why)
+    if curve is not None:
+        candidates[f"{run.source} {run.group}"].append(curve)
 
 
 def _curve(run: Run, metric: str, found: Sequence[Any], kind: str, why: str) -> Curve | None:
@@ -138,9 +162,7 @@ def _miss(
     for kind, metric in events.items():
         said = any(one.kind == kind for found in by_metric.values() for one in found)
         if metric is not None and not said:
-            curve = _curve(run, metric, by_metric.get(metric, ()), kind, "missed")
-            if curve is not None:
-                sheets[kind].missed[run.source].append(curve)
+            _add(sheets[kind].missed, run, metric, (), kind, "missed")
 
 
 def draw(curves_of_page: Sequence[Curve], title: str, path: Path) -> None:
@@ -171,6 +193,7 @@ def _draw_one(ax: Any, curve: Curve) -> None:
     for step in steps[~good][:50]:
         ax.axvline(step, color="magenta", lw=0.3, alpha=0.5)
     _scale(ax, values[good])
+    _limit(ax, values[good], curve)
     for finding in curve.findings:
         _mark(ax, finding)
     said = [one for one in curve.findings if not one.over]
@@ -188,11 +211,27 @@ def _cut(text: str, width: int) -> str:
     )
 
 
-def _scale(ax: Any, values: Any) -> None:
+def _scale(ax: Any, values: Floats) -> None:
     if len(values) and values.min() > 0:
         low, high = np.quantile(values, [0.02, 0.98])
         if high > _SPAN * low or values.max() > 10 * _SPAN * low:
             ax.set_yscale("log")
+
+
+def _limit(ax: Any, values: Floats, curve: Curve) -> None:
+    """Leave what lies above all but the beginning out of the picture."""
+    later = values[len(values) // _START :]
+    early = any(
+        len(values) // _START >= 5
+        and f.step is not None
+        and f.step < curve.series.steps[len(values) // _START]
+        for f in curve.findings
+    )
+    if len(later) and not early and later.max() < values.max():
+        low = float(values.min())
+        margin = 0.05 * (float(later.max()) - low)
+        bottom = low - margin if ax.get_yscale() == "linear" else low / 1.1
+        ax.set_ylim(bottom, float(later.max()) + 4 * margin)
 
 
 def _mark(ax: Any, finding: Any) -> None:
