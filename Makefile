@@ -10,7 +10,7 @@ RUST_SOURCES := $(shell find rust -type f \( -name '*.rs' -o -name '*.sql' -o -n
 RUST := env="$$(scripts/rust-env)" && eval "$$env" &&
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: help setup demo test test-rust test-python models loom fuzz faults bench bench-core bench-peers bench-faults bench-detection fmt lint types docs check clean
+.PHONY: help setup demo test test-rust test-python models loom fuzz faults bench bench-core bench-peers bench-faults bench-detection bench-sheets fmt lint types docs check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,10 @@ bench-peers: .venv/.built ## Measure other trackers beside ours; ONLY="jsonl wan
 bench-detection: .venv/.built ## Score detections and predictions on curves; DATA=dir EVERY=n ONLY="spike eta" JOBS=n OUT=file
 	@PYTHONPATH=benches OMP_NUM_THREADS=1 $(BIN)/python -m detection --data "$(DATA)" --every $(or $(EVERY),1) \
 		--only "$(ONLY)" --jobs $(or $(JOBS),1) --out $(or $(OUT),benches/out/detection.md)
+
+bench-sheets: .venv/.built ## Draw curves with what is said of them; DATA=dir EVERY=n ONLY="spike plateau" OUT=dir
+	@PYTHONPATH=benches OMP_NUM_THREADS=1 $(BIN)/python -m detection.sheets --data "$(DATA)" --every $(or $(EVERY),1) \
+		--only "$(ONLY)" --out $(or $(OUT),benches/out/sheets)
 
 bench-faults: .venv/.built ## Let other trackers meet the same kills, full disks and forks
 	@PYTHONPATH=benches:benches/python $(BIN)/python -m peers.faults --only "$(ONLY)"

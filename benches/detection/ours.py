@@ -21,7 +21,16 @@ from detection.final import LEVELS, Prediction, Predictor
 from detection.remaining import Estimator, Eta
 from detection.stopping import GAIN, Advisor, Said, places
 
-__all__ = ["NAME", "AbsentError", "advisor", "detector", "estimator", "machine", "predictor"]
+__all__ = [
+    "NAME",
+    "AbsentError",
+    "advisor",
+    "detector",
+    "estimator",
+    "machine",
+    "predictor",
+    "watched",
+]
 
 NAME = "training_monitor"
 KINDS = frozenset(
@@ -50,6 +59,11 @@ def _named(module: str, name: str) -> Any:
 
 def detector() -> Detector:
     """Return all detectors behind Watch."""
+    return watched()
+
+
+def watched() -> Watched:
+    """Return the same, for those who want the findings themselves."""
     return Watched(_named("detect.watch", "Watch"))
 
 
@@ -83,15 +97,19 @@ class Watched:
 
     def replay(self, run: Run) -> list[Alarm]:
         """Return the findings that are not ends of earlier ones."""
+        return [
+            _alarm(run, finding)
+            for finding in self.findings(run)
+            if not finding.over and finding.metric in run.series
+        ]
+
+    def findings(self, run: Run) -> list[Any]:
+        """Return all that is said of a run, the ends of findings as well."""
         watch, found = self.watch(), []
+        watch.knows(run.series)
         for metric, series in _chunks(run):
             times = _times(run, series.steps)
-            findings = watch.feed(metric, _whole(series.steps), series.values, times)
-            found += [
-                _alarm(run, finding)
-                for finding in findings
-                if not finding.over and finding.metric in run.series
-            ]
+            found += watch.feed(metric, _whole(series.steps), series.values, times)
         return found
 
 

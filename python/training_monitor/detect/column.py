@@ -34,7 +34,7 @@ class Column:
         places = np.asarray(steps)
         if places.dtype.kind == "f":
             # The last step of a series may be anything; what is none sorts before all.
-            places = np.nan_to_num(places, nan=0.0, posinf=2.0**62, neginf=-(2.0**62))
+            places = np.clip(np.nan_to_num(places, nan=0.0), -(2.0**62), 2.0**62)
         whole = np.ascontiguousarray(places, dtype=np.int64)
         numbers = np.ascontiguousarray(values, dtype=np.float64)
         clock = np.full(len(whole), np.nan) if times is None else times

@@ -30,11 +30,15 @@ class PlateauThresholds:
 
     Attributes:
         part: The last two parts of the run, each so large, are compared with the one before.
-        sigma: Each gained less than so many standard deviations of the noise of one point, and
-        gain: both together less than this share.
+        open_part: The same for a run whose end is not known: a part of what was so far.
+        sigma: Each changed by less than so many standard deviations of the noise of one point, and
+        gain: both together by less than this share.
+        gained: It has gained so many standard deviations before.
+        persist: At so many looks in a row; there are some 40 of them in a run.
         p_gain: Or somebody who knows says so: the probability of a further gain is below this,
         p_gain_times: so many times in a row.
-        points: Not before so many points.
+        points: Not before so many points, and
+        open_points: so many where the end is not known.
         steps_warning: By steps: the second half of the last so many steps is hardly better than
             the first; takes the place of the rule above where it is set (usual: 500).
         steps_critical: The same for critical (usual: 1000).
@@ -42,11 +46,15 @@ class PlateauThresholds:
     """
 
     part: float = 0.1
+    open_part: float = 0.25
     sigma: float = 0.25
     gain: float = 0.005
+    gained: float = 4.0
+    persist: int = 3
     p_gain: float = 0.1
     p_gain_times: int = 2
     points: int = 20
+    open_points: int = 80
     steps_warning: int | None = None
     steps_critical: int | None = None
     steps_gain: float = 0.01
@@ -66,8 +74,8 @@ class Plateau:
     """
 
     __slots__ = ("_best", "_blocks", "_episode", "_goal", "_last_step", "_low_chance", "_lr",
-                 "_lr_peak", "_metric", "_noise", "_ok", "_seen", "_start", "_summary", "end",
-                 "said_at")  # fmt: skip
+                 "_lr_peak", "_metric", "_noise", "_ok", "_seen", "_start", "_streak", "_summary",
+                 "end", "said_at")  # fmt: skip
 
     def __init__(
         self,
@@ -94,6 +102,7 @@ class Plateau:
         self._start = 0
         self._seen = 0
         self._last_step: int | None = None
+        self._streak = 0
         self._best = inf
         self.said_at = nan
 
@@ -134,7 +143,8 @@ class Plateau:
         if self._blocks is not None:
             return found + self._judge_steps(self._blocks, step, value, time)
         self._noise.push(value)
-        if not self._summary.push(step, value) or self._seen < self._ok.points:
+        least = self._ok.points if self._ends(step) else self._ok.open_points
+        if not self._summary.push(step, value) or self._seen < least:
             return found
         return found + self._judge(step, time)
 
@@ -142,6 +152,8 @@ class Plateau:
         before, middle, now = self._parts(step)
         ok, sigma = self._ok, self._noise.sigma
         scale = abs(now) or 1.0
+        if not isfinite(now):
+            return []
         self._best = min(self._best, now)
         if self._episode.severity is not None:
             # A gain since it was said, by more than the noise of a part.
@@ -151,11 +163,14 @@ class Plateau:
                 return self._episode.end(step, time, text, value=self._goal * now)
             return []
         bound = max(ok.sigma * sigma, ok.gain / 2 * scale)
-        flat = before - middle < bound and middle - now < bound
-        if not flat or before - now > ok.gain * scale:
-            return []
         # What has got worse is no plateau, but that is for others to say.
-        if now - self._best > max(4 * ok.gain * scale, sigma):
+        flat = abs(before - middle) < bound and abs(middle - now) < bound
+        flat = flat and before - now <= ok.gain * scale
+        flat = flat and now - self._best <= max(2 * ok.gain * scale, sigma)
+        # What has never gained has not begun to learn: that is another thing.
+        flat = flat and max(self._summary.values) - now > max(ok.gained * sigma, ok.gain * scale)
+        self._streak = self._streak + 1 if flat else max(self._streak - 1, 0)
+        if self._streak < ok.persist:
             return []
         self.said_at = now
         text = (
@@ -164,28 +179,32 @@ class Plateau:
         )
         return self._say("info", step, time, text, before - now, ok.gain * scale)
 
+    def _ends(self, step: int) -> bool:
+        """Return whether it is known where the run ends."""
+        return self.end is not None and self.end >= step
+
     def _part(self, step: int) -> float:
         """Return the steps of one part.
 
-        Of a run whose end is not known only what was so far can be taken, twice as much of it:
-        early on, all of it is little.
+        Of a run whose end is not known only what was so far can be taken, and much of it: early
+        on, all of it is little.
         """
-        if self.end is not None and self.end >= step:
+        if self.end is not None and self._ends(step):
             return self._ok.part * abs(self.end - self._start)
-        return 2 * self._ok.part * abs(step - self._start)
+        return self._ok.open_part * abs(step - self._start)
 
     def _parts(self, step: int) -> tuple[float, float, float]:
-        """Return the median of each of the last three parts of the run."""
+        """Return the median of each of the last three parts of the run; NaN: it is too early."""
         places, values = self._summary.places, self._summary.values
         part = self._part(step)
         count, cuts = len(values), [len(values)]
+        if step - self._start < 3 * part or count < 3 * _LEAST:
+            return nan, nan, nan
         for number in (1, 2, 3):
             cut = cuts[-1] - _LEAST
             while cut > 0 and places[cut - 1] > step - number * part:
                 cut -= 1
             cuts.append(max(cut, 0))
-        if cuts[3] == 0 and count < 3 * _LEAST:
-            return nan, nan, nan
         now, middle, before = (median(values[cuts[n + 1] : cuts[n]]) for n in range(3))
         return before, middle, now
 

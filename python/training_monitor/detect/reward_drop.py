@@ -32,6 +32,7 @@ class RewardDropThresholds:
         sigma: It is so many standard deviations below the best level, too.
         flat_sigma: The same for a reward that has never risen, where there is no way.
         flat_fraction: Such a reward must lose this share of its best as well.
+        least: It is below the best level by this share of the range of its values so far, too.
         hold: For so many bins in a row (a bin is one point in the first thousand), and
         hold_share: for this share of the bins so far, though never for more than
         hold_most: so many bins.
@@ -42,6 +43,7 @@ class RewardDropThresholds:
     sigma: float = 2.5
     flat_sigma: float = 6.0
     flat_fraction: float = 0.25
+    least: float = 0.15
     hold: int = 8
     hold_share: float = 0.1
     hold_most: int = 30
@@ -56,8 +58,9 @@ class RewardDrop:
         thresholds: When it is said.
     """
 
-    __slots__ = ("_best", "_best_step", "_bin", "_count", "_episode", "_low", "_low_since",
-                 "_metric", "_missing", "_noise", "_ok", "_recent", "_start", "_width")  # fmt: skip
+    __slots__ = ("_best", "_best_step", "_bin", "_count", "_episode", "_highest", "_low",
+                 "_low_since", "_lowest", "_metric", "_missing", "_noise", "_ok", "_recent",
+                 "_start", "_width")  # fmt: skip
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class RewardDrop:
         self._noise = Noise(_NOISE_POINTS)
         self._recent: deque[float] = deque(maxlen=_LEVEL)
         self._start, self._best, self._best_step = nan, -inf, 0
+        self._lowest, self._highest = inf, -inf
         self._count = self._low = self._low_since = 0
         self._bin: list[float] = []
         self._width = self._missing = 1
@@ -104,6 +108,9 @@ class RewardDrop:
         level = median(self._recent)
         if self._count == _LEVEL:
             self._start = level
+        # Of three, so that one wild value is not the range.
+        some = median(list(self._recent)[-3:])
+        self._lowest, self._highest = min(self._lowest, some), max(self._highest, some)
         if level >= self._best:
             self._best, self._best_step, self._low = level, step, 0
             return self._end(step, time, level)
@@ -128,7 +135,7 @@ class RewardDrop:
 
     def _is_low(self, level: float, gain: float) -> bool:
         ok, fall = self._ok, self._best - level
-        if fall < 1e-9 * abs(self._best):
+        if fall < max(1e-9 * abs(self._best), ok.least * (self._highest - self._lowest)):
             return False
         sigma = self._noise.sigma
         if gain > ok.sigma / 2 * sigma and level < self._start + ok.fraction * gain:

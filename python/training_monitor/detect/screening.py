@@ -51,7 +51,17 @@ class Screening:
         diverges: Whether to look for divergence as well.
     """
 
-    __slots__ = ("_kind", "_metric", "_minor", "_ok", "_rank", "_screen", "_slow", "_standing")
+    __slots__ = (
+        "_after",
+        "_kind",
+        "_metric",
+        "_minor",
+        "_ok",
+        "_rank",
+        "_screen",
+        "_slow",
+        "_standing",
+    )
 
     def __init__(
         self,
@@ -76,6 +86,7 @@ class Screening:
         )
         # What a spike that did not come back has to come back to.
         self._standing: tuple[float, int] | None = None
+        self._after: list[float] = []
         # A slowdown that has not lasted long enough to be told.
         self._slow: Finding | None = None
 
@@ -85,12 +96,19 @@ class Screening:
         """Look at columns of one length, in the order of arrival."""
         if self._kind in _RATES:
             with np.errstate(all="ignore"):
-                values = np.where(values > 0, 1.0 / values, np.where(values <= 0, 0.0, values))
-        noticed = self._screen.feed(steps.tobytes(), times.tobytes(), values.tobytes())
-        found = [finding for one in noticed for finding in self._said(*one)]
+                inverse = np.where(values > 0, 1.0 / values, 0.0)
+            values = np.where(np.isfinite(values), inverse, values)
+        found: list[Finding] = []
+        place = 0
+        for one in self._screen.feed(steps.tobytes(), times.tobytes(), values.tobytes()):
+            if self._standing is not None or one[0] == "not_recovered":
+                until = _place(steps, values, one[1], one[3], place)
+                found += self._back(steps[place:until], times[place:until], values[place:until])
+                place = until
+            found += self._said(*one)
         if self._kind in _SLOW:
             found = self._lasting(found, steps, times)
-        return found + self._back(steps, times, values)
+        return found + self._back(steps[place:], times[place:], values[place:])
 
     def _lasting(
         self, found: list[Finding], steps: NDArray[np.int64], times: NDArray[np.float64]
@@ -162,6 +180,9 @@ class Screening:
         if what == "non_finite":
             before = f": {reference:.4g} before" if isfinite(reference) else ""
             severity = "warning" if self._minor else "critical"
+            if not before and self._minor and self._kind == "other":
+                # As a score before the first episode has ended.
+                severity = "info"
             return "non_finite", severity, f"{name} is {value} {at}{before}", False
         if what == "finite_again":
             return "non_finite", "info", f"{name} is finite again, {at}", True
@@ -173,6 +194,7 @@ class Screening:
             return "spike", "info", f"{name} is back at {value:.4g} {took}", True
         if what == "not_recovered":
             self._standing = (reference, since)
+            self._after.clear()
             severity = "warning" if self._minor else "critical"
             text = (
                 f"{name} has not come back from its jump at step {since:,}: {value:.4g} {at}, "
@@ -180,7 +202,10 @@ class Screening:
             )
             return "spike", severity, text, False
         if what == "divergence":
-            text = f"{name} is going away from its best: {value:.4g} {at}, {reference:.4g} then"
+            text = (
+                f"{name} has left its best of {reference:.4g}: {value:.4g} {at}, and far above "
+                f"since step {since:,}"
+            )
             return "divergence", "critical", text, False
         if what == "converging":
             return "divergence", "info", f"{name} is near its best again: {value:.4g} {at}", True
@@ -212,22 +237,36 @@ class Screening:
         return kind, severity, text, False
 
     def _back(self, steps: Any, times: Any, values: Any) -> list[Finding]:
-        """Return that a spike is over which had not come back in time, if that is so."""
-        if self._standing is None or len(values) == 0:
+        """Return that a spike is over which had not come back in time, if that is so.
+
+        Nine points at a time, counted from when it was given up: the cuts make no difference.
+        """
+        if self._standing is None:
             return []
         reference, since = self._standing
-        level = float(np.median(values[-_BACK:]))
-        if not level <= reference:
-            return []
-        self._standing = None
-        text = f"{self._metric} is back at {level:.4g} at step {int(steps[-1]):,}"
-        return [
-            Finding(
-                "spike", "info", self._metric, int(steps[-1]), float(times[-1]), text,
-                rank=self._rank, value=level, reference=reference, threshold=inf, since=since,
-                over=True,
-            )
-        ]  # fmt: skip
+        for at in range(len(values)):
+            self._after.append(float(values[at]))
+            if len(self._after) < _BACK:
+                continue
+            level = float(np.median(self._after))
+            self._after.clear()
+            if level <= reference:
+                self._standing = None
+                text = f"{self._metric} is back at {level:.4g} at step {int(steps[at]):,}"
+                return [
+                    Finding(
+                        "spike", "info", self._metric, int(steps[at]), float(times[at]), text,
+                        rank=self._rank, value=level, reference=reference, threshold=inf,
+                        since=since, over=True,
+                    )
+                ]  # fmt: skip
+        return []
+
+
+def _place(steps: Any, values: Any, step: int, value: float, start: int) -> int:
+    """Return where behind `start` the point lies that was noticed."""
+    same = (steps[start:] == step) & ((values[start:] == value) | np.isnan(values[start:]))
+    return start + int(np.argmax(same)) if same.any() else start
 
 
 _RATES_LOST = frozenset(_SLOW[kind] for kind in _RATES)

@@ -50,22 +50,22 @@ class SpikeThresholds:
 
 @dataclass(frozen=True, slots=True)
 class DivergenceThresholds:
-    """When a loss counts as diverging, without a jump.
+    """When a loss counts as diverging: for two dozen points, and without coming back.
 
     Attributes:
-        sigma: The median of nine points is so many standard deviations above its best,
+        sigma: The median of five points is so many standard deviations above its best,
         least: and by this share of it,
-        bound: and the sum of that over the points (a CUSUM) is beyond this.
+        gained: and by this share of the way from the first level to the best.
     """
 
-    sigma: float = 6.0
-    least: float = 0.1
-    bound: float = 40.0
+    sigma: float = 2.5
+    least: float = 0.4
+    gained: float = 0.07
 
     @property
     def bounds(self) -> tuple[float, float, float]:
         """As the extension takes them."""
-        return (self.sigma, self.least, self.bound)
+        return (self.sigma, self.least, self.gained)
 
 
 @dataclass(frozen=True, slots=True)

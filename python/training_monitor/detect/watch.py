@@ -40,6 +40,8 @@ __all__ = ["Watch"]
 # Beyond so many metrics the others are looked at for what is not finite alone.
 _MOST_WATCHED = 512
 _SCREENED = frozenset(("loss", "grad_norm", "step_time", "throughput", "mfu"))
+# The clipped share is that of completions, and not that of the ratios of PPO.
+_WRITTEN = ("completion", "length", "response", "trunc")
 _TIMES = frozenset(("step_time", "throughput", "mfu"))
 # The name under which the time between the points of a run is told, where it logs none.
 STEP_TIME = "time per step"
@@ -167,7 +169,7 @@ class Watch:
             screened,
             rank=rank,
             thresholds=self._ok,
-            minor=meaning.minor or kind not in ("loss", "grad_norm", "reward"),
+            minor=meaning.minor or kind not in ("loss", "grad_norm"),
             diverges=is_loss and not meaning.held_out and not meaning.minor,
         )
         clock = None
@@ -197,7 +199,7 @@ class Watch:
             yield KlBlowUp(metric, rank=rank, thresholds=ok.policy).push
         elif kind == "length":
             yield CompletionLength(metric, rank=rank, thresholds=ok.policy).push
-        elif kind == "clip_fraction" and "clip" in metric:
+        elif kind == "clip_fraction" and any(word in metric.lower() for word in _WRITTEN):
             yield ClippedShare(metric, rank=rank, thresholds=ok.policy).push
         if kind in ("reward", "reward_part", "reward_std", "entropy", "length"):
             yield from shared.hacking(metric, meaning)
@@ -205,7 +207,7 @@ class Watch:
     def _judged(self, metric: str, meaning: Meaning, shared: _Shared) -> Iterable[Push]:
         """Yield what judges how good the model is."""
         goal = meaning.goal or "min"
-        if meaning.held_out and meaning.kind != "reward":
+        if meaning.held_out and meaning.kind != "reward" and self._judges(metric):
             head = self.headline
             with_head = head not in (None, metric) and self.meanings[head or ""].kind == "score"
             over = Overfitting(
@@ -219,10 +221,10 @@ class Watch:
             yield over.push
             if not with_head:
                 shared.headless.add(metric)
-            if meaning.kind == "score" and not meaning.minor:
-                yield lambda step, value, time: shared.forgetting.push(metric, step, value, time)
-        else:
+        elif not meaning.held_out or meaning.kind == "reward":
             yield lambda step, value, time: self._push_train(shared, metric, step, value, time)
+        if meaning.held_out and meaning.kind == "score" and not meaning.minor:
+            yield lambda step, value, time: shared.forgetting.push(metric, step, value, time)
         plateau = Plateau(metric, goal=goal, rank=shared.rank, thresholds=self._ok.plateau)
         plateau.end = self._end
 
@@ -235,6 +237,18 @@ class Watch:
 
         shared.plateaus[metric] = plateau
         yield push_plateau
+
+    def _judges(self, metric: str) -> bool:
+        """Return whether overfitting is told by this held-out metric and not by a better one.
+
+        The loss on validation data tells it first: a score follows it, test data repeat it.
+        """
+        places = {
+            name: (one.minor, one.split == "test", one.kind != "loss")
+            for name, one in self.meanings.items()
+            if one.held_out and one.kind in ("loss", "score", "error")
+        }
+        return places[metric] == min(places.values())
 
     def _push_train(
         self, shared: _Shared, metric: str, step: int, value: float, time: float

@@ -1,49 +1,60 @@
-//! A series that leaves its best for good, without a jump that would tell.
+//! A series that leaves its best for good.
 //!
-//! Two conditions, both for a while: the median of the last nine points is above the best that such a median ever was
-//! by both sigmas and a share, and a one-sided CUSUM (Page, 1954) of the distance says that it is no excursion.
+//! Its level, the median of five points, has been far above the best that it ever was for two dozen points, and is not on
+//! its way back. Far is by the noise, by a share of the best and by a share of what was gained so far. What comes back, as
+//! after a spike or the restart of a learning rate, falls within those points: the last quarter of them is below another.
 
 use crate::event::{Event, Point, What};
-use crate::window::Window;
+use crate::window::{Ring, Window};
 
 /// The bounds of [`Divergence`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DivergenceLimits {
-    /// The least distance from the best, in sigma.
+    /// The least distance from the best, in sigma of one point.
     pub sigma: f64,
     /// The least distance from the best, as a share of it.
     pub least: f64,
-    /// The bound of the CUSUM.
-    pub bound: f64,
+    /// The least distance from the best, as a share of the way from the first level to the best.
+    pub gained: f64,
 }
 
 impl Default for DivergenceLimits {
     fn default() -> Self {
         Self {
-            sigma: 6.0,
-            least: 0.1,
-            bound: 40.0,
+            sigma: 2.5,
+            least: 0.4,
+            gained: 0.07,
         }
     }
 }
 
-const LEVEL: usize = 9;
-const NOISE: usize = 100;
-const WARM_UP: usize = 30;
-const SLACK: f64 = 0.5;
-/// One point counts no more than this.
-const CAP: f64 = 4.0;
+const LEVEL: usize = 5;
+/// The noise is that of so many points before the series went astray, or of so many of now: the smaller counts. A blow-up
+/// early in a run would hide all that comes after it, and a series that goes wild would hide itself.
+const CALM: usize = 100;
+const NEW: usize = 20;
+const FEW: usize = 10;
+/// It is far for so many points: a multiple of four.
+const HOLD: usize = 24;
+/// A point that is not far takes so many back.
+const BACK: usize = 2;
+/// A quarter of the levels is on its way back when it is lower than another by this share of sigma,
+const FALL: f64 = 0.3;
+/// and by this share of the distance: then half of it is gone in 150 points.
+const RETURN: f64 = 0.03;
 const MAD: f64 = 1.4826;
 
-/// Finds slow divergence upward.
+/// Finds divergence upward.
 #[derive(Debug, Clone)]
 pub struct Divergence {
     limits: DivergenceLimits,
-    level: Window,
-    errors: Window,
-    seen: usize,
+    newest: Window,
+    calm: Window,
+    new: Window,
+    levels: Ring,
+    first: f64,
     best: f64,
-    sum: f64,
+    far: usize,
     since: i64,
     told: bool,
 }
@@ -54,11 +65,13 @@ impl Divergence {
     pub fn new(limits: DivergenceLimits) -> Self {
         Self {
             limits,
-            level: Window::new(LEVEL),
-            errors: Window::new(NOISE),
-            seen: 0,
+            newest: Window::new(LEVEL),
+            calm: Window::new(CALM),
+            new: Window::new(NEW),
+            levels: Ring::new(HOLD),
+            first: f64::NAN,
             best: f64::INFINITY,
-            sum: 0.0,
+            far: 0,
             since: 0,
             told: false,
         }
@@ -66,62 +79,239 @@ impl Divergence {
 
     /// Look at a finite point.
     pub fn push(&mut self, point: Point) -> Option<Event> {
-        let before = self.level.median();
-        self.level.push(point.value);
-        self.seen += 1;
-        let level = self.level.median()?;
-        if let Some(before) = before {
-            // The noise of the run as it was before it went astray.
-            if self.sum == 0.0 || self.errors.len() < WARM_UP {
-                self.errors.push((point.value - before).abs());
-            }
-        }
-        if self.seen < WARM_UP {
+        let before = self.newest.median();
+        self.newest.push(point.value);
+        let level = self.newest.median()?;
+        if self.newest.len() < LEVEL {
             return None;
         }
-        if level < self.best {
-            self.best = level;
+        let error = (point.value - before?).abs();
+        self.new.push(error);
+        if self.far == 0 || self.calm.len() < FEW {
+            self.calm.push(error);
         }
-        let noise = MAD * self.errors.median()?;
+        if self.first.is_nan() {
+            self.first = level;
+        }
+        self.levels.push(level);
+        self.best = self.best.min(level);
+        let noise = self.noise()?;
         let distance = level - self.best;
-        let least = (self.limits.sigma * noise).max(self.limits.least * self.best.abs());
-        self.add(
-            point,
-            (distance - least) / noise.max(least / CAP).max(f64::MIN_POSITIVE),
-        );
-        self.judge(point, distance / noise.max(f64::MIN_POSITIVE), least)
-    }
-
-    /// The CUSUM of how far the level is beyond the least distance.
-    fn add(&mut self, point: Point, excess: f64) {
-        if self.sum == 0.0 {
-            self.since = point.step;
-        }
-        let gain = if excess > 0.0 { excess + 2.0 } else { excess };
-        self.sum = (self.sum + gain.clamp(-CAP, CAP) - SLACK).clamp(0.0, 4.0 * self.limits.bound);
-    }
-
-    fn judge(&mut self, point: Point, sigma: f64, least: f64) -> Option<Event> {
-        let what = if !self.told && self.sum > self.limits.bound {
-            What::Divergence
-        } else if self.told && self.sum == 0.0 {
-            What::Converging
-        } else {
-            return None;
-        };
-        self.told = what == What::Divergence;
+        let bound = (self.limits.sigma * noise)
+            .max(self.limits.least * self.best.abs())
+            .max(self.limits.gained * (self.first - self.best));
+        self.count(point.step, distance > bound);
+        let what = self.judge(distance > bound, (FALL * noise).max(RETURN * distance))?;
         Some(Event {
             what,
             at: point,
             since: self.since,
             reference: self.best,
-            sigma,
-            threshold: least,
+            sigma: distance / noise.max(f64::MIN_POSITIVE),
+            threshold: bound,
         })
+    }
+
+    /// Sigma of one point. `None`: it is too early to say.
+    fn noise(&self) -> Option<f64> {
+        let calm = self.calm.median()?;
+        let new = if self.new.len() < NEW {
+            calm
+        } else {
+            self.new.median()?
+        };
+        Some(MAD * calm.min(new))
+    }
+
+    fn count(&mut self, step: i64, is_far: bool) {
+        if is_far {
+            if self.far == 0 && !self.told {
+                self.since = step;
+            }
+            self.far = HOLD.min(self.far + 1);
+        } else {
+            self.far = self.far.saturating_sub(BACK);
+        }
+    }
+
+    fn judge(&mut self, is_far: bool, fall: f64) -> Option<What> {
+        if self.told {
+            self.told = self.far > 0;
+            return (!self.told).then_some(What::Converging);
+        }
+        self.told = is_far && self.far == HOLD && self.stays(fall);
+        self.told.then_some(What::Divergence)
+    }
+
+    /// Whether no quarter of the levels is higher than the last one by more than `bound`.
+    fn stays(&self, bound: f64) -> bool {
+        const QUARTER: usize = HOLD / 4;
+        let mut means = [0.0_f64; 4];
+        for (at, level) in self.levels.in_order().enumerate() {
+            if let Some(mean) = means.get_mut(at / QUARTER) {
+                *mean += level / QUARTER as f64;
+            }
+        }
+        let [one, two, three, last] = means;
+        one.max(two).max(three) - last <= bound
     }
 
     /// Forget what was: another attempt.
     pub fn restart(&mut self) {
         *self = Self::new(self.limits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise of sigma one around zero, the same every time.
+    fn noise(seed: u64) -> impl FnMut() -> f64 {
+        let mut state = seed.wrapping_mul(2) + 1;
+        move || {
+            let mut sum = 0.0;
+            for _ in 0..12 {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                sum += (state >> 40) as f64 / (1_u64 << 24) as f64;
+            }
+            sum - 6.0
+        }
+    }
+
+    /// A loss that falls from 10 to about 3, with noise of one per cent.
+    fn healthy(count: usize, seed: u64) -> Vec<f64> {
+        let mut noise = noise(seed);
+        (0..count)
+            .map(|at| (2.5 + 7.5 * (1.0 + at as f64 / 5.0).powf(-0.7)) * (1.0 + 0.01 * noise()))
+            .collect()
+    }
+
+    fn events(values: &[f64]) -> Vec<(What, usize, i64)> {
+        let mut detector = Divergence::new(DivergenceLimits::default());
+        let points = values.iter().enumerate().map(|(at, value)| Point {
+            step: i64::try_from(at).unwrap(),
+            time: 0.0,
+            value: *value,
+        });
+        points
+            .filter_map(|point| detector.push(point))
+            .map(|event| {
+                (
+                    event.what,
+                    usize::try_from(event.at.step).unwrap(),
+                    event.since,
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn noise_alone_is_no_divergence() {
+        for seed in 0..50 {
+            assert_eq!(events(&healthy(1000, seed)), []);
+            let mut noise = noise(seed);
+            let wild: Vec<f64> = (0..1000).map(|_| noise().exp()).collect();
+            assert_eq!(events(&wild), [], "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_slow_rise_to_the_double_is_told_before_its_end() {
+        for (length, seed) in [(50, 1), (50, 2), (200, 3), (200, 4)] {
+            let mut values = healthy(800, seed);
+            for (at, value) in values.iter_mut().skip(300).enumerate() {
+                *value *= 1.0 + (at as f64 / f64::from(length)).min(1.0);
+            }
+            let told = events(&values);
+            let [(What::Divergence, at, since)] = told[..] else {
+                panic!("{told:?}");
+            };
+            assert!((300..310 + length as usize).contains(&at), "{told:?}");
+            assert!((300..=300 + i64::from(length)).contains(&since), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_jump_that_stays_is_told_once() {
+        let mut values = healthy(600, 5);
+        for value in values.iter_mut().skip(200) {
+            *value *= 2.0;
+        }
+        let told = events(&values);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!((224..240).contains(&told[0].1), "{told:?}");
+    }
+
+    #[test]
+    fn a_blow_up_early_in_a_short_run_is_told_where_it_settles() {
+        let mut noise = noise(6);
+        let mut values = vec![7.0, 5.5, 4.2, 3.4, 2.9, 2.7, 2.5, 2.6, 40.0, 1e5, 3e3, 90.0];
+        values.extend((0..60).map(|_| 6.0 + 0.3 * noise()));
+        let told = events(&values);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].1 < 50, "{told:?}");
+    }
+
+    #[test]
+    fn growth_without_end_and_a_constant_high_value_are_told() {
+        let mut growing = healthy(300, 7);
+        let mut stuck = growing.clone();
+        for at in 200..300 {
+            growing[at] *= 1.15_f64.powi(i32::try_from(at).unwrap() - 199);
+            stuck[at] = 10.8;
+        }
+        assert_eq!(events(&growing).len(), 1);
+        assert_eq!(events(&stuck).len(), 1);
+    }
+
+    #[test]
+    fn a_bounce_that_comes_back_is_no_divergence() {
+        // The restart of a learning rate, and a spike that takes its time.
+        for (height, decay) in [(0.6, 60.0), (3.0, 40.0), (20.0, 15.0)] {
+            let mut values = healthy(800, 8);
+            for (at, value) in values.iter_mut().skip(300).enumerate() {
+                *value *= 1.0 + height * (-(at as f64) / decay).exp();
+            }
+            assert_eq!(events(&values), [], "{height} {decay}");
+        }
+    }
+
+    #[test]
+    fn it_is_over_when_the_level_is_near_the_best_again() {
+        let mut values = healthy(900, 9);
+        for value in values.iter_mut().skip(300).take(200) {
+            *value *= 3.0;
+        }
+        let told = events(&values);
+        let [(What::Divergence, ..), (What::Converging, at, _)] = told[..] else {
+            panic!("{told:?}");
+        };
+        assert!((500..540).contains(&at), "{told:?}");
+    }
+
+    #[test]
+    fn constants_and_few_points_say_nothing() {
+        assert_eq!(events(&[0.0; 500]), []);
+        assert_eq!(events(&[3.0; 500]), []);
+        assert_eq!(events(&[1.0, 9.0]), []);
+        assert_eq!(events(&[]), []);
+        let ends: Vec<f64> = [f64::MAX, f64::MIN].into_iter().cycle().take(500).collect();
+        assert_eq!(events(&ends), []);
+    }
+
+    #[test]
+    fn negative_losses_and_those_that_cross_zero_are_judged_by_what_was_gained() {
+        let mut noise = noise(10);
+        let falls = |at: usize| 5.0 - 5.0 * (at as f64 / 400.0).min(1.0);
+        let quiet: Vec<f64> = (0..800).map(|at| falls(at) + 0.05 * noise()).collect();
+        assert_eq!(events(&quiet), []);
+        let mut lost = quiet.clone();
+        for value in lost.iter_mut().skip(600) {
+            *value += 2.0;
+        }
+        assert_eq!(events(&lost).len(), 1);
     }
 }

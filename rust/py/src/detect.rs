@@ -44,10 +44,10 @@ impl Screen {
                     habit,
                 },
             ),
-            divergence: divergence.map(|(sigma, least, bound)| DivergenceLimits {
+            divergence: divergence.map(|(sigma, least, gained)| DivergenceLimits {
                 sigma,
                 least,
-                bound,
+                gained,
             }),
             slowdown: slowdown.map(|(ratio, bound)| SlowdownLimits { ratio, bound }),
         };

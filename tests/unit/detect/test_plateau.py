@@ -36,7 +36,7 @@ def test_a_series_that_has_become_flat_is_told_once(goal: str, sign: float) -> N
     detector.end = 2000
     found = run(detector, sign=sign, count=200)
     assert [(finding.kind, finding.severity) for finding in found] == [("plateau", "info")]
-    assert 1300 < (found[0].step or 0) < 1700
+    assert 1600 < (found[0].step or 0) < 2000
 
 
 def test_a_series_that_falls_on_is_no_plateau() -> None:
@@ -44,6 +44,22 @@ def test_a_series_that_falls_on_is_no_plateau() -> None:
     for n in range(400):
         found += detector.push(n, 3 * (1 + n) ** -0.15 + dice.gauss(0, 0.01), 0.0)
     assert not found
+
+
+@pytest.mark.parametrize("tau", [50, 1000])
+def test_a_run_that_has_just_begun_is_no_plateau(tau: float) -> None:
+    dice, detector, found = random.Random(9), Plateau("train_loss"), []
+    for n in range(79):
+        value = 6 if n < 20 else 3 + 3 * math.exp(-(n - 20) / tau)
+        found += detector.push(n, value + dice.gauss(0, 0.02), 0.0)
+    assert not found
+
+
+def test_what_has_never_gained_or_gets_worse_is_no_plateau() -> None:
+    dice, still, worse = random.Random(9), Plateau("reward", goal="max"), Plateau("val_loss")
+    for n in range(600):
+        assert not still.push(n, dice.gauss(15, 4), 0.0)
+        assert not worse.push(n, 2 + 3 * math.exp(-n / 20) + n / 300, 0.0)
 
 
 def test_noise_does_not_make_it_come_and_go() -> None:

@@ -172,3 +172,11 @@ def test_it_makes_no_difference_that_values_that_are_not_finite_come_between() -
     gaps = [it for value in values for it in (value, math.nan, math.inf)]
     plain = [finding.kind for finding in fed(Reward("reward"), values)]
     assert [finding.kind for finding in fed(Reward("reward"), gaps)] == plain
+
+
+def test_a_dip_within_the_noise_of_a_reward_that_jumps_to_and_fro_is_no_drop() -> None:
+    dice = random.Random(3)
+    values = [9300 + 5 * math.sin(n / 30) + dice.gauss(0, 0.5) for n in range(400)]
+    for n in range(40, 120, 10):
+        values[n : n + 3] = [500.0, 300.0, 400.0]
+    assert not [one for one in fed(RewardDrop("reward"), values) if not one.over]
