@@ -25,6 +25,7 @@ __all__ = [
     "in_nanoseconds",
     "in_seconds",
     "line_chars",
+    "moment",
     "number",
     "print_columns",
     "print_json",
@@ -174,6 +175,13 @@ def in_seconds(secs: float | None) -> str:
         if secs < limit:
             return f"{secs / size:.1f} {unit}" if secs < 10 * size else f"{secs / size:.0f} {unit}"
     return f"{secs / 86400:.0f} d"
+
+
+def moment(wall_secs: float) -> str:
+    """Return date and time of this place; dashes for a time that is not known."""
+    if not math.isfinite(wall_secs):
+        return "-" * 19
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_secs))
 
 
 def tell_of_copy(copy: Copy | None) -> None:

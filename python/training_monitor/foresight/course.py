@@ -99,15 +99,18 @@ class Course:
 
     def total(self, given: float | None = None) -> Total | None:
         """Return the step at which the run ends, and who says so; None: nobody knows."""
-        said = self.settings.get("total_steps")
-        if not (self._run.config or given or said or any(map(self.of_kind, _FAR))):
-            return None
         from training_monitor.predict.total import total_steps
 
-        far = {kind: self._points(name) for kind in _FAR if (name := self.of_kind(kind))}
+        said = self.settings.get("total_steps")
         if given is None and isinstance(said, (int, float)):
             given = float(said)
-        return total_steps(self._run.config, given=given, step=self.last_step, **far)
+        config, step = self._run.config, self.last_step
+        # The metrics are asked, and numpy loaded for it, where nobody has said it.
+        found = total_steps(config, given=given, step=step)
+        if found is not None:
+            return found
+        far = {kind: self._points(name) for kind in _FAR if (name := self.of_kind(kind))}
+        return total_steps(config, given=given, step=step, **far) if far else None
 
     def eta(self, total: float | None = None) -> Eta | None:
         """Return how long the run still takes; None: its end, or its pace, is not known."""

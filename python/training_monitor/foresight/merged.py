@@ -10,14 +10,14 @@ from training_monitor.judge.news import News
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Chunk = tuple[NDArray[np.int64], Floats, Floats, NDArray[np.uint32]]
 
-__all__ = ["slices"]
+__all__ = ["chunks_of", "slices"]
 
 # The brain looks once in so many seconds: what comes within them is judged together.
 _LOOK_SECS = 1.0
@@ -26,20 +26,24 @@ _MOST_POINTS = 2048
 
 
 def slices(
-    path: str, metrics: Iterable[str], *, attempt: int, cut_at: Iterable[str] = ()
+    read: Callable[[str], Iterator[Chunk]],
+    metrics: Iterable[str],
+    *,
+    attempt: int,
+    cut_at: Iterable[str] = (),
 ) -> Iterator[tuple[float, list[News]]]:
     """Yield the points of an attempt in slices of time: the end of each, and what is in it.
 
     Memory is that of a chunk of some 65,000 points of each metric.
 
     Args:
-        path: The run.
+        read: Gives the points of a metric: steps, times, values and ranks, chunk by chunk.
         metrics: Their names.
-        attempt: The number of the attempt.
+        attempt: The number of the attempt that they are of.
         cut_at: At points of these metrics a slice ends: what is compared with others.
     """
     chosen = set(cut_at)
-    feeds = [_Feed(path, name, attempt, cuts=name in chosen) for name in metrics]
+    feeds = [_Feed(name, read(name), attempt, cuts=name in chosen) for name in metrics]
     while True:
         for feed in feeds:
             feed.fill()
@@ -74,12 +78,12 @@ class _Feed:
         cuts: Whether a slice ends at its points.
     """
 
-    def __init__(self, path: str, name: str, attempt: int, *, cuts: bool) -> None:
+    def __init__(self, name: str, chunks: Iterator[Chunk], attempt: int, *, cuts: bool) -> None:
         self.cuts = cuts
         self.clock: Floats = np.empty(0)
         self._name = name
         self._attempt = attempt
-        self._chunks = _chunks(path, name, attempt)
+        self._chunks = chunks
         self._chunk: Chunk | None = None
         self._at = -np.inf
 
@@ -106,7 +110,8 @@ class _Feed:
             yield News(self._name, rank, self._attempt, steps[mine], times[mine], values[mine])
 
 
-def _chunks(path: str, name: str, attempt: int) -> Iterator[Chunk]:
+def chunks_of(path: str, attempt: int, name: str) -> Iterator[Chunk]:
+    """Yield the points of a metric of one attempt of a run, everything that was logged."""
     for _, (steps, times, values, ranks, attempts), _ in _core.PointStream(
         path, keys=[name], raw=True
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import isfinite, nan
 
 import numpy as np
@@ -11,7 +12,7 @@ from training_monitor.detect.named import named_thresholds
 from training_monitor.detect.thresholds import Thresholds
 from training_monitor.detect.watch import Watch
 from training_monitor.foresight.course import Course
-from training_monitor.foresight.merged import slices
+from training_monitor.foresight.merged import chunks_of, slices
 from training_monitor.found import PhaseChange
 from training_monitor.judge.judge import Judge
 from training_monitor.judge.prospect import prospect_of
@@ -117,7 +118,8 @@ def _judge(
     together = names[:_TOGETHER]
     held_out = [name for name in together if judge.watch.meanings[name].held_out]
     for attempt in course.attempts:
-        for end, news in slices(run._path, together, attempt=attempt.number, cut_at=held_out):
+        read = partial(chunks_of, run._path, attempt.number)
+        for end, news in slices(read, together, attempt=attempt.number, cut_at=held_out):
             take(judge.feed(news))
             take(judge.tick(end))
             ahead.take(news)
@@ -134,7 +136,9 @@ def _watch(
     return [
         finding
         for attempt in course.attempts
-        for _, news in slices(run._path, names, attempt=attempt.number)
+        for _, news in slices(
+            partial(chunks_of, run._path, attempt.number), names, attempt=attempt.number
+        )
         for one in news
         for finding in watch.feed(one.metric, one.steps, one.values, one.times, one.rank)
     ]
