@@ -9,6 +9,7 @@ from training_monitor import _core
 from training_monitor.cli import render
 from training_monitor.errors import TrainingMonitorError
 from training_monitor.foresight.course import Course
+from training_monitor.foresight.words import eta_text, final_text, stop_text, total_text
 from training_monitor.found import all_findings, read_phases
 from training_monitor.query import RunView
 
@@ -121,46 +122,6 @@ def phase_text(change: PhaseChange, *, now: float | None = None) -> str:
     """Say "PLATEAU since step 12,000, 3.1 min ago"."""
     since = "" if change.step is None else f" since step {change.step:,}"
     return f"{change.after}{since}, {render.ago(change.time, now)}"
-
-
-def total_text(total: Total, step: int | None) -> str:
-    """Say "step 30,000 (config max_steps), 51 % done"."""
-    done = "" if step is None else f", {min(step / total.steps, 1.0):.0%} done"
-    about = "" if total.exact else "about "
-    return f"{about}step {total.steps:,.0f} ({total.where}){done}".replace("%", " %")
-
-
-def eta_text(eta: Eta) -> str:
-    """Say "1h 20m (1h 5m to 1h 40m)"."""
-    from training_monitor.predict.wording import duration
-
-    low, high = duration(eta.low[80]), duration(eta.high[80])
-    between = low if low == high else f"{low} to {high}"
-    return f"{duration(eta.seconds)} ({between})"
-
-
-def final_text(prospect: Prospect) -> str:
-    """Say "val/loss 2.65 (2.61 to 2.70)"."""
-    from training_monitor.predict.wording import number
-
-    ahead = prospect.forecast
-    if ahead is None:
-        return prospect.metric
-    between = f"{number(ahead.low_80)} to {number(ahead.high_80)}"
-    return f"{prospect.metric} {number(ahead.value)} ({between})"
-
-
-def stop_text(prospect: Prospect) -> str:
-    """Say that going on will hardly help, and which checkpoint to use."""
-    from training_monitor.predict.wording import number
-
-    advice = prospect.advice
-    if advice is None:
-        return ""
-    return (
-        f"stop: P(gain > {100 * advice.gain:.3g}%) is {advice.p_gain:.0%}; the best "
-        f"{prospect.metric} is {number(advice.best_value)}, at step {advice.best_step:,.0f}"
-    )
 
 
 def print_findings(findings: list[Finding]) -> None:

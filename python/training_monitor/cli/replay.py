@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
 def print_replay(found: Replay, told: Sequence[Alert]) -> None:
     """Print what was found, and what was told at the time."""
     for one in found:
-        is_change = isinstance(one, PhaseChange)
-        _print_line(one.time, one.step, "phase" if is_change else one.severity, _said(one))
+        word = "phase" if isinstance(one, PhaseChange) else one.severity
+        _print_line(one.time, one.step, word, _said(one))
     if len(found):
         print()
     print(f"{_counted(found.findings)}; {_many(len(found.phases), 'change')} of the phase")

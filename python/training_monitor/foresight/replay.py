@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from math import isfinite, nan
+from math import inf, isfinite, nan
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Replay:
     def __iter__(self) -> Iterator[Finding | PhaseChange]:
         """Yield all of it in the order of time."""
         both: list[Finding | PhaseChange] = [*self.findings, *self.phases]
-        yield from sorted(both, key=lambda one: one.time)
+        yield from sorted(both, key=lambda one: one.time if isfinite(one.time) else -inf)
 
 
 def replay_run(
