@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ago",
+    "cut",
     "fits",
     "heading",
     "in_bytes",
@@ -93,7 +94,7 @@ def print_columns(
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> str:
-    parts = [_cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    parts = [cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
     parts = [
         part.ljust(width) if place in left else part.rjust(width)
         for place, (part, width) in enumerate(zip(parts, widths, strict=True))
@@ -101,7 +102,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> 
     return _GAP.join(parts).rstrip()
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
     """Shorten a name in the middle: both of its ends tell it from others."""
     if len(text) <= width:
         return text
