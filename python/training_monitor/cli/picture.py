@@ -73,10 +73,12 @@ def sparkline(values: Sequence[float], width: int, *, is_ascii: bool = False) ->
     cells = [sum(one) / len(one) if one else math.nan for one in shares]
     finite = [cell for cell in cells if math.isfinite(cell)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
-    span = high - low
-    scale = (len(signs) - 1) / span if 0.0 < span < math.inf else 0.0
+    # Halves: the whole of two that are far apart is no number.
+    span = high / 2 - low / 2
+    places = [(cell / 2 - low / 2) / span if span else 0.0 * cell for cell in cells]
     return "".join(
-        signs[round((cell - low) * scale)] if math.isfinite(cell) else _HOLE for cell in cells
+        signs[round(place * (len(signs) - 1))] if math.isfinite(place) else _HOLE
+        for place in places
     )
 
 
