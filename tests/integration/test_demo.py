@@ -14,7 +14,12 @@ from harness.transcripts import normalised
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
 COMMAND = [sys.executable, str(REPOSITORY / "examples" / "demo.py"), "--epochs", "120"]
-SHORT_TRAINING = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "80"}
+SHORT_TRAINING = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "COLUMNS": "80",
+    "TM_BRAIN_AFTER_SECS": "0",
+}
 
 
 def through_a_pipe(directory: Path, env: dict[str, str]) -> str:

@@ -31,6 +31,7 @@ _BUSY_SECS = 0.05
 _SHARE = 0.05
 _BUSY_SHARE = 0.5
 _LONGEST_SECS = 10.0
+_LAST_SECS = 3.0
 _RETRY_SECS = 5.0
 
 
@@ -55,7 +56,7 @@ def think(run_dir: str, pipe: int, lines: int) -> int:
     except Exception:  # noqa: BLE001 -- the monitor starts another one, and the log says why
         brain.tell_failure()
         return 1
-    brain.close()
+    brain.finish()
     return 0
 
 
@@ -105,7 +106,15 @@ class Brain:
         for line in traceback.format_exc().splitlines():
             self._journal.error(f"brain: {line}")
 
-    def close(self) -> None:
-        """Deliver what is due, for a few seconds at most."""
+    def finish(self) -> None:
+        """Look at the last points, and deliver what is due, for a few seconds at most."""
+        deadline = time.monotonic() + _LAST_SECS
+        try:
+            while self.look() == _BUSY_SECS and time.monotonic() < deadline:
+                pass
+        except Exception:  # noqa: BLE001 -- it ends anyway; the log says why
+            self.tell_failure()
+        # The monitor waits for the end of this pipe, and not for the deliveries.
+        os.close(self._lines)
         if self._thinking is not None:
             self._thinking.close()

@@ -21,6 +21,8 @@ __all__ = ["Mind"]
 # tests.
 _AFTER_SECS = float(os.environ.get("TM_BRAIN_AFTER_SECS") or 5.0)
 _LONGEST_PAUSE_SECS = 300.0
+# It is not waited for longer than that, and goes on delivering alerts by itself.
+_LAST_LOOK_SECS = 5.0
 
 
 class Mind:
@@ -61,13 +63,13 @@ class Mind:
             self._journal.warn(f"the brain died: started another one, pid {self._child.pid}")
 
     def _take(self, ingest: _core.Ingest) -> None:
-        lines = self._child.lines()
+        self._write(ingest, self._child.lines())
+
+    def _write(self, ingest: _core.Ingest, lines: bytes) -> None:
         if lines and not ingest.add_system(lines) and not self._bad_line:
             self._bad_line = True
             self._journal.error("the brain sent what is no finding: left it out")
 
-    def leave(self, ingest: _core.Ingest | None) -> None:
-        """Take what it has found so far, and tell it that the monitor leaves."""
-        if ingest is not None and self._child.pid:
-            self._take(ingest)
-        self._child.leave()
+    def leave(self, ingest: _core.Ingest) -> None:
+        """Let it look at the last points, and write what it found: the monitor leaves."""
+        self._write(ingest, self._child.finish(_LAST_LOOK_SECS))

@@ -139,6 +139,26 @@ class Child:
             return False  # one that dies at once is not started in a circle
         return self.start()
 
+    def finish(self, within_secs: float) -> bytes:
+        """Tell the process that this monitor ends as it should; return its last lines.
+
+        Args:
+            within_secs: It is waited for so long at most, until it has closed the pipe.
+        """
+        if not self._pid:
+            return b""
+        with contextlib.suppress(OSError):
+            os.write(self._pipe, _LEAVE)
+        deadline, is_open = time.monotonic() + within_secs, True
+        while is_open and (left := deadline - time.monotonic()) > 0:
+            if select.select([self._samples], [], [], left)[0]:
+                piece = os.read(self._samples, 2**16)
+                self._half += piece
+                is_open = bool(piece)
+        lines, end, _ = self._half.rpartition(b"\n")
+        self._forget()
+        return lines + end
+
     def leave(self) -> None:
         """Tell the process that this monitor ends as it should."""
         self._say(_LEAVE)
