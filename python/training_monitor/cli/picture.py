@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from training_monitor import _core
 from training_monitor.answers import numbers
 from training_monitor.cli import machine, render
 from training_monitor.cli.course import Ahead, course_lines, look_ahead, standing
@@ -34,7 +33,8 @@ _VALUE_CHARS = 10
 _LEAST_CURVE_CHARS = 10
 _TOLD_ALERTS = 3
 _SLOW = 1.2
-# The end of a run is worked out anew so often; all else with each look.
+# Machine and findings, and the end of the run, are looked at anew so often; the rest each time.
+_SEEN_SECS = 2.0
 _AHEAD_SECS = 10.0
 _MEANINGS_SECS = 10.0
 _ORDER = ("loss", "score", "error", "reward", "lr", "grad_norm", "mfu", "throughput", "step_time")
@@ -120,6 +120,8 @@ class Painter:
         self._ahead_at = -math.inf
         self._meanings: dict[str, Meaning] = {}
         self._meanings_at = -math.inf
+        self._seen = machine.Seen()
+        self._seen_at = -math.inf
 
     def look(self, width: int, *, now: float | None = None) -> list[Section]:
         """Return what is to be shown on lines of this width."""
@@ -130,10 +132,9 @@ class Painter:
             if self._view is None:
                 self._view = RunView(self._path)
             self._refresh(snapshot, now)
-            found = self._found(self._view)
             sections += [
                 Section("course", self._course()),
-                Section("findings", found),
+                Section("findings", self._found(self._view)),
                 Section("metrics", self._curves(self._view, width)),
                 Section("machine", self._machine()),
                 Section("ranks", _ranks(ranks_of(self._path))),
@@ -147,6 +148,8 @@ class Painter:
         if not 0.0 <= now - self._ahead_at < _AHEAD_SECS:
             self._ahead = look_ahead(self._path, is_live=snapshot.state == "recording")
             self._ahead_at = now
+        if not 0.0 <= now - self._seen_at < _SEEN_SECS:
+            self._seen, self._seen_at = machine.look(self._path), now
         if self._view is not None and not 0.0 <= now - self._meanings_at < _MEANINGS_SECS:
             self._meanings = self._view.meanings()
             self._meanings_at = now
@@ -169,9 +172,7 @@ class Painter:
         ]
 
     def _found(self, view: RunView) -> list[Line]:
-        from training_monitor.found import all_findings
-
-        found = standing(all_findings(_core.RunReader(self._path)))
+        found = [one for one in standing(self._seen.findings) if one.by == "detector"]
         lines = [Line(f"{one.severity:<12}{render.safe(one.text)}", one.severity) for one in found]
         told = view.alerts()[-_TOLD_ALERTS:]
         for alert in reversed(told):
@@ -208,7 +209,7 @@ class Painter:
         return not meaning.headline, order, meaning.rank + 10 * meaning.minor, name
 
     def _machine(self) -> list[Line]:
-        lines = machine.machine_lines(machine.look(self._path))
+        lines = machine.machine_lines(self._seen)
         first = [line for line in lines if "gpu" in line[0]]
         rest = [line for line in lines if "gpu" not in line[0]]
         return [Line(f"{word:<12}{render.safe(text)}") for word, text in (*first, *rest)]
