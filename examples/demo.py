@@ -1,5 +1,7 @@
 """Train on the digits, kill the monitor halfway, and count every point afterwards.
 
+Then train once more, with a mistake in the learning rate, and see who notices.
+
     python examples/demo.py
 
 The training is `digits.py` as it stands there. Beside tm.log() it writes each call to a file of its
@@ -14,6 +16,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +25,15 @@ import training_monitor as tm
 from training_monitor.cli import show
 from training_monitor.cli.snapshot import Snapshot, take_snapshot
 from training_monitor.cli.status import lag_secs
+from training_monitor.machine import Finding
 
 HERE = Path(__file__).resolve().parent
 WIDTH = 79
 LINE_EVERY_SECS = 5.0
 LOOK_EVERY_SECS = 0.25
+# What the last steps showed is written within seconds.
+PATIENCE_SECS = 20.0
+MOST_SAID = 4
 
 
 @dataclass(slots=True)
@@ -124,6 +131,47 @@ def compare(run_dir: Path, record: Path) -> tuple[int, int]:
     return there, sum(map(len, logged.values()))
 
 
+def start(args: argparse.Namespace, *flags: str) -> subprocess.Popen[bytes]:
+    """Start the training."""
+    return subprocess.Popen(
+        [sys.executable, HERE / "digits.py", f"--root-dir={args.root_dir}", *flags],
+        # One thread of BLAS: on a small machine its spinning would be most of what one sees.
+        env={**os.environ, "TM_QUIET": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def plant(args: argparse.Namespace, screen: Screen) -> bool:
+    """Train with a mistake at two thirds; return whether it was noticed."""
+    epochs = max(args.epochs // 2, 60)
+    mistake = epochs * 11 * 2 // 3
+    run_dir = args.root_dir.resolve() / "digits-mistake"
+    screen.title(f"The same again, but at step {mistake:,} the learning rate is 40 times too high")
+    training = start(args, "--name=digits-mistake", f"--epochs={epochs}", f"--mistake={mistake}")
+    told: set[tuple[str, str]] = set()
+    deadline = time.monotonic() + PATIENCE_SECS
+    while training.poll() is None or (not told and time.monotonic() < deadline):
+        time.sleep(LOOK_EVERY_SECS)
+        if training.poll() is None:
+            deadline = time.monotonic() + PATIENCE_SECS
+        for finding in noticed(run_dir):
+            about = (finding.name, finding.source)
+            if (finding.since or 0) >= mistake and about not in told and len(told) < MOST_SAID:
+                told.add(about)
+                lines = textwrap.wrap(f"{finding.severity}: {finding.text}", WIDTH - 8)
+                screen.say("\n        ".join(lines))
+    return bool(told)
+
+
+def noticed(run_dir: Path) -> list[Finding]:
+    """Return what was found in the metrics of a run, those that people should act on."""
+    try:
+        findings = tm.open_run(run_dir).findings()
+    except tm.RunNotFoundError:
+        return []
+    wanted = [one for one in findings if one.by == "detector" and not one.over]
+    return [one for one in wanted if one.severity != "info"]
+
+
 def shortest(path: Path) -> str:
     """Return the path as one would type it here."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
@@ -142,12 +190,7 @@ def main() -> int:
 
     screen = Screen()
     screen.title(f"Training a small network on 1,797 handwritten digits, {steps:,} steps")
-    training = subprocess.Popen(
-        [sys.executable, HERE / "digits.py", f"--epochs={args.epochs}", f"--record={record}",
-         f"--root-dir={args.root_dir}"],
-        # One thread of BLAS: on a small machine its spinning would be most of what one sees.
-        env={**os.environ, "TM_QUIET": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    training = start(args, f"--epochs={args.epochs}", f"--record={record}")
     watch(training, run_dir, steps, screen)
     if training.returncode:
         screen.say(f"the training failed with exit status {training.returncode}")
@@ -160,13 +203,16 @@ def main() -> int:
     screen.title(f"{verdict}: {there:,} of {logged:,} points, each with its value")
     print()
     show.print_metrics(tm.open_run(run_dir).metrics())
+    print()
+    is_noticed = plant(args, screen)
+    screen.title("the mistake was noticed" if is_noticed else "NOBODY noticed the mistake")
     command = shortest(Path(sys.executable).parent / "training-monitor")
     print(f"\nfiles  {shortest(run_dir)}/")
     print(f"       {shortest(record)} (what the script wrote itself)")
     print(f"next   {command} status digits")
     print(f"       {command} show digits --json")
     print("       put the three lines of examples/digits.py into a script of yours")
-    return 0 if there == logged else 1
+    return 0 if there == logged and is_noticed else 1
 
 
 if __name__ == "__main__":

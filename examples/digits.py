@@ -30,6 +30,8 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
 WARMUP_STEPS = 200
 VALIDATE_EVERY = 50
+# A learning rate that is so many times too high, as a slip in a schedule makes it.
+MISTAKE = 40.0
 
 
 class Network:
@@ -146,6 +148,8 @@ def train(args: argparse.Namespace, record: TextIO | None) -> None:
         for batch, answers in batches(images[kept], labels[kept], args.batch_size, rng):
             began = time.perf_counter()
             lr = learning_rate(step, total, args.lr)
+            if args.mistake is not None and step >= args.mistake:
+                lr *= MISTAKE
             layers = network.forward(batch)
             grads = network.backward(layers, answers)
             ratios = network.update(grads, lr)
@@ -174,10 +178,12 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root-dir", default="ai_logger")
+    parser.add_argument("--name", default="digits", help="name of the run")
+    parser.add_argument("--mistake", type=int, help="from this step on the learning rate is wrong")
     parser.add_argument("--record", type=Path, help="also write every call to this JSONL file")
     args = parser.parse_args()
 
-    tm.init("digits", config=args, root_dir=args.root_dir)
+    tm.init(args.name, config=args, root_dir=args.root_dir)
     with args.record.open("w") if args.record else nullcontext() as record:
         train(args, record)
     tm.close()

@@ -87,7 +87,7 @@ def idle(kind: str, directory: Path, size: Mapping[str, float]) -> Result:
     services = [pid for pid in descendants(os.getppid()) if pid != os.getpid()]
     before, began = {pid: cpu_secs(pid) for pid in services}, time.perf_counter()
     time.sleep(size["secs"])
-    result = {"monitor_percent": 0.0, "poller_percent": 0.0}
+    result = {"monitor_percent": 0.0, "poller_percent": 0.0, "brain_percent": 0.0}
     for pid in services:
         used = (cpu_secs(pid) - before[pid]) / (time.perf_counter() - began)
         result[f"{service(pid)}_percent"] += used * 100
@@ -96,9 +96,11 @@ def idle(kind: str, directory: Path, size: Mapping[str, float]) -> Result:
 
 
 def service(pid: int) -> str:
-    """Return which of our services a process is: only the poller has a pipe to the monitor."""
-    is_poller = b"--pipe" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return "poller" if is_poller else "monitor"
+    """Return which of our services a process is, by its command."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    if b"--brain" in words:
+        return "brain"
+    return "poller" if b"--pipe" in words else "monitor"
 
 
 def memory(kind: str, directory: Path, size: Mapping[str, float]) -> Result:

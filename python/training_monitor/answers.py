@@ -120,15 +120,35 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A finding that was told."""
+    """Something that was told: by the user's code, or by the monitor of what it found.
+
+    Attributes:
+        time: Wall clock, in seconds since 1970.
+        step: Where it began; None: it belongs to no step.
+        rank: Of one rank; None: it belongs to none, or to several.
+        attempt: In which attempt.
+        level: INFO, WARN or ERROR.
+        title: One line.
+        text: The whole.
+        by: "user": an alert of the training script; "monitor": of findings, phases and advice.
+        kind: What was found, as spike; of the monitor alone, as the next ones.
+        metric: The metric or the source that it is about.
+        advice: What to do.
+        state: new, worse, cause, again, over, or notice.
+    """
 
     time: float
     step: int | None
-    rank: int
+    rank: int | None
     attempt: int
     level: str
     title: str
     text: str
+    by: str = "user"
+    kind: str = ""
+    metric: str = ""
+    advice: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)

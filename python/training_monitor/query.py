@@ -21,6 +21,7 @@ from training_monitor.answers import (
 from training_monitor.bounds import COUNT, RANK, SECONDS, STEP, bounded
 from training_monitor.catalog import DATABASE_NAME, find_run
 from training_monitor.errors import RunNotFoundError, SettingError, StoreError
+from training_monitor.foresight.asked import Asked
 from training_monitor.statistics import Statistics, Zoom, made_statistics, made_zoom
 from training_monitor.texts import quoted
 
@@ -44,7 +45,7 @@ _SHOWN_METRICS = 30
 _DRAWN_METRICS = 8
 
 
-class RunView:
+class RunView(Asked):
     """One run, read only; every call sees what is durable at that moment."""
 
     __slots__ = ("_path", "_reader", "dir", "name")
@@ -233,8 +234,10 @@ class RunView:
         return [_made(Step, row) for row in self._reader.steps(COUNT.take("last", last))]
 
     def alerts(self) -> list[Alert]:
-        """Return all alerts, the oldest first."""
-        return [_made(Alert, row) for row in self._reader.alerts()]
+        """Return all alerts, those of the script and those of the monitor, the oldest first."""
+        from training_monitor.alerted import all_alerts
+
+        return all_alerts(self._reader)
 
     def analyses(self) -> list[dict[str, Any]]:
         """Return the analyses; this version makes none."""

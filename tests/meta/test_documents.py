@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import reading
 from meta import source
 
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "benches/README.md"]
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "benches/README.md",
+             "docs/detection.md"]  # fmt: skip
 PATH_WORDS = re.compile(r"`((?:rust|python|tests|benches|examples|scripts)/[\w./-]+)`")
 
 
@@ -23,6 +25,50 @@ def blocks(name: str, language: str) -> list[str]:
 def commands(name: str) -> list[str]:
     lines = "".join(blocks(name, "bash")).splitlines()
     return [line.partition("#")[0].strip() for line in lines if line.partition("#")[0].strip()]
+
+
+@pytest.fixture
+def a_run(tmp_path: Path) -> Path:
+    """Return a directory in which there is a run to ask."""
+    script = (
+        "import training_monitor as tm\n"
+        "with tm.init('grpo_v2', quiet=True, config={'max_steps': 400}):\n"
+        "    for step in range(300):\n"
+        "        tm.log({'loss': 2 + 1 / (step + 1), 'lr': 0.1}, step)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    reading.settled(tmp_path / "ai_logger" / "grpo_v2")
+    return tmp_path
+
+
+def test_examples_about_detection_run(a_run: Path) -> None:
+    (example,) = blocks("docs/detection.md", "python")
+    words = [[sys.executable, "-W", "error", "-c", example]]
+    for command in commands("docs/detection.md"):
+        assert command.startswith("training-monitor "), command
+        words.append([sys.executable, "-m", "training_monitor", *shlex.split(command)[1:]])
+    assert len(words) > 5
+    for one in words:
+        done = subprocess.run(one, cwd=a_run, capture_output=True, text=True)
+        assert done.returncode == 0, (one, done.stdout + done.stderr)
+        assert done.stdout or one is words[0]
+
+
+def test_thresholds_in_the_document_are_those_of_the_detectors() -> None:
+    from training_monitor.detect.named import threshold_names
+
+    names = threshold_names()
+    text = (source.REPOSITORY / "docs/detection.md").read_text().partition("## Thresholds")[2]
+    rows = re.findall(r"^\| (`[a-z_.`, ]+`) \| (.+?) \|", text, re.MULTILINE)
+    assert len(rows) > 5
+    for first, defaults in rows:
+        words = re.findall(r"`([a-z_.]+)`", first)
+        group = words[0].rpartition(".")[0]
+        full = [group + word if word.startswith(".") else word for word in words]
+        told = [None if one == "none" else float(one) for one in defaults.split(", ")]
+        told = told * len(full) if len(told) == 1 else told
+        assert {name: names[name] for name in full} == dict(zip(full, told, strict=True))
 
 
 def test_readme_examples_run_in_order(tmp_path: Path) -> None:

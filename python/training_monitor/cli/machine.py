@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from training_monitor import _core
 from training_monitor.cli import render
 from training_monitor.errors import StoreError
-from training_monitor.machine import Finding, Latest, latest, read_findings
+from training_monitor.found import all_findings
+from training_monitor.machine import Finding, Latest, latest
 from training_monitor.stacks import Stack, read_stacks
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ class Seen:
 
     Attributes:
         sources: The newest numbers of each source.
-        findings: All of them.
+        findings: All of them, those of the metrics too.
         stacks: The Python stacks that belong to a finding that stands.
     """
 
@@ -44,7 +45,7 @@ def look(path: str) -> Seen:
     """Return what is known of the machine of a run; nothing where nothing can be read."""
     try:
         reader = _core.RunReader(path)
-        findings = read_findings(reader)
+        findings = all_findings(reader)
         taken = {finding.stacks for finding in findings if finding.stands}
         stacks = [stack for stack in read_stacks(reader) if stack.time in taken]
         return Seen(latest(reader), findings, stacks)
@@ -64,7 +65,11 @@ def machine_facts(seen: Seen) -> dict[str, Any]:
 def machine_lines(seen: Seen) -> list[tuple[str, str]]:
     """Return a few lines about the machine, each with the word in front of it."""
     lines = _source_lines(seen.sources)
-    lines += [(finding.source, finding.text) for finding in seen.findings if finding.stands]
+    lines += [
+        (finding.source, finding.text)
+        for finding in seen.findings
+        if finding.stands and finding.by != "detector"
+    ]
     for stack in seen.stacks[:_SHOWN_STACKS]:
         where = " < ".join(stack.frames[:_SHOWN_FRAMES]) or "in no Python code"
         lines.append((f"rank{stack.rank} is in", where))

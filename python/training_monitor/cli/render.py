@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ago",
+    "cut",
     "fits",
     "heading",
     "in_bytes",
     "in_nanoseconds",
     "in_seconds",
     "line_chars",
+    "moment",
     "number",
     "print_columns",
     "print_json",
@@ -92,7 +94,7 @@ def print_columns(
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> str:
-    parts = [_cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    parts = [cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
     parts = [
         part.ljust(width) if place in left else part.rjust(width)
         for place, (part, width) in enumerate(zip(parts, widths, strict=True))
@@ -100,7 +102,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> 
     return _GAP.join(parts).rstrip()
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
     """Shorten a name in the middle: both of its ends tell it from others."""
     if len(text) <= width:
         return text
@@ -174,6 +176,13 @@ def in_seconds(secs: float | None) -> str:
         if secs < limit:
             return f"{secs / size:.1f} {unit}" if secs < 10 * size else f"{secs / size:.0f} {unit}"
     return f"{secs / 86400:.0f} d"
+
+
+def moment(wall_secs: float) -> str:
+    """Return date and time of this place; dashes for a time that is not known."""
+    if not math.isfinite(wall_secs):
+        return "-" * 19
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_secs))
 
 
 def tell_of_copy(copy: Copy | None) -> None:

@@ -6,9 +6,10 @@ from dataclasses import asdict
 
 from training_monitor.catalog import find_run
 from training_monitor.cli import machine, render
+from training_monitor.cli.course import course_facts, course_lines, look_ahead, print_findings
 from training_monitor.cli.options import add_json, add_root_dir, add_run
 from training_monitor.cli.ranks import print_ranks, rank_facts, ranks_of
-from training_monitor.cli.snapshot import take_snapshot
+from training_monitor.cli.snapshot import Snapshot, take_snapshot
 from training_monitor.cli.status import rejections
 from training_monitor.query import Metric, RunView
 
@@ -38,21 +39,25 @@ def run(arguments: argparse.Namespace) -> int:
     meanings = view.meanings()
     seen = machine.look(path)
     ranks = ranks_of(path)
+    snapshot = take_snapshot(view.dir)
+    ahead = look_ahead(path, is_live=snapshot.state == "recording")
     if arguments.json:
         rows = [
             asdict(metric) | {"meaning": _facts(meanings.get(metric.name))} for metric in metrics
         ]
         facts = {"run": view.name, "dir": view.dir, "metrics": rows} | rank_facts(ranks)
-        render.print_json(facts | machine.machine_facts(seen))
+        render.print_json(facts | course_facts(ahead) | machine.machine_facts(seen))
     elif metrics:
         print_metrics(metrics, meanings)
         print_headline(meanings)
     else:
         print(f"run {render.safe(view.name)} has no metrics yet")
     if not arguments.json:
+        print_lines(course_lines(ahead), 11)
+        print_findings(ahead.findings)
         print_ranks(ranks)
-        _print_losses(view.dir)
-        print_machine(machine.machine_lines(seen))
+        _print_losses(snapshot)
+        print_lines(machine.machine_lines(seen))
     return 0
 
 
@@ -61,19 +66,18 @@ def _facts(meaning: Meaning | None) -> dict[str, object] | None:
     return None if meaning is None else asdict(meaning)
 
 
-def _print_losses(run_dir: str) -> None:
+def _print_losses(snapshot: Snapshot) -> None:
     """Say what the table cannot show: calls and values that were never recorded."""
-    snapshot = take_snapshot(run_dir)
     if snapshot.rejected_by:
         print(f"\nrejected: {rejections(snapshot)}")
 
 
-def print_machine(lines: Sequence[tuple[str, str]]) -> None:
-    """Print what the machine does, below the metrics."""
+def print_lines(lines: Sequence[tuple[str, str]], width: int = 9) -> None:
+    """Print lines with a word in front of each, below the metrics."""
     if lines:
         print()
     for word, text in lines:
-        print(f"{render.safe(word):<9} {render.safe(text)}")
+        print(f"{render.safe(word):<{width}} {render.safe(text)}")
 
 
 def print_headline(meanings: Mapping[str, Meaning]) -> None:

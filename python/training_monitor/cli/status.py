@@ -7,6 +7,13 @@ import time
 from training_monitor import _core
 from training_monitor.catalog import find_run, newest_run
 from training_monitor.cli import machine, render
+from training_monitor.cli.course import (
+    Ahead,
+    course_facts,
+    course_lines,
+    look_ahead,
+    print_findings,
+)
 from training_monitor.cli.options import add_json, add_root_dir, add_run
 from training_monitor.cli.ranks import print_ranks, rank_facts, ranks_of
 from training_monitor.cli.snapshot import Snapshot, take_snapshot
@@ -46,13 +53,16 @@ def run(arguments: argparse.Namespace) -> int:
     values = [] if snapshot.error else _last_values(path)
     seen = machine.Seen() if snapshot.error else machine.look(path)
     ranks = [] if snapshot.error else ranks_of(path)
+    is_live = snapshot.state == "recording"
+    ahead = Ahead() if snapshot.error else look_ahead(path, is_live=is_live)
     if arguments.json:
         facts = snapshot.as_dict() | machine.machine_facts(seen) | rank_facts(ranks)
         facts |= {"points_per_s": rate, "lag_s": lag_secs(snapshot)}
+        facts |= course_facts(ahead)
         facts |= {"log_p99_ns": _p99_ns(snapshot), "last_values": dict(values)}
         render.print_json(facts)
     else:
-        print_status(snapshot, rate, values, machine.machine_lines(seen))
+        print_status(snapshot, rate, values, machine.machine_lines(seen), ahead)
         print_ranks(ranks)
     return 0 if snapshot.state in ("recording", "draining", "ended") else 1
 
@@ -71,13 +81,16 @@ def print_status(
     rate: float | None,
     values: list[tuple[str, object]],
     machine_lines: Sequence[tuple[str, str]] = (),
+    ahead: Ahead | None = None,
 ) -> None:
     """Print the status for people."""
+    ahead = Ahead() if ahead is None else ahead
     lines = [
         ("state", f"{snapshot.state}, {_served_by(snapshot)}"),
         ("directory", snapshot.dir),
         ("attempt", render.whole(snapshot.attempts)),
         ("last step", render.whole(snapshot.last_step)),
+        *course_lines(ahead),
         ("rate", "-" if rate is None else f"{render.whole(round(rate))} points/s"),
         ("in the database", f"{render.whole(snapshot.points)} points"),
         ("last point", render.ago(snapshot.last_point_at)),
@@ -97,6 +110,7 @@ def print_status(
         if producer["rejected"]:
             count = render.whole(producer["rejected"])
             print(f"  rank {producer['rank']} had {count} calls or points rejected")
+    print_findings(ahead.findings)
     if snapshot.state == "left behind":
         how = "recover" if snapshot.monitor_is_here else "relay --connect HOST"
         print(f"\nbring it home: training-monitor {how} {render.safe(snapshot.dir)}")

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training_monitor import _core
+    from training_monitor.detect.meaning import Meaning
     from training_monitor.judge.judge import Judge
     from training_monitor.predict.advice import Advice
     from training_monitor.predict.forecast import Forecast
 
     Points = tuple[NDArray[np.int64], NDArray[np.float64]]
 
-__all__ = ["Prospect", "Prospects", "points_of"]
+__all__ = ["Prospect", "Prospects", "points_of", "prospect_of"]
 
 _MOST_POINTS = 4000
 # Below so many points nothing is said of the end.
@@ -80,20 +81,13 @@ class Prospects:
         if metric != self._metric:
             self._metric, self._stopper = metric, Stopper()
         total = judge.total()
-        end = None if total is None else float(total.steps)
-        facts = {"end": end, "goal": meaning.goal, "kind": meaning.kind, "lr": self._rate(judge)}
-        advice = advise(steps, values, **facts)  # type: ignore[arg-type]
-        stop = False
-        if advice is not None and len(steps) >= _LEAST_TO_STOP:
-            stop = self._stopper.push(float(steps[-1]), advice.p_gain)
-        return Prospect(
-            metric=metric,
-            goal=meaning.goal,
-            step=int(steps[-1]),
-            value=float(values[-1]),
-            forecast=forecast(steps, values, **facts),  # type: ignore[arg-type]
-            advice=advice,
-            stop=stop,
+        return prospect_of(
+            metric,
+            meaning,
+            (steps, values),
+            end=None if total is None else float(total.steps),
+            lr=self._rate(judge),
+            stopper=self._stopper,
         )
 
     def _rate(self, judge: Judge) -> LearningRate | None:
@@ -103,6 +97,42 @@ class Prospects:
             return None
         steps, values = points_of(self._reader, name)
         return LearningRate(steps, values) if len(steps) > 1 else None
+
+
+def prospect_of(
+    metric: str,
+    meaning: Meaning,
+    points: Points,
+    *,
+    end: float | None,
+    lr: LearningRate | None,
+    stopper: Stopper,
+) -> Prospect:
+    """Return how a metric will end, from its points so far.
+
+    Args:
+        metric: Its name.
+        meaning: What it was taken for; which way is better must be known.
+        points: Steps and values.
+        end: The step at which the run ends; None: not known.
+        lr: The learning rate so far; None: not known.
+        stopper: What was looked at before.
+    """
+    steps, values = points
+    facts = {"end": end, "goal": meaning.goal, "kind": meaning.kind, "lr": lr}
+    advice = advise(steps, values, **facts)  # type: ignore[arg-type]
+    stop = False
+    if advice is not None and len(steps) >= _LEAST_TO_STOP:
+        stop = stopper.push(float(steps[-1]), advice.p_gain)
+    return Prospect(
+        metric=metric,
+        goal=meaning.goal or "min",
+        step=int(steps[-1]),
+        value=float(values[-1]),
+        forecast=forecast(steps, values, **facts),  # type: ignore[arg-type]
+        advice=advice,
+        stop=stop,
+    )
 
 
 def points_of(reader: _core.RunReader, metric: str) -> Points:

@@ -27,6 +27,10 @@ __all__ = ["think"]
 
 _TICK_SECS = 1.0
 _BUSY_SECS = 0.05
+# Of a core: looks are further apart where one costs more, and a backlog may cost more for a while.
+_SHARE = 0.05
+_BUSY_SHARE = 0.5
+_LONGEST_SECS = 10.0
 _RETRY_SECS = 5.0
 
 
@@ -73,6 +77,7 @@ class Brain:
 
     def look(self) -> float:
         """Judge what is new; return how long to wait before the next look."""
+        began = time.process_time()
         try:
             if self._thinking is None:
                 self._thinking = self._begin()
@@ -84,7 +89,10 @@ class Brain:
             self._said = str(error)
             return _RETRY_SECS
         self._said = ""
-        return _BUSY_SECS if more else _TICK_SECS
+        used = time.process_time() - began
+        if more:
+            return max(_BUSY_SECS, used / _BUSY_SHARE - used)
+        return min(max(_TICK_SECS, used / _SHARE), _LONGEST_SECS)
 
     def _begin(self) -> Thinking:
         """Open the run; numpy is loaded here, and in no other process of ours."""

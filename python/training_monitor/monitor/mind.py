@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from training_monitor.monitor.poller import Child
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Mind"]
 
-# A run that is over by then has nothing that somebody would have to be told.
-_AFTER_SECS = 5.0
+# A run that is over by then has nothing that somebody would have to be told. The variable is for
+# tests.
+_AFTER_SECS = float(os.environ.get("TM_BRAIN_AFTER_SECS") or 5.0)
 _LONGEST_PAUSE_SECS = 300.0
 
 

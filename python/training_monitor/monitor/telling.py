@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Telling"]
 
 _CLOSE_SECS = 5.0
+# A stop that saves less, of the run and of time, is not worth a word.
+_LEAST_LEFT = 0.05
+_LEAST_SAVED_SECS = 60.0
 # Phases that people want to hear of; of the others the log and the database know.
 _TOLD = frozenset(("PLATEAU", "OVERFITTING_RISK", "DIVERGING", "CONVERGED"))
 _ADVICE = {
@@ -86,10 +89,11 @@ class Telling:
         if not prospect.stop:
             self._advised = False
             return
-        if self._advised or prospect.advice is None:
+        eta = judge.eta(now=now)
+        if self._advised or not _is_worth_it(prospect, eta):
             return
         self._advised = True
-        self._notices.append(_stop_notice(prospect, judge.eta(now=now), now))
+        self._notices.append(_stop_notice(prospect, eta, now))
 
     def close(self) -> None:
         """Deliver what is due, for a few seconds at most."""
@@ -111,6 +115,14 @@ def _phase_notice(transition: Transition, judge: Judge, now: float) -> Notice:
             advice=_ADVICE.get(transition.after.value, ""),
         )
     )
+
+
+def _is_worth_it(prospect: Prospect, eta: Eta | None) -> bool:
+    """Return whether a stop saves enough to be worth a word."""
+    advice = prospect.advice
+    if advice is None or not advice.end_known or advice.left < _LEAST_LEFT:
+        return False
+    return eta is None or eta.seconds >= _LEAST_SAVED_SECS
 
 
 def _remaining(eta: Eta) -> Remaining:

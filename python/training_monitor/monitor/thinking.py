@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from math import isfinite
+from dataclasses import replace
+from math import inf, isfinite
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from training_monitor import _core
 from training_monitor.detect.definition import read_definition
 from training_monitor.detect.finding import Finding
 from training_monitor.detect.straggler import Stragglers
+from training_monitor.found import read_phases
 from training_monitor.judge.judge import Judge
 from training_monitor.judge.machine import MachineWatch
 from training_monitor.judge.news import Judged, News
@@ -19,17 +21,25 @@ from training_monitor.judge.notes import alert_line, finding_line, finding_of, p
 from training_monitor.judge.prospect import Prospects
 from training_monitor.machine import latest
 from training_monitor.monitor.telling import Telling
+from training_monitor.predict.phase import Phase
 from training_monitor.ranks import made_ranks
 from training_monitor.settings import TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from training_monitor.monitor.journal import Journal
+    from training_monitor.predict.phase import Transition
 
 __all__ = ["Thinking"]
 
 # Points taken at once; the rest of a backlog comes with the next look.
 _MOST_POINTS = 200_000
+# A run with more points is taken up from its last minutes on.
+_MOST_OLD_POINTS = 5_000_000
+# Metrics whose points are looked at: in all, and until then of those that could be anything.
+_MOST_WANTED = 512
+_MOST_UNKNOWN = 64
+_MOST_NAMES = 4096
 _MACHINE_SECS = 5.0
 _RANKS_SECS = 10.0
 _FORECAST_SECS = 30.0
@@ -47,17 +57,18 @@ class Thinking:
     """
 
     def __init__(self, run_dir: str, lines: int, journal: Journal) -> None:
-        recovery_min = TABLE["recovery_max_age_min"].from_environment()
         self._lines = lines
         self._journal = journal
         self._reader = _core.RunReader(run_dir)
-        self._follower = _core.Follower(run_dir, since_secs=60.0 * recovery_min)
+        self._follower = _core.Follower(run_dir, since_secs=_since_secs(self._reader))
         self._names: dict[int, str] = {}
+        self._wanted = 0
         self._judge = Judge(total=TABLE["total_steps"].from_environment())
         self._machine = MachineWatch()
         self._stragglers = Stragglers()
         self._prospects = Prospects(self._reader)
         self._known = _told(self._reader)
+        self._phase, self._phase_time = _last_phase(self._reader)
         self._definitions = 0
         self._config: str | None = None
         self._due = {"machine": 0.0, "ranks": 0.0, "forecast": 0.0}
@@ -90,11 +101,13 @@ class Thinking:
     def _learn(self) -> None:
         """Learn of new metrics, definitions and the configuration."""
         new = self._follower.new_keys()
+        if new:
+            self._judge.watch.knows(name for _, name in new[:_MOST_NAMES])
         for key, name in new:
             self._names[key] = name
-            self._follower.want(key)
-        if new:
-            self._judge.watch.knows(name for _, name in new)
+            if self._is_wanted(name):
+                self._wanted += 1
+                self._follower.want(key)
         config = self._reader.config() if self._config is None or new else self._config
         if config is not None and config != self._config:
             self._config = config
@@ -104,6 +117,15 @@ class Thinking:
         for _, detail in definitions[self._definitions :]:
             self._judge.watch.define(read_definition(json.loads(detail)))
         self._definitions = len(definitions)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Return whether the points of a metric are looked at here, one by one.
+
+        Of the others what is not finite is seen where the points are read.
+        """
+        meaning = self._judge.watch.meanings.get(name)
+        is_known = meaning is not None and meaning.kind != "other"
+        return self._wanted < (_MOST_WANTED if is_known else _MOST_UNKNOWN)
 
     def _is_due(self, what: str, now: float, every_secs: float) -> bool:
         # The wall clock may be set back.
@@ -147,10 +169,22 @@ class Thinking:
         """Give what is new to the database and to those who are told."""
         new = [finding for finding in judged.findings if self._is_new(finding)]
         lines = [finding_line(finding) for finding in new]
-        lines += [phase_line(transition) for transition in judged.transitions]
-        alerts = self._telling.take(new, judged.transitions, self._judge, now)
+        transitions = [one for one in map(self._changed, judged.transitions) if one is not None]
+        lines += [phase_line(transition) for transition in transitions]
+        alerts = self._telling.take(new, transitions, self._judge, now)
         lines += [alert_line(alert, time=now) for alert in alerts]
         _write(self._lines, b"".join(lines))
+
+    def _changed(self, transition: Transition) -> Transition | None:
+        """Return a change of the phase from the one that was told last; None: there is none.
+
+        A brain that starts anew goes through all phases again that it finds in what is stored.
+        """
+        is_told = isfinite(transition.time) and transition.time <= self._phase_time
+        if is_told or transition.after is self._phase:
+            return None
+        before, self._phase = self._phase, transition.after
+        return replace(transition, before=before)
 
     def _is_new(self, finding: Finding) -> bool:
         """Return whether no brain before this one has told it, or something after it."""
@@ -162,6 +196,21 @@ def _told(reader: _core.RunReader) -> dict[tuple[str, str, int | None], float]:
     """Return when the last finding of each kind, metric and rank was made."""
     found = (finding_of(json.loads(detail)) for _, detail in reader.events("detected"))
     return {(one.kind, one.metric, one.rank): one.time for one in found if isfinite(one.time)}
+
+
+def _last_phase(reader: _core.RunReader) -> tuple[Phase, float]:
+    """Return the phase that was told last, and when."""
+    phases = read_phases(reader)
+    if not phases:
+        return Phase.INITIALIZING, -inf
+    return Phase(phases[-1].after), phases[-1].time
+
+
+def _since_secs(reader: _core.RunReader) -> float | None:
+    """Return how much of what is stored is judged anew; None: all, where that is soon done."""
+    if reader.counts()["points"] <= _MOST_OLD_POINTS:
+        return None
+    return 60.0 * float(TABLE["recovery_max_age_min"].from_environment())
 
 
 def _add(judged: Judged, further: Judged) -> None:

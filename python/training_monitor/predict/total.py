@@ -8,9 +8,8 @@ from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
@@ -203,6 +202,8 @@ def _number(value: object) -> tuple[float | None, str]:
 
 def _clean(points: Points) -> tuple[Floats, Floats]:
     """Return what was logged since the last time that steps went back, finite values alone."""
+    import numpy as np  # late: a configuration is read without it
+
     steps = np.asarray(points[0], dtype=np.float64).ravel()
     values = np.asarray(points[1], dtype=np.float64).ravel()
     size = min(steps.size, values.size)
@@ -236,6 +237,8 @@ def _end_of_progress(points: Points) -> float | None:
 
 def _end_of_epochs(points: Points, count: float) -> float | None:
     """Return where so many epochs are over, from an epoch logged as a count or in fractions."""
+    import numpy as np
+
     steps, epochs = _clean(points)
     if steps.size < 2 or steps[-1] == steps[0] or float(epochs.min()) < 0.0:
         return None

@@ -40,8 +40,12 @@ impl Window {
 
     /// Take `old` out of the sorted values and put `new` in, moving only what lies between.
     fn exchange(&mut self, old: f64, new: f64) {
-        let from = self.sorted.partition_point(|known| *known < old);
-        let to = self.sorted.partition_point(|known| *known < new);
+        // Counting all of them needs no jumps: with so few it is quicker than to search.
+        let (mut from, mut to) = (0, 0);
+        for known in &self.sorted {
+            from += usize::from(*known < old);
+            to += usize::from(*known < new);
+        }
         if from < to {
             if let Some(part) = self.sorted.get_mut(from..to) {
                 part.rotate_left(1);
@@ -123,7 +127,19 @@ pub(crate) fn newest_median<const N: usize>(values: &[f64]) -> Option<f64> {
     let mut sorted = [0.0; N];
     let sorted = sorted.get_mut(..newest.len())?;
     sorted.copy_from_slice(newest);
-    sorted.sort_unstable_by(f64::total_cmp);
+    // By insertion: without a call, and without jumps where it can be helped.
+    for end in 1..sorted.len() {
+        for at in (0..end).rev() {
+            let (Some(low), Some(high)) = (sorted.get(at).copied(), sorted.get(at + 1).copied())
+            else {
+                break;
+            };
+            if low <= high {
+                break;
+            }
+            sorted.swap(at, at + 1);
+        }
+    }
     middle(sorted)
 }
 

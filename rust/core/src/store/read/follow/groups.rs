@@ -65,7 +65,7 @@ impl Rows<'_> {
             Some(layout) => layout.iter().copied().take(MOST_LOOKED_AT).collect(),
             None => BTreeSet::new(),
         };
-        keys.extend(gathering.wanted.iter().copied());
+        keys.extend(gathering.wanted.keys.iter().copied());
         for key in keys {
             self.read_column(conn, key, gathering)?;
         }
@@ -84,7 +84,7 @@ impl Rows<'_> {
             conn.prepare_cached("SELECT n_nan, data FROM cols WHERE key = ?1 AND grp = ?2")?;
         let mut rows = select.query(params![key, self.group])?;
         while let Some(row) = rows.next()? {
-            if !gathering.wanted.contains(&key) && row.get::<_, i64>(0)? == 0 {
+            if !gathering.wanted.has(key) && row.get::<_, i64>(0)? == 0 {
                 continue;
             }
             let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;

@@ -2,14 +2,14 @@
 
 mod groups;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 use tm_spool::Value;
 
 use groups::read_group;
 
-use super::{Origins, RunReader, load_all_fresh, scan_blobs};
+use super::{Origins, RunReader, scan_blobs};
 use crate::store::error::StoreError;
 use crate::store::registry::load_dictionary;
 use crate::store::rows::FreshBlob;
@@ -20,12 +20,36 @@ use crate::store::source::Dictionary;
 #[derive(Debug, Default)]
 pub struct Following {
     producers: HashMap<i64, Seen>,
-    wanted: HashSet<u32>,
+    wanted: Wanted,
     last_key: u32,
     /// What SQLite said of the state that was read to its end. `None`: none was.
     version: Option<i64>,
     /// Boottimes before this are not of interest in producers met for the first time. `None`: all are.
     since_ns: Option<i64>,
+}
+
+/// Keys by number: each value of each frame asks.
+#[derive(Debug, Default)]
+struct Wanted {
+    flags: Vec<bool>,
+    keys: Vec<u32>,
+}
+
+impl Wanted {
+    fn add(&mut self, key: u32) {
+        let at = key as usize;
+        if self.flags.len() <= at {
+            self.flags.resize(at + 1, false);
+        }
+        if let Some(flag) = self.flags.get_mut(at).filter(|flag| !**flag) {
+            *flag = true;
+            self.keys.push(key);
+        }
+    }
+
+    fn has(&self, key: u32) -> bool {
+        self.flags.get(key as usize).copied().unwrap_or_default()
+    }
 }
 
 /// What was seen of one producer.
@@ -92,13 +116,13 @@ impl Following {
     /// Give the points of this key from now on.
     pub fn want(&mut self, key: u32) {
         self.version = None;
-        self.wanted.insert(key);
+        self.wanted.add(key);
     }
 }
 
 /// Gathers while one producer is read.
 struct Gathering<'f> {
-    wanted: &'f HashSet<u32>,
+    wanted: &'f Wanted,
     news: BTreeMap<u32, Columns>,
     odd: BTreeMap<u32, (i64, i64, f64)>,
     points: usize,
@@ -107,7 +131,7 @@ struct Gathering<'f> {
 
 impl Gathering<'_> {
     fn push(&mut self, key: u32, step: i64, boottime_ns: i64, value: f64) {
-        if self.wanted.contains(&key) {
+        if self.wanted.has(key) {
             let (steps, times, values) = self.news.entry(key).or_default();
             steps.push(step);
             times.push(boottime_ns);
@@ -121,6 +145,12 @@ impl Gathering<'_> {
     fn push_frame(&mut self, row: &Row<'_>, keys: Option<&[u32]>, dictionary: &Dictionary) {
         let (step, time) = (row.frame.step.0, row.frame.boottime_ns);
         self.last_ns = self.last_ns.max(time);
+        if let Some(keys) = keys.filter(|_| !row.frame.is_typed()) {
+            for (at, key) in keys.iter().enumerate() {
+                self.push(*key, step, time, f64::from_bits(row.frame.slot(at)));
+            }
+            return;
+        }
         for at in 0..row.frame.n as usize {
             let key = match keys {
                 Some(keys) => keys.get(at).copied(),
@@ -168,7 +198,6 @@ impl RunReader {
         }
         self.reading(|conn| {
             let origins = Origins::load(conn)?;
-            let fresh: HashMap<i64, Vec<FreshBlob>> = load_all_fresh(conn)?.into_iter().collect();
             let mut left = most;
             for (producer, marks) in marks(conn)? {
                 let Some(origin) = origins.index(producer) else {
@@ -195,8 +224,8 @@ impl RunReader {
                 let is_done =
                     !is_behind || self.read_groups(conn, producer, left, &mut gathering)?;
                 if is_done {
-                    let blobs = fresh.get(&producer).map_or(&[][..], Vec::as_slice);
-                    self.read_fresh(conn, producer, blobs, &seen, &mut gathering)?;
+                    let blobs = fresh_behind(conn, producer, &marks, &seen)?;
+                    self.read_fresh(conn, producer, &blobs, &seen, &mut gathering)?;
                     seen.lanes = marks.iter().map(|(lane, mark, _)| (*lane, *mark)).collect();
                 }
                 seen.last_ns = gathering.last_ns;
@@ -278,6 +307,31 @@ impl Gathering<'_> {
             });
         }
     }
+}
+
+/// The raw batches of a producer that reach beyond what was seen; the others are not read.
+fn fresh_behind(
+    conn: &Connection,
+    producer: i64,
+    marks: &[(u8, u64, u64)],
+    seen: &Seen,
+) -> Result<Vec<FreshBlob>, StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT first_lsn, frames FROM fresh
+         WHERE producer = ?1 AND lane = ?2 AND last_lsn > ?3 ORDER BY id",
+    )?;
+    let mut blobs = Vec::new();
+    for (lane, _, _) in marks {
+        let mut rows = select.query(params![producer, lane, seen.at(*lane) as i64])?;
+        while let Some(row) = rows.next()? {
+            blobs.push(FreshBlob {
+                lane: *lane,
+                first: row.get::<_, i64>(0)? as u64,
+                frames: row.get(1)?,
+            });
+        }
+    }
+    Ok(blobs)
 }
 
 /// Steps, boottimes and values of one key.
