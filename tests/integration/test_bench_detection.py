@@ -22,6 +22,7 @@ from detection import (
     labels,
     page,
     roles,
+    sheets,
     synthetic,
 )
 from detection.alarms import Alarm, SeriesDetector, cooled
@@ -347,3 +348,15 @@ def test_odd_runs_are_scored_without_a_crash() -> None:
     tested = bench.systems()
     results = bench.measure(made, cases.hosts(made, known), known, tested)
     assert "## Cost" in page.page(results, tested, ["odd"])
+
+
+def test_a_sheet_shows_what_was_told_and_what_was_not(tmp_path: Path) -> None:
+    made = [synthetic.classifier(seed) for seed in range(6)]
+    collected = sheets.collect(made, {run.id: labels.label(run) for run in made})
+    chosen = collected["overfitting"].chosen("overfitting", seed=0)
+    assert {curve.why for curve in chosen} == {"found", "healthy"}
+    assert all(bool(curve.findings) == (curve.why == "found") for curve in chosen)
+    again = collected["overfitting"].chosen("overfitting", seed=0)
+    assert [curve.run for curve in again] == [curve.run for curve in chosen]
+    sheets.draw(chosen[:2], "overfitting", tmp_path / "page.png")
+    assert (tmp_path / "page.png").read_bytes()[:4] == b"\x89PNG"

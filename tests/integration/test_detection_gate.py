@@ -1,7 +1,7 @@
 """The figures of detections and predictions do not fall, on made curves and on a few real ones.
 
-The curves are few, so a figure may move by its margin. Whoever makes one better writes it down
-here; `make bench-detection DATA=DIR` says what many curves give.
+The curves are few, so a figure may move by its margin. Whoever makes one better writes it down;
+`make bench-detection DATA=DIR` says what many curves give.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ class Plateau:
         end: The last step of the run; None: not known, and what was so far is the run.
     """
 
-    __slots__ = ("_best", "_blocks", "_episode", "_goal", "_last_step", "_low_chance", "_lr",
+    __slots__ = ("_best", "_blocks", "_chance_step", "_episode", "_goal", "_last_step", "_low_chance",
+                 "_lr",
                  "_lr_peak", "_metric", "_noise", "_ok", "_seen", "_start", "_streak", "_summary",
                  "end", "said_at")  # fmt: skip
 
@@ -91,6 +92,7 @@ class Plateau:
         self._episode = Episode("plateau", metric, rank)
         self._lr = self._lr_peak = nan
         self._low_chance = 0
+        self._chance_step: int | None = None
         self.end: int | None = None
         longest = max(self._ok.steps_warning or 0, self._ok.steps_critical or 0)
         self._blocks = _Blocks(longest) if longest else None
@@ -115,8 +117,9 @@ class Plateau:
 
     def push_p_gain(self, step: int, value: float, time: float) -> list[Finding]:
         """Take a probability of a further gain that somebody has worked out."""
-        if not isfinite(value):
+        if not isfinite(value) or step == self._chance_step:
             return []
+        self._chance_step = step
         self._low_chance = self._low_chance + 1 if value < self._ok.p_gain else 0
         if self._low_chance < self._ok.p_gain_times or self._episode.said("warning"):
             return []

@@ -112,7 +112,8 @@ class Thinking:
         if config is not None and config != self._config:
             self._config = config
             facts = json.loads(config)
-            self._judge.configure(facts if isinstance(facts, dict) else {})
+            parameters = facts.get("config") if isinstance(facts, dict) else None
+            self._judge.configure(parameters if isinstance(parameters, dict) else {})
         definitions = self._reader.events("definition")
         for _, detail in definitions[self._definitions :]:
             self._judge.watch.define(read_definition(json.loads(detail)))

@@ -5,7 +5,7 @@
 //! after a spike or the restart of a learning rate, falls within those points: the last quarter of them is below another.
 
 use crate::event::{Event, Point, What};
-use crate::window::{Ring, Window};
+use crate::window::{Ring, Window, middle};
 
 /// The bounds of [`Divergence`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,8 +49,10 @@ const MAD: f64 = 1.4826;
 pub struct Divergence {
     limits: DivergenceLimits,
     newest: Window,
-    calm: Window,
-    new: Window,
+    calm: Ring,
+    calm_count: usize,
+    calm_median: Option<f64>,
+    new: Ring,
     levels: Ring,
     first: f64,
     best: f64,
@@ -66,8 +68,10 @@ impl Divergence {
         Self {
             limits,
             newest: Window::new(LEVEL),
-            calm: Window::new(CALM),
-            new: Window::new(NEW),
+            calm: Ring::new(CALM),
+            calm_count: 0,
+            calm_median: None,
+            new: Ring::new(NEW),
             levels: Ring::new(HOLD),
             first: f64::NAN,
             best: f64::INFINITY,
@@ -85,42 +89,47 @@ impl Divergence {
         if self.newest.len() < LEVEL {
             return None;
         }
-        let error = (point.value - before?).abs();
-        self.new.push(error);
-        if self.far == 0 || self.calm.len() < FEW {
-            self.calm.push(error);
-        }
+        self.learn((point.value - before?).abs());
         if self.first.is_nan() {
             self.first = level;
         }
         self.levels.push(level);
         self.best = self.best.min(level);
-        let noise = self.noise()?;
         let distance = level - self.best;
-        let bound = (self.limits.sigma * noise)
-            .max(self.limits.least * self.best.abs())
+        let least = (self.limits.least * self.best.abs())
             .max(self.limits.gained * (self.first - self.best));
-        self.count(point.step, distance > bound);
-        let what = self.judge(distance > bound, (FALL * noise).max(RETURN * distance))?;
+        // The noise is asked for where it decides alone: elsewhere it would cost more than all the rest.
+        let is_far = distance > least && distance > self.limits.sigma * self.noise()?;
+        self.count(point.step, is_far);
+        let what = self.judge(is_far, distance)?;
+        let noise = self.noise()?;
         Some(Event {
             what,
             at: point,
             since: self.since,
             reference: self.best,
             sigma: distance / noise.max(f64::MIN_POSITIVE),
-            threshold: bound,
+            threshold: least.max(self.limits.sigma * noise),
         })
     }
 
+    fn learn(&mut self, error: f64) {
+        self.new.push(error);
+        if self.far == 0 || self.calm_count < FEW {
+            self.calm.push(error);
+            self.calm_count += 1;
+            self.calm_median = None;
+        }
+    }
+
     /// Sigma of one point. `None`: it is too early to say.
-    fn noise(&self) -> Option<f64> {
-        let calm = self.calm.median()?;
-        let new = if self.new.len() < NEW {
-            calm
-        } else {
-            self.new.median()?
+    fn noise(&mut self) -> Option<f64> {
+        let calm = match self.calm_median {
+            Some(known) => known,
+            None => median(&self.calm)?,
         };
-        Some(MAD * calm.min(new))
+        self.calm_median = Some(calm);
+        Some(MAD * calm.min(median(&self.new)?))
     }
 
     fn count(&mut self, step: i64, is_far: bool) {
@@ -134,12 +143,16 @@ impl Divergence {
         }
     }
 
-    fn judge(&mut self, is_far: bool, fall: f64) -> Option<What> {
+    fn judge(&mut self, is_far: bool, distance: f64) -> Option<What> {
         if self.told {
             self.told = self.far > 0;
             return (!self.told).then_some(What::Converging);
         }
-        self.told = is_far && self.far == HOLD && self.stays(fall);
+        if !is_far || self.far < HOLD {
+            return None;
+        }
+        let fall = (FALL * self.noise()?).max(RETURN * distance);
+        self.told = self.stays(fall);
         self.told.then_some(What::Divergence)
     }
 
@@ -160,6 +173,12 @@ impl Divergence {
     pub fn restart(&mut self) {
         *self = Self::new(self.limits);
     }
+}
+
+fn median(values: &Ring) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.in_order().collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    middle(&sorted)
 }
 
 #[cfg(test)]
