@@ -73,9 +73,8 @@ class Plateau:
         end: The last step of the run; None: not known, and what was so far is the run.
     """
 
-    __slots__ = ("_best", "_blocks", "_chance_step", "_episode", "_goal", "_last_step", "_low_chance",
-                 "_lr",
-                 "_lr_peak", "_metric", "_noise", "_ok", "_seen", "_start", "_streak", "_summary",
+    __slots__ = ("_best", "_blocks", "_chance_step", "_episode", "_goal", "_last_step",
+                 "_low_chance", "_lr", "_lr_peak", "_metric", "_noise", "_ok", "_seen", "_start", "_streak", "_summary",
                  "end", "said_at")  # fmt: skip
 
     def __init__(
