@@ -114,8 +114,8 @@ def test_a_driver_that_hangs_is_told_once_and_the_host_goes_on(
     more = lambda: has(recording, "host/memory_used_bytes", count + 3)  # noqa: E731
     processes.until(more, "more samples of the host")
     assert found(recording).count(hangs) == 1
-    found = tm.open_run(recording).findings()
-    text = [one for one in found if one.by != "detector"][-1].text
+    said = [one for one in tm.open_run(recording).findings() if one.by != "detector"]
+    text = said[-1].text
     assert text.startswith("no answer for")
     assert "of gpu" in text
     # The poller leaves although its thread never returns.

@@ -74,8 +74,8 @@ class Plateau:
     """
 
     __slots__ = ("_best", "_blocks", "_chance_step", "_episode", "_goal", "_last_step",
-                 "_low_chance", "_lr", "_lr_peak", "_metric", "_noise", "_ok", "_seen", "_start", "_streak", "_summary",
-                 "end", "said_at")  # fmt: skip
+                 "_low_chance", "_lr", "_lr_peak", "_metric", "_noise", "_ok",
+                 "_seen", "_start", "_streak", "_summary", "end", "said_at")  # fmt: skip
 
     def __init__(
         self,

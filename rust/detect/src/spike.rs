@@ -191,10 +191,11 @@ impl Spike {
         if reference <= 0.0 || self.values.in_order().any(|known| known <= 0.0) {
             return true;
         }
-        let logs: Vec<f64> = self.values.in_order().map(f64::ln).collect();
-        let mut steps: Vec<f64> = logs
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]).abs())
+        let logs = || self.values.in_order().map(f64::ln);
+        let mut steps: Vec<f64> = logs()
+            .skip(1)
+            .zip(logs())
+            .map(|(next, before)| (next - before).abs())
             .collect();
         steps.sort_unstable_by(f64::total_cmp);
         let noise = MAD * middle(&steps).unwrap_or(0.0) / std::f64::consts::SQRT_2;
