@@ -132,7 +132,8 @@ class Watch:
         column = Column.of(steps, values, times)
         key = (metric, rank)
         if key not in self._series:
-            watched = len(self._series) < _MOST_WATCHED
+            # Of further ranks so many in all: the first one tells most.
+            watched = rank == 0 or len(self._series) < _MOST_WATCHED
             self._series[key] = self._made(metric, rank, watched=watched)
         series = self._series[key]
         found = series.feed(column)

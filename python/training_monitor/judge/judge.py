@@ -10,6 +10,7 @@ import numpy as np
 from training_monitor.detect.column import Column
 from training_monitor.detect.watch import Watch
 from training_monitor.judge.news import Judged
+from training_monitor.judge.parts import parts
 from training_monitor.predict.eta import GENERATING, EtaEstimator
 from training_monitor.predict.phase import Phase, Phases
 from training_monitor.predict.total import total_steps
@@ -99,11 +100,13 @@ class Judge:
         fed = list(news)
         self.watch.knows(dict.fromkeys(one.metric for one in fed))
         self._ranks.update(one.rank for one in fed)
-        for one in sorted(fed, key=lambda one: self._turn(one.metric)):
-            found = self.watch.feed(one.metric, one.steps, one.values, one.times, one.rank)
-            self._note(found, judged)
-            if one.rank == 0 and len(one.steps):
-                self._follow(one, judged)
+        held_out = {name for name, meaning in self.watch.meanings.items() if meaning.held_out}
+        for part in parts(fed, held_out):
+            for one in sorted(part, key=lambda one: self._turn(one.metric)):
+                found = self.watch.feed(one.metric, one.steps, one.values, one.times, one.rank)
+                self._note(found, judged)
+                if one.rank == 0:
+                    self._follow(one, judged)
         self._progress(judged)
         return judged
 

@@ -24,7 +24,8 @@ def finding_line(finding: Finding) -> bytes:
     """Return a finding as a line; the same one has the same id, whoever finds it again."""
     facts = {field.name: _plain(getattr(finding, field.name)) for field in fields(finding)}
     place = finding.step if finding.since is None else finding.since
-    parts = (finding.kind, finding.metric, finding.rank, place, finding.severity, finding.over)
+    parts = (finding.kind, finding.metric, finding.rank, place, finding.severity, finding.over,
+             _moment(finding.time))  # fmt: skip
     return _line("detected", facts, finding.step, finding.time, "/".join(map(str, parts)))
 
 
@@ -47,7 +48,7 @@ def phase_line(transition: Transition) -> bytes:
         "step": _plain(transition.step),
     }
     step = int(transition.step) if isfinite(transition.step) else None
-    id_ = f"{facts['before']}/{facts['after']}/{step}"
+    id_ = f"{facts['before']}/{facts['after']}/{step}/{_moment(transition.time)}"
     return _line("phase", facts, step, transition.time, id_)
 
 
@@ -64,6 +65,11 @@ def _line(kind: str, facts: dict[str, Any], step: int | None, time: float, id_: 
         "time_ns": int(time * 1e9) if isfinite(time) else 0,
     }
     return json.dumps(line, allow_nan=False, ensure_ascii=True).encode() + b"\n"
+
+
+def _moment(time: float) -> int:
+    """Return a time in milliseconds: a later attempt may find the same at the same step."""
+    return int(time * 1e3) if isfinite(time) else 0
 
 
 def _plain(value: Any) -> Any:

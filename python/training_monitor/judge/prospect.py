@@ -142,6 +142,13 @@ def points_of(reader: _core.RunReader, metric: str) -> Points:
     except KeyError:
         return np.empty(0, np.int64), np.empty(0)
     first = np.asarray(ranks) == 0
-    if isinstance(values, list):
-        values = [one if isinstance(one, (int, float)) else np.nan for one in values]
-    return np.asarray(steps)[first], np.asarray(values, dtype=np.float64)[first]
+    numbers = [_number(one) for one in values] if isinstance(values, list) else values
+    return np.asarray(steps)[first], np.asarray(numbers, dtype=np.float64)[first]
+
+
+def _number(value: object) -> float:
+    """Return a value as a float; what is none, or beyond all floats, is NaN."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else np.nan
+    except OverflowError:
+        return np.nan

@@ -17,6 +17,7 @@ import traceback
 from training_monitor.errors import StoreError
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.oom import volunteer
+from training_monitor.monitor.poller import LEAVE
 from training_monitor.spawn import monitor_log
 
 TYPE_CHECKING = False
@@ -50,13 +51,15 @@ def think(run_dir: str, pipe: int, lines: int) -> int:
     wait_secs = 0.0
     try:
         while not select.select([pipe], [], [], wait_secs)[0]:
-            wait_secs = brain.look()
+            _, wait_secs = brain.look()
     except BrokenPipeError:
         return 0
     except Exception:  # noqa: BLE001 -- the monitor starts another one, and the log says why
         brain.tell_failure()
         return 1
-    brain.finish()
+    # A monitor that died says nothing: the next brain looks at what this one has not.
+    if os.read(pipe, 1) == LEAVE:
+        brain.finish()
     return 0
 
 
@@ -76,24 +79,24 @@ class Brain:
         self._thinking: Thinking | None = None
         self._said = ""
 
-    def look(self) -> float:
-        """Judge what is new; return how long to wait before the next look."""
-        began = time.process_time()
+    def look(self) -> tuple[bool, float]:
+        """Judge what is new; return whether there is more, and how long to wait before it."""
         try:
             if self._thinking is None:
                 self._thinking = self._begin()
+            began = time.process_time()
             more = self._thinking.look(time.time())
         except StoreError as error:
             # It is being made or moved, or it is damaged and the monitor takes care of it.
             if str(error) != self._said:
                 self._journal.warn(f"the brain cannot read the run: {error}; trying again")
             self._said = str(error)
-            return _RETRY_SECS
+            return False, _RETRY_SECS
         self._said = ""
         used = time.process_time() - began
         if more:
-            return max(_BUSY_SECS, used / _BUSY_SHARE - used)
-        return min(max(_TICK_SECS, used / _SHARE), _LONGEST_SECS)
+            return True, max(_BUSY_SECS, used / _BUSY_SHARE - used)
+        return False, min(max(_TICK_SECS, used / _SHARE), _LONGEST_SECS)
 
     def _begin(self) -> Thinking:
         """Open the run; numpy is loaded here, and in no other process of ours."""
@@ -110,8 +113,10 @@ class Brain:
         """Look at the last points, and deliver what is due, for a few seconds at most."""
         deadline = time.monotonic() + _LAST_SECS
         try:
-            while self.look() == _BUSY_SECS and time.monotonic() < deadline:
+            while self.look()[0] and time.monotonic() < deadline:
                 pass
+            if self._thinking is not None:
+                self._thinking.flush(time.time())
         except Exception:  # noqa: BLE001 -- it ends anyway; the log says why
             self.tell_failure()
         # The monitor waits for the end of this pipe, and not for the deliveries.

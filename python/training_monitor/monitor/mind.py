@@ -21,6 +21,7 @@ __all__ = ["Mind"]
 # tests.
 _AFTER_SECS = float(os.environ.get("TM_BRAIN_AFTER_SECS") or 5.0)
 _LONGEST_PAUSE_SECS = 300.0
+_LONG_LIFE_SECS = 600.0
 # It is not waited for longer than that, and goes on delivering alerts by itself.
 _LAST_LOOK_SECS = 5.0
 
@@ -40,6 +41,7 @@ class Mind:
         self._since: float | None = None
         self._again = 0.0
         self._deaths = 0
+        self._started = 0.0
         self._bad_line = False
 
     def look(self, status: dict[str, Any], ingest: _core.Ingest) -> None:
@@ -49,18 +51,25 @@ class Mind:
         now = time.monotonic()
         if self._child.pid:
             self._take(ingest)
+            self._mourn(now)
         elif status["producers_alive"] or status["durable_points"]:
             self._since = now if self._since is None else self._since
         if self._since is None or now - self._since < _AFTER_SECS or now < self._again:
             return
-        was = self._child.pid
-        if not self._child.restart_if_dead():
+        if not self._child.pid and self._child.start():
+            self._started = now
+
+    def _mourn(self, now: float) -> None:
+        """If it has died, say so; the next one is started later, and later each time."""
+        if not self._child.reap():
             return
-        if was:
-            self._deaths += 1
-            pause = min(2.0**self._deaths, _LONGEST_PAUSE_SECS)
-            self._again = now + pause
-            self._journal.warn(f"the brain died: started another one, pid {self._child.pid}")
+        lived = now - self._started
+        self._deaths = 1 if lived > _LONG_LIFE_SECS else self._deaths + 1
+        pause = min(2.0 ** min(self._deaths - 1, 10), _LONGEST_PAUSE_SECS)
+        self._again = now + pause
+        self._journal.warn(
+            f"the brain died after {lived:.0f} s: another one is started in {pause:.0f} s"
+        )
 
     def _take(self, ingest: _core.Ingest) -> None:
         self._write(ingest, self._child.lines())

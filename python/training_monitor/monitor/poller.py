@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from training_monitor.monitor.sampling import Sampling
 
-__all__ = ["Child", "watch"]
+__all__ = ["LEAVE", "Child", "watch"]
 
-_LEAVE = b"q"
+LEAVE = b"q"
 _CRASHED = b"c"
 _SHORT_LIFE_SECS = 5.0
 _LONGEST_PAUSE_SECS = 60.0
@@ -128,6 +128,16 @@ class Child:
         lines, end, self._half = self._half.rpartition(b"\n")
         return lines + end
 
+    def reap(self) -> bool:
+        """Reap the process if it has ended; return whether it had."""
+        if not self._pid:
+            return False
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+                return False
+        self._forget()
+        return True
+
     def restart_if_dead(self) -> bool:
         """Reap the process when it ended and start another; return whether one was started."""
         if self._pid:
@@ -148,7 +158,7 @@ class Child:
         if not self._pid:
             return b""
         with contextlib.suppress(OSError):
-            os.write(self._pipe, _LEAVE)
+            os.write(self._pipe, LEAVE)
         deadline, is_open = time.monotonic() + within_secs, True
         while is_open and (left := deadline - time.monotonic()) > 0:
             if select.select([self._samples], [], [], left)[0]:
@@ -161,7 +171,7 @@ class Child:
 
     def leave(self) -> None:
         """Tell the process that this monitor ends as it should."""
-        self._say(_LEAVE)
+        self._say(LEAVE)
 
     def take_over(self) -> None:
         """Tell the process that this monitor ends by an error of its own."""
@@ -211,7 +221,7 @@ def watch(
         if sampling is not None:
             sampling.watch()
     last_word = os.read(pipe, 1)
-    if last_word == _LEAVE:
+    if last_word == LEAVE:
         return 0
     lived = time.monotonic() - started
     respawned = 0 if lived > _SHORT_LIFE_SECS else respawned + 1

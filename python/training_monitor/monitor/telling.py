@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Telling"]
 
 _CLOSE_SECS = 5.0
+_RETRY_SECS = 5.0
+# No incident waits longer for others.
+_WAITS_SECS = 15.0
+_MOST_WAITING = 1000
 # A stop that saves less, of the run and of time, is not worth a word.
 _LEAST_LEFT = 0.05
 _LEAST_SAVED_SECS = 60.0
@@ -39,30 +44,41 @@ _ADVICE = {
 
 
 class Telling:
-    """Hands findings, phases and advice to the desk.
+    """Hands findings, phases and advice to the desk of a run.
+
+    A desk that cannot be opened keeps nobody from judging: the log says why, and it is tried again,
+    as a brain that was killed may hold it for a moment.
 
     Args:
-        desk: None: nothing can be told, and the log says why.
+        run_dir: The run directory.
         journal: The log.
     """
 
-    def __init__(self, desk: Desk | None, journal: Journal) -> None:
-        self._desk = desk
+    def __init__(self, run_dir: str, journal: Journal) -> None:
+        self._run_dir = run_dir
         self._journal = journal
+        self._desk: Desk | None = None
         self._notices: list[Notice] = []
+        self._waiting: list[Finding] = []
         self._advised = False
         self._troubles: list[str] = []
+        self._said = ""
+        self._retry_at = 0.0
 
-    @classmethod
-    def open(cls, run_dir: str, journal: Journal) -> Telling:
-        """Open the desk of a run; a desk that cannot be opened keeps nobody from judging."""
-        name = os.path.basename(run_dir)
+    def _open(self) -> Desk | None:
+        """Open the desk, unless that has just failed."""
+        if self._desk is not None or time.monotonic() < self._retry_at:
+            return self._desk
+        name = os.path.basename(self._run_dir)
         try:
-            desk = open_desk(run_dir, name, resolve({"experiment_name": name}))
+            settings = resolve({"experiment_name": name})
+            self._desk = open_desk(self._run_dir, name, settings)
         except Exception as error:  # noqa: BLE001 -- an odd setting or file must not end the brain
-            journal.error(f"alerts are not told: {error}")
-            return cls(None, journal)
-        return cls(desk, journal)
+            self._retry_at = time.monotonic() + _RETRY_SECS
+            if str(error) != self._said:
+                self._journal.error(f"alerts are not told: {error}; trying again")
+            self._said = str(error)
+        return self._desk
 
     def take(
         self,
@@ -74,15 +90,24 @@ class Telling:
         """Tell what is due; return the new alerts as JSON has them."""
         notices = [*self._notices, *(_phase_notice(one, judge, now) for one in transitions
                                      if one.after.value in _TOLD)]  # fmt: skip
-        self._notices = []
-        if self._desk is None:
+        waiting = [*self._waiting, *findings]
+        desk = self._open()
+        if desk is None:
+            self._waiting, self._notices = waiting[-_MOST_WAITING:], notices[-_MOST_WAITING:]
             return []
-        alerts = self._desk.take(findings, notices, now=now)
-        if self._desk.troubles != self._troubles:
-            self._troubles = list(self._desk.troubles)
+        self._waiting, self._notices = [], []
+        alerts = desk.take(waiting, notices, now=now)
+        if desk.troubles != self._troubles:
+            self._troubles = list(desk.troubles)
             for trouble in self._troubles:
                 self._journal.warn(trouble)
         return [alert.to_json() for alert in alerts]
+
+    def flush(self, now: float) -> list[dict[str, Any]]:
+        """Tell what waits to be told together with others; return the new alerts."""
+        if self._desk is None:
+            return []
+        return [alert.to_json() for alert in self._desk.take((), now=now + _WAITS_SECS)]
 
     def advise(self, prospect: Prospect, judge: Judge, now: float) -> None:
         """Tell that it is better to stop, once until going on is worth it again."""

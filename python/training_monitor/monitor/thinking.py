@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from math import inf, isfinite
 
@@ -13,6 +14,7 @@ from training_monitor import _core
 from training_monitor.detect.definition import read_definition
 from training_monitor.detect.finding import Finding
 from training_monitor.detect.straggler import Stragglers
+from training_monitor.errors import StoreError
 from training_monitor.found import read_phases
 from training_monitor.judge.judge import Judge
 from training_monitor.judge.machine import MachineWatch
@@ -27,6 +29,9 @@ from training_monitor.settings import TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from training_monitor.judge.prospect import Prospect
     from training_monitor.monitor.journal import Journal
     from training_monitor.predict.phase import Transition
 
@@ -41,6 +46,9 @@ _MOST_WANTED = 512
 _MOST_UNKNOWN = 64
 _MOST_NAMES = 4096
 _MACHINE_SECS = 5.0
+_DEFINITIONS_SECS = 10.0
+# Of metrics that are not watched so many are told when they are not finite, each once.
+_MOST_ODD = 100
 _RANKS_SECS = 10.0
 _FORECAST_SECS = 30.0
 # Nothing was logged for so long: a GPU may idle.
@@ -62,7 +70,10 @@ class Thinking:
         self._reader = _core.RunReader(run_dir)
         self._follower = _core.Follower(run_dir, since_secs=_since_secs(self._reader))
         self._names: dict[int, str] = {}
-        self._wanted = 0
+        self._known_keys: set[int] = set()
+        self._odd_told: set[int] = set()
+        # Taken up from the middle of a run, until all that is stored was seen.
+        self._is_late = _since_secs(self._reader) is not None
         self._judge = Judge(total=TABLE["total_steps"].from_environment())
         self._machine = MachineWatch()
         self._stragglers = Stragglers()
@@ -71,28 +82,39 @@ class Thinking:
         self._phase, self._phase_time = _last_phase(self._reader)
         self._definitions = 0
         self._config: str | None = None
-        self._due = {"machine": 0.0, "ranks": 0.0, "forecast": 0.0}
+        self._due = {"definitions": 0.0, "machine": 0.0, "ranks": 0.0, "forecast": 0.0}
         self._logged_at = 0.0
-        self._telling = Telling.open(run_dir, journal)
+        self._failed = ""
+        self._telling = Telling(run_dir, journal)
 
     def look(self, now: float) -> bool:
         """Read and judge what is new; return whether there is more at once."""
         self._learn()
         rows, odd, more = self._follower.poll(_MOST_POINTS)
+        if any(row[0] not in self._names for row in (*rows, *odd)):
+            # They were named between the two questions.
+            self._learn()
         news = [
             News(self._names.get(key, ""), rank, attempt, np.asarray(steps), np.asarray(times),
                  np.asarray(values))
             for key, rank, attempt, steps, times, values in rows
+            if key in self._known_keys
         ]  # fmt: skip
         judged = self._judge.feed(news)
         if news:
             self._logged_at = max(float(one.times[-1]) for one in news if len(one.times))
-        _add(judged, self._judge.note(self._odd(one) for one in odd))
+        _add(judged, self._judge.note(self._odd(odd)))
         if not more:
             _add(judged, self._judge.tick(now))
             self._look_around(now, judged)
         self._hand_on(judged, now)
+        self._is_late = self._is_late and more
         return more
+
+    def flush(self, now: float) -> None:
+        """Tell what waits for others of its kind: there will be none."""
+        lines = [alert_line(alert, time=now) for alert in self._telling.flush(now)]
+        _write(self._lines, b"".join(lines))
 
     def close(self) -> None:
         """Deliver what is due, for a few seconds at most."""
@@ -106,7 +128,7 @@ class Thinking:
         for key, name in new:
             self._names[key] = name
             if self._is_wanted(name):
-                self._wanted += 1
+                self._known_keys.add(key)
                 self._follower.want(key)
         config = self._reader.config() if self._config is None or new else self._config
         if config is not None and config != self._config:
@@ -114,10 +136,11 @@ class Thinking:
             facts = json.loads(config)
             parameters = facts.get("config") if isinstance(facts, dict) else None
             self._judge.configure(parameters if isinstance(parameters, dict) else {})
-        definitions = self._reader.events("definition")
-        for _, detail in definitions[self._definitions :]:
-            self._judge.watch.define(read_definition(json.loads(detail)))
-        self._definitions = len(definitions)
+        if new or self._is_due("definitions", time.time(), _DEFINITIONS_SECS):
+            definitions = self._reader.events("definition")
+            for _, detail in definitions[self._definitions :]:
+                self._judge.watch.define(read_definition(json.loads(detail)))
+            self._definitions = len(definitions)
 
     def _is_wanted(self, name: str) -> bool:
         """Return whether the points of a metric are looked at here, one by one.
@@ -126,7 +149,7 @@ class Thinking:
         """
         meaning = self._judge.watch.meanings.get(name)
         is_known = meaning is not None and meaning.kind != "other"
-        return self._wanted < (_MOST_WANTED if is_known else _MOST_UNKNOWN)
+        return len(self._known_keys) < (_MOST_WANTED if is_known else _MOST_UNKNOWN)
 
     def _is_due(self, what: str, now: float, every_secs: float) -> bool:
         # The wall clock may be set back.
@@ -147,28 +170,47 @@ class Thinking:
         if self._is_due("ranks", now, _RANKS_SECS) and step is not None:
             _add(judged, self._judge.note(self._look_at_ranks(step, now)))
         if self._is_due("forecast", now, _FORECAST_SECS) and step is not None:
-            prospect = self._prospects.look(self._judge)
+            prospect = self._foresee()
             if prospect is not None and prospect.advice is not None:
                 watch = self._judge.watch
                 found = watch.set_gain(prospect.metric, step, prospect.advice.p_gain, now)
                 _add(judged, self._judge.note(found))
                 self._telling.advise(prospect, self._judge, now)
 
+    def _foresee(self) -> Prospect | None:
+        """Return how the run will end; what fails there costs this word only."""
+        try:
+            return self._prospects.look(self._judge)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- odd numbers must not end the detection
+            if repr(error) != self._failed:
+                self._journal.error(f"brain: no forecast: {error!r}")
+            self._failed = repr(error)
+            return None
+
     def _look_at_ranks(self, step: int, now: float) -> list[Finding]:
         ranks = made_ranks(self._reader.ranks())
         secs = {rank.rank: rank.step_secs for rank in ranks if rank.step_secs}
         return self._stragglers.push(step, secs, now) if len(secs) > 1 else []
 
-    def _odd(self, point: tuple[int, int, int, float, float]) -> Finding:
-        """Return what is to be said of a value of a metric that is not watched otherwise."""
-        key, rank, step, at, value = point
-        name = self._names.get(key, "")
-        text = f"{name} is {value} at step {step:,}"
-        return Finding("non_finite", "warning", name, step, at, text, rank=rank, value=value)
+    def _odd(self, points: Iterable[tuple[int, int, int, float, float]]) -> Iterator[Finding]:
+        """Yield what is to be said of metrics that are not watched otherwise, of each once."""
+        for key, rank, step, at, value in points:
+            name = self._names.get(key)
+            if name is None or key in self._odd_told or len(self._odd_told) >= _MOST_ODD:
+                continue
+            self._odd_told.add(key)
+            text = f"{name} is {value} at step {step:,}"
+            yield Finding("non_finite", "warning", name, step, at, text, rank=rank, value=value)
 
     def _hand_on(self, judged: Judged, now: float) -> None:
         """Give what is new to the database and to those who are told."""
         new = [finding for finding in judged.findings if self._is_new(finding)]
+        if self._is_late:
+            # What began before cannot be told from what was told: only what is new from here on.
+            new, judged.transitions = [], []
+            self._phase = self._judge.phase
         lines = [finding_line(finding) for finding in new]
         transitions = [one for one in map(self._changed, judged.transitions) if one is not None]
         lines += [phase_line(transition) for transition in transitions]
@@ -189,14 +231,14 @@ class Thinking:
 
     def _is_new(self, finding: Finding) -> bool:
         """Return whether no brain before this one has told it, or something after it."""
-        told = self._known.get((finding.kind, finding.metric, finding.rank))
+        told = self._known.get((finding.kind, finding.metric, finding.rank or 0))
         return told is None or not (isfinite(finding.time) and finding.time <= told)
 
 
-def _told(reader: _core.RunReader) -> dict[tuple[str, str, int | None], float]:
+def _told(reader: _core.RunReader) -> dict[tuple[str, str, int], float]:
     """Return when the last finding of each kind, metric and rank was made."""
     found = (finding_of(json.loads(detail)) for _, detail in reader.events("detected"))
-    return {(one.kind, one.metric, one.rank): one.time for one in found if isfinite(one.time)}
+    return {(one.kind, one.metric, one.rank or 0): one.time for one in found if isfinite(one.time)}
 
 
 def _last_phase(reader: _core.RunReader) -> tuple[Phase, float]:

@@ -7,7 +7,7 @@ mod line;
 mod pack;
 mod thin;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -20,6 +20,9 @@ use super::Store;
 use super::bytes::ByteWriter;
 use super::error::StoreError;
 
+/// More than anybody reads of one run: whatever goes wrong, the table does not fill the disk.
+const MOST_NOTES: usize = 100_000;
+
 /// What the numbers of the tables are, and how much is not packed. Everything here is in the database too:
 /// after a transaction that failed it is forgotten and found again.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub(crate) struct SystemTable {
     sources: HashMap<(String, String), Known>,
     /// Rows in `system_fresh` by probe. `None`: not counted yet.
     fresh: Option<HashMap<String, u32>>,
+    /// The notes there are: kind and id. `None`: not looked up yet.
+    notes: Option<HashSet<(String, String)>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +53,7 @@ impl SystemTable {
                 SystemLine::Sample(sample) => self.insert(tx, sample)?,
                 SystemLine::Finding(finding) => record(tx, finding)?,
                 SystemLine::Stack(stack) => record_stack(tx, stack)?,
-                SystemLine::Note(note) => record_note(tx, note)?,
+                SystemLine::Note(note) => self.record_note(tx, note)?,
             }
         }
         if !lines.is_empty() && pack::pack_full(tx, self.fresh(tx)?)? {
@@ -85,6 +90,22 @@ impl SystemTable {
             "INSERT INTO system_fresh(probe, time_ns, numbers) VALUES(?1, ?2, ?3)",
         )?;
         insert.execute(params![probe, sample.time_ns, numbers])?;
+        Ok(())
+    }
+
+    /// Who starts anew notices the same things again: what is known is not stored twice.
+    fn record_note(&mut self, conn: &Connection, note: &NoteLine) -> Result<(), StoreError> {
+        if self.notes.is_none() {
+            self.notes = Some(stored_notes(conn)?);
+        }
+        let notes = self.notes.get_or_insert_default();
+        if notes.len() >= MOST_NOTES || !notes.insert((note.kind.clone(), note.id.clone())) {
+            return Ok(());
+        }
+        conn.prepare_cached(
+            "INSERT INTO events(kind, step, time_ns, detail) VALUES(?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![note.kind, note.step, note.time_ns, note.detail])?;
         Ok(())
     }
 
@@ -139,6 +160,15 @@ impl Known {
     }
 }
 
+fn stored_notes(conn: &Connection) -> Result<HashSet<(String, String)>, StoreError> {
+    let mut select = conn.prepare(
+        "SELECT kind, coalesce(json_extract(detail, '$.id'), '') FROM events
+         WHERE kind IN ('detected', 'phase', 'told')",
+    )?;
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// A finding is told once: the same one again, with nothing else found about that source in between, is not
 /// stored. A poller that starts anew finds the same machine.
 fn record(conn: &Connection, finding: &SystemFinding) -> Result<(), StoreError> {
@@ -172,16 +202,6 @@ fn record_stack(conn: &Connection, stack: &StackLine) -> Result<(), StoreError> 
              AND json_extract(detail, '$.finding') = 'stuck'",
     )?
     .execute([stack.time_ns])?;
-    Ok(())
-}
-
-/// Who starts anew notices the same things again: what is known is not stored twice.
-fn record_note(conn: &Connection, note: &NoteLine) -> Result<(), StoreError> {
-    conn.prepare_cached(
-        "INSERT INTO events(kind, step, time_ns, detail) SELECT ?1, ?2, ?3, ?4
-         WHERE NOT EXISTS (SELECT 1 FROM events WHERE kind = ?1 AND json_extract(detail, '$.id') = ?5)",
-    )?
-    .execute(params![note.kind, note.step, note.time_ns, note.detail, note.id])?;
     Ok(())
 }
 

@@ -33,6 +33,7 @@ pub struct Following {
 struct Wanted {
     flags: Vec<bool>,
     keys: Vec<u32>,
+    last_told: u32,
 }
 
 impl Wanted {
@@ -47,8 +48,10 @@ impl Wanted {
         }
     }
 
+    /// A key that nobody was told of yet counts as wanted.
     fn has(&self, key: u32) -> bool {
-        self.flags.get(key as usize).copied().unwrap_or_default()
+        let flag = self.flags.get(key as usize).copied();
+        flag.unwrap_or(key > self.last_told)
     }
 }
 
@@ -58,6 +61,8 @@ struct Seen {
     lanes: BTreeMap<u8, u64>,
     /// The newest boottime that was seen: up to there nothing is looked at in groups any more.
     last_ns: i64,
+    /// The last group there was when all of them had been seen: compaction gives old numbers anew.
+    last_grp: i64,
 }
 
 /// New points of one key from one producer, in the order in which they are stored.
@@ -180,6 +185,7 @@ impl RunReader {
         let keys: Vec<(u32, String)> = rows.collect::<Result<_, _>>()?;
         if let Some((last, _)) = keys.last() {
             following.last_key = *last;
+            following.wanted.last_told = *last;
         }
         Ok(keys)
     }
@@ -221,9 +227,10 @@ impl RunReader {
                 let is_behind = marks
                     .iter()
                     .any(|(lane, _, sealed)| seen.at(*lane) < *sealed);
-                let is_done =
-                    !is_behind || self.read_groups(conn, producer, left, &mut gathering)?;
+                let is_done = !is_behind
+                    || self.read_groups(conn, (producer, seen.last_grp), left, &mut gathering)?;
                 if is_done {
+                    seen.last_grp = newest_group(conn)?;
                     let blobs = fresh_behind(conn, producer, &marks, &seen)?;
                     self.read_fresh(conn, producer, &blobs, &seen, &mut gathering)?;
                     seen.lanes = marks.iter().map(|(lane, mark, _)| (*lane, *mark)).collect();
@@ -233,6 +240,10 @@ impl RunReader {
                 followed.more |= !is_done;
                 gathering.hand_on(&origins, origin, &mut followed);
                 following.producers.insert(producer, seen);
+                if !is_done {
+                    // What came later is not to be seen before the rest of it.
+                    break;
+                }
             }
             Ok(())
         })?;
@@ -309,6 +320,11 @@ impl Gathering<'_> {
     }
 }
 
+fn newest_group(conn: &Connection) -> Result<i64, StoreError> {
+    let mut select = conn.prepare_cached("SELECT coalesce(max(id), 0) FROM groups")?;
+    Ok(select.query_row([], |row| row.get(0))?)
+}
+
 /// The raw batches of a producer that reach beyond what was seen; the others are not read.
 fn fresh_behind(
     conn: &Connection,
@@ -376,7 +392,11 @@ fn number(value: &Value<'_>) -> Option<f64> {
         Value::F64(number) => Some(*number),
         Value::I64(number) => Some(*number as f64),
         Value::Bool(yes) => Some(f64::from(u8::from(*yes))),
-        Value::BigInt(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        Value::BigInt(digits) => {
+            let number: f64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+            // Finite, but for us.
+            number.is_finite().then_some(number)
+        }
         Value::None | Value::Text(_) => None,
     }
 }
@@ -386,17 +406,17 @@ impl RunReader {
     fn read_groups(
         &self,
         conn: &Connection,
-        producer: i64,
+        (producer, last_grp): (i64, i64),
         most: usize,
         gathering: &mut Gathering<'_>,
     ) -> Result<bool, StoreError> {
         let from_ns = gathering.last_ns;
         let dictionary = load_dictionary(conn, producer)?;
         let mut list = conn.prepare_cached(
-            "SELECT id, time_min FROM groups WHERE producer = ?1 AND time_max > ?2
+            "SELECT id, time_min FROM groups WHERE id > ?3 AND producer = ?1 AND time_max > ?2
              ORDER BY time_min, id",
         )?;
-        let mut groups = list.query(params![producer, from_ns])?;
+        let mut groups = list.query(params![producer, from_ns, last_grp])?;
         while let Some(row) = groups.next()? {
             // Groups of several layouts lie beside each other: between them nothing could be put in order.
             if gathering.points >= most && row.get::<_, i64>(1)? > gathering.last_ns {
