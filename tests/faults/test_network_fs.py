@@ -141,7 +141,7 @@ def test_giving_up_what_another_machine_has_records_a_gap(tmp_path: Path, root: 
         out, err = elsewhere(base.parent, script).communicate()
         # What its lanes held is there, too, and nobody here can tell.
         # Whether its end was published before it was cut off makes no difference.
-    assert "out of reach: " in out, (out, err)
+        assert "out of reach: " in out, (out, err)
         assert not (run_dir / "training_monitor.live").exists()
         (gap,) = [gap for gap in tm.open_run(run_dir).gaps if gap.reason == "left_elsewhere"]
         assert str(base) in gap.detail and os.uname().nodename in gap.detail, gap
