@@ -30,7 +30,7 @@ ifdef T
 	@$(BIN)/python -m pytest -q $(T)
 else
 	@$(BIN)/python -m pytest -q -n 4 tests/unit tests/integration tests/meta tests/gpu
-	@$(BIN)/python -m pytest -q -n 3 tests/faults
+	@$(BIN)/python -m pytest -q -n 2 tests/faults
 endif
 
 models: .venv/.ready ## Compare lanes and store with plain models; CASES=1000 random histories
