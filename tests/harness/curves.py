@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import training_monitor as tm
-from harness import reading
+from harness import processes, reading
 from training_monitor import _core
 from training_monitor.answers import Attempt, Metric, Series
 from training_monitor.detect.definition import Definition
 from training_monitor.detect.headline import understand
 from training_monitor.detect.meaning import Meaning
 
-__all__ = ["START", "Paper", "falling", "record", "write"]
+__all__ = ["START", "Paper", "falling", "record", "start_live", "write"]
 
 START = 1_767_614_400.0
 
@@ -129,3 +130,22 @@ class _Reader:
              "value": 1.0, "facts": None}
             for at in range(self._gpus)
         ]  # fmt: skip
+
+
+def start_live(directory: Path, root: Path) -> subprocess.Popen[str]:
+    """Start a run "live" that logs until there is a file "stop" in `directory`."""
+    process = processes.start_script(
+        directory,
+        """
+        tm.init("live", root_dir=sys.argv[1], quiet=True, config={"max_steps": 1_000_000})
+        step = 0
+        while not os.path.exists(sys.argv[2]):
+            tm.log({"loss": 1 / (step + 1)}, step)
+            step += 1
+            time.sleep(0.002)
+        """,
+        root,
+        directory / "stop",
+    )
+    reading.wait_for_points(root / "live", "loss", 100)
+    return process

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import training_monitor as tm
-from harness import findings, processes, reading
-from harness.curves import START, falling, record, write
+from harness import findings, processes
+from harness.curves import START, falling, record, start_live, write
 from training_monitor.cli import report, status
 from training_monitor.cli.course import Ahead, course_facts, course_lines, print_findings
 from training_monitor.cli.replay import print_replay
@@ -152,20 +152,7 @@ def test_status_and_show_of_a_judged_run(told: Path) -> None:
 
 
 def test_a_live_run_says_how_long_it_still_takes(tmp_path: Path, root: Path) -> None:
-    process = processes.start_script(
-        tmp_path,
-        """
-        tm.init("live", root_dir=sys.argv[1], quiet=True, config={"max_steps": 1_000_000})
-        step = 0
-        while not os.path.exists(sys.argv[2]):
-            tm.log({"loss": 1 / (step + 1)}, step)
-            step += 1
-            time.sleep(0.002)
-        """,
-        root,
-        tmp_path / "stop",
-    )
-    reading.wait_for_points(root / "live", "loss", 100)
+    process = start_live(tmp_path, root)
     text = processes.training_monitor("status", "live", "--root-dir", root).stdout
     assert re.search(r"time left +\d+[mh]", text), text
     assert re.search(r"final value +loss ", text), text

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import processes, reading
-from harness.curves import falling, record
+from harness import processes
+from harness.curves import falling, record, start_live
 from training_monitor.cli.picture import Line, Section, fitted, sparkline
 
 SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
@@ -152,20 +152,7 @@ def test_it_follows_the_size_of_the_window(form: tuple[str, ...], recorded: Path
 
 
 def test_a_live_run_is_followed(tmp_path: Path, root: Path) -> None:
-    process = processes.start_script(
-        tmp_path,
-        """
-        tm.init("live", root_dir=sys.argv[1], quiet=True, config={"max_steps": 1_000_000})
-        step = 0
-        while not os.path.exists(sys.argv[2]):
-            tm.log({"loss": 1 / (step + 1)}, step)
-            step += 1
-            time.sleep(0.002)
-        """,
-        root,
-        tmp_path / "stop",
-    )
-    reading.wait_for_points(root / "live", "loss", 100)
+    process = start_live(tmp_path, root)
     with terminal("live", "--root-dir", root, "--plain") as screen:
         screen.shows("recording")
         screen.shows("time left")

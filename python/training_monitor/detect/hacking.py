@@ -8,6 +8,7 @@ from math import isfinite, nan
 
 from training_monitor.detect.episode import Episode
 from training_monitor.detect.robust import Noise, median
+from training_monitor.detect.share import HighShare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class RewardHacking:
         )
 
 
-class ZeroSpread:
+class ZeroSpread(HighShare):
     """Watches the share of groups whose answers all get the same reward, and so no gradient.
 
     Args:
@@ -200,42 +201,21 @@ class ZeroSpread:
         thresholds: When it is said.
     """
 
-    __slots__ = ("_episode", "_metric", "_ok", "_recent")
+    __slots__ = ()
 
     def __init__(
         self, metric: str, *, rank: int | None = None, thresholds: HackingThresholds | None = None
     ) -> None:
-        self._metric = metric
-        self._ok = HackingThresholds() if thresholds is None else thresholds
-        self._episode = Episode("flatline", metric, rank)
-        self._recent: deque[float] = deque(maxlen=9)
-
-    def push(self, step: int, value: float, time: float) -> list[Finding]:
-        """Take the next point."""
-        if not isfinite(value):
-            return []
-        self._recent.append(value)
-        if len(self._recent) < 9:
-            return []
-        level, bound = median(self._recent), self._ok.zero_spread
-        if level < 0.9 * bound:
-            text = f"{self._metric} is back at {level:.0%} at step {step:,}"
-            return self._episode.end(step, time, text, value=level)
-        if level <= bound or self._episode.said("warning"):
-            return []
-        text = (
-            f"in {level:.0%} of the groups all answers get the same reward at step {step:,} "
-            f"({self._metric})"
-        )
-        return self._episode.say(
-            "warning",
-            step,
-            time,
-            text,
+        ok = HackingThresholds() if thresholds is None else thresholds
+        super().__init__(
+            "flatline",
+            metric,
+            rank,
+            bound=ok.zero_spread,
+            back=0.9,
+            what="in {level} of the groups all answers get the same reward at step {step}",
             advice="Such groups teach nothing: take prompts that are neither solved always nor "
             "never, or more answers for each.",
-            value=level,
-            threshold=bound,
         )
 
 

@@ -8,6 +8,7 @@ from math import isfinite, log, nan
 
 from training_monitor.detect.episode import Episode
 from training_monitor.detect.robust import median
+from training_monitor.detect.share import HighShare
 from training_monitor.detect.shift import Shift
 
 TYPE_CHECKING = False
@@ -260,7 +261,7 @@ class CompletionLength:
         )
 
 
-class ClippedShare:
+class ClippedShare(HighShare):
     """Watches the share of completions that reach the limit of their length.
 
     Args:
@@ -269,36 +270,18 @@ class ClippedShare:
         thresholds: When it is said.
     """
 
-    __slots__ = ("_episode", "_metric", "_ok", "_recent")
+    __slots__ = ()
 
     def __init__(
         self, metric: str, *, rank: int | None = None, thresholds: PolicyThresholds | None = None
     ) -> None:
-        self._metric = metric
-        self._ok = PolicyThresholds() if thresholds is None else thresholds
-        self._episode = Episode("length_change", metric, rank)
-        self._recent: deque[float] = deque(maxlen=_LEVEL)
-
-    def push(self, step: int, value: float, time: float) -> list[Finding]:
-        """Take the next point."""
-        if not isfinite(value):
-            return []
-        self._recent.append(value)
-        if len(self._recent) < _LEVEL:
-            return []
-        level, bound = median(self._recent), self._ok.clipped
-        if level < 0.8 * bound:
-            text = f"{self._metric} is back at {level:.0%} at step {step:,}"
-            return self._episode.end(step, time, text, value=level)
-        if level <= bound or self._episode.said("warning"):
-            return []
-        text = f"{level:.0%} of the completions reach their limit at step {step:,} ({self._metric})"
-        return self._episode.say(
-            "warning",
-            step,
-            time,
-            text,
+        ok = PolicyThresholds() if thresholds is None else thresholds
+        super().__init__(
+            "length_change",
+            metric,
+            rank,
+            bound=ok.clipped,
+            back=0.8,
+            what="{level} of the completions reach their limit at step {step}",
             advice="Answers that are cut off get no reward: allow longer ones, or punish length.",
-            value=level,
-            threshold=bound,
         )

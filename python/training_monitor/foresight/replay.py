@@ -15,6 +15,7 @@ from training_monitor.foresight.course import Course
 from training_monitor.foresight.merged import chunks_of, slices
 from training_monitor.found import PhaseChange
 from training_monitor.judge.judge import Judge
+from training_monitor.judge.news import halved
 from training_monitor.judge.prospect import prospect_of
 from training_monitor.machine import Finding
 from training_monitor.predict.advice import Stopper
@@ -172,10 +173,7 @@ class _Ahead:
         values = np.concatenate((values[:before], new))
         order = np.argsort(steps, kind="stable")
         steps, values = steps[order], values[order]
-        while len(steps) > _MOST_KEPT:
-            keep = np.r_[0 : len(steps) - 1 : 2, len(steps) - 1]
-            steps, values = steps[keep], values[keep]
-        self._points[name] = steps, values
+        self._points[name] = halved(steps, values, _MOST_KEPT)
 
     def look(self, now: float) -> list[Detected]:
         """Say how probable a further gain is, when it is time."""

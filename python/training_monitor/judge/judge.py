@@ -9,7 +9,7 @@ import numpy as np
 
 from training_monitor.detect.column import Column
 from training_monitor.detect.watch import Watch
-from training_monitor.judge.news import Judged
+from training_monitor.judge.news import Judged, halved
 from training_monitor.judge.parts import parts
 from training_monitor.predict.eta import GENERATING, EtaEstimator
 from training_monitor.predict.phase import Phase, Phases
@@ -102,7 +102,8 @@ class Judge:
         self._ranks.update(one.rank for one in fed)
         held_out = {name for name, meaning in self.watch.meanings.items() if meaning.held_out}
         for part in parts(fed, held_out):
-            for one in sorted(part, key=lambda one: self._turn(one.metric)):
+            # Training metrics first: what is held out is judged beside them.
+            for one in sorted(part, key=lambda one: one.metric in held_out):
                 found = self.watch.feed(one.metric, one.steps, one.values, one.times, one.rank)
                 self._note(found, judged)
                 if one.rank == 0:
@@ -136,10 +137,6 @@ class Judge:
         """Return how long the run still takes; None: its end, or its pace, is not known."""
         total = self.total()
         return None if total is None else self._eta.estimate(total.steps, now=now)
-
-    def _turn(self, metric: str) -> bool:
-        """Training metrics first: what is held out is judged beside them."""
-        return self.watch.meanings[metric].held_out
 
     def _note(self, findings: Iterable[Finding], judged: Judged) -> None:
         for one in findings:
@@ -218,11 +215,7 @@ class Judge:
         steps, values = self._far.get(kind, (np.empty(0), np.empty(0)))
         steps = np.concatenate((steps, news.steps.astype(np.float64)))
         values = np.concatenate((values, news.values))
-        while len(steps) > _MOST_KEPT:
-            # The first and the last tell most: every other one between them goes.
-            keep = np.r_[0 : len(steps) - 1 : 2, len(steps) - 1]
-            steps, values = steps[keep], values[keep]
-        self._far[kind] = (steps, values)
+        self._far[kind] = halved(steps, values, _MOST_KEPT)
 
     def _progress(self, judged: Judged) -> None:
         total = self.total()

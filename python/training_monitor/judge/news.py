@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import numpy as np
+    from typing import TypeVar
+
     from numpy.typing import NDArray
+
+    Steps = TypeVar("Steps", NDArray[np.int64], NDArray[np.float64])
 
     from training_monitor.detect.finding import Finding
     from training_monitor.predict.phase import Transition
 
-__all__ = ["Judged", "News"]
+__all__ = ["Judged", "News", "halved"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,5 +53,20 @@ class Judged:
     findings: list[Finding] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
 
+    def add(self, further: Judged) -> None:
+        """Take over what further points have shown."""
+        self.findings += further.findings
+        self.transitions += further.transitions
+
     def __bool__(self) -> bool:
         return bool(self.findings or self.transitions)
+
+
+def halved(
+    steps: Steps, values: NDArray[np.float64], most: int
+) -> tuple[Steps, NDArray[np.float64]]:
+    """Return at most so many points: the first and the last tell most, every other between goes."""
+    while len(steps) > most:
+        keep = np.r_[0 : len(steps) - 1 : 2, len(steps) - 1]
+        steps, values = steps[keep], values[keep]
+    return steps, values

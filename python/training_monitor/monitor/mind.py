@@ -1,4 +1,4 @@
-"""The brain, as the monitor sees it: started when there is something to judge, never waited for."""
+"""The brain, as the monitor sees it: started when there is work, awaited only at the end."""
 
 from __future__ import annotations
 

@@ -140,11 +140,8 @@ class Child:
 
     def restart_if_dead(self) -> bool:
         """Reap the process when it ended and start another; return whether one was started."""
-        if self._pid:
-            with contextlib.suppress(ChildProcessError):
-                if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
-                    return False
-            self._forget()
+        if self._pid and not self.reap():
+            return False
         if time.monotonic() - self._started < 1.0:
             return False  # one that dies at once is not started in a circle
         return self.start()

@@ -68,12 +68,13 @@ class Thinking:
         self._lines = lines
         self._journal = journal
         self._reader = _core.RunReader(run_dir)
-        self._follower = _core.Follower(run_dir, since_secs=_since_secs(self._reader))
+        since_secs = _since_secs(self._reader)
+        self._follower = _core.Follower(run_dir, since_secs=since_secs)
         self._names: dict[int, str] = {}
         self._known_keys: set[int] = set()
         self._odd_told: set[int] = set()
         # Taken up from the middle of a run, until all that is stored was seen.
-        self._is_late = _since_secs(self._reader) is not None
+        self._is_late = since_secs is not None
         self._judge = Judge(total=TABLE["total_steps"].from_environment())
         self._machine = MachineWatch()
         self._stragglers = Stragglers()
@@ -103,9 +104,9 @@ class Thinking:
         judged = self._judge.feed(news)
         if news:
             self._logged_at = max(float(one.times[-1]) for one in news if len(one.times))
-        _add(judged, self._judge.note(self._odd(odd)))
+        judged.add(self._judge.note(self._odd(odd)))
         if not more:
-            _add(judged, self._judge.tick(now))
+            judged.add(self._judge.tick(now))
             self._look_around(now, judged)
         self._hand_on(judged, now)
         self._is_late = self._is_late and more
@@ -163,18 +164,18 @@ class Thinking:
         step = self._judge.step
         if self._is_due("machine", now, _MACHINE_SECS):
             eta = self._judge.eta(now=now)
-            self._machine.seconds_left = float("inf") if eta is None else eta.seconds
+            self._machine.seconds_left = inf if eta is None else eta.seconds
             is_training = now - self._logged_at < _PAUSE_SECS
             found = self._machine.look(latest(self._reader), step=step, is_training=is_training)
-            _add(judged, self._judge.note(found))
+            judged.add(self._judge.note(found))
         if self._is_due("ranks", now, _RANKS_SECS) and step is not None:
-            _add(judged, self._judge.note(self._look_at_ranks(step, now)))
+            judged.add(self._judge.note(self._look_at_ranks(step, now)))
         if self._is_due("forecast", now, _FORECAST_SECS) and step is not None:
             prospect = self._foresee()
             if prospect is not None and prospect.advice is not None:
                 watch = self._judge.watch
                 found = watch.set_gain(prospect.metric, step, prospect.advice.p_gain, now)
-                _add(judged, self._judge.note(found))
+                judged.add(self._judge.note(found))
                 self._telling.advise(prospect, self._judge, now)
 
     def _foresee(self) -> Prospect | None:
@@ -254,11 +255,6 @@ def _since_secs(reader: _core.RunReader) -> float | None:
     if reader.counts()["points"] <= _MOST_OLD_POINTS:
         return None
     return 60.0 * float(TABLE["recovery_max_age_min"].from_environment())
-
-
-def _add(judged: Judged, further: Judged) -> None:
-    judged.findings += further.findings
-    judged.transitions += further.transitions
 
 
 def _write(pipe: int, lines: bytes) -> None:
