@@ -8,6 +8,7 @@ use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::path::Path;
 
+use crate::code;
 use crate::live::{COPY_DRAFT, DATABASE_NAME as DATABASE, POINTER, POINTER_DRAFT};
 use crate::store::{RunReader, StoreError};
 
@@ -16,6 +17,10 @@ const SPOOL: &str = ".spool";
 pub(crate) const MONITOR_LOCK: &str = ".monitor.lock";
 /// Written by the monitor (`monitor/manifest.py`), and a name that half the world uses.
 const MANIFEST: &str = "config.json";
+/// The kept code, as `python/training_monitor/snapshot/layout.py` lays it out: what was kept, and the newest of it
+/// as a plain tree, whose name half the world uses, too.
+const CODE_STORE: &str = ".code";
+const CODE_TREE: &str = "code";
 
 /// What a directory holds, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -65,6 +70,8 @@ fn turn(name: &OsStr) -> u8 {
         _ if name == POINTER => 3,
         _ if name == SPOOL => 4,
         _ if name == MONITOR_LOCK => 5,
+        // By it the tree is known as ours.
+        _ if name == CODE_STORE => 1,
         _ => 0,
     }
 }
@@ -75,6 +82,12 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
     let name = name.to_string_lossy();
     if name == SPOOL {
         return is_spool(&entry.path());
+    }
+    if name == CODE_STORE {
+        return code::is_store(&entry.path());
+    }
+    if name == CODE_TREE {
+        return code::is_tree(&entry.path());
     }
     if !kind.is_file() {
         return false;
