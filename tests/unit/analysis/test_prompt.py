@@ -15,11 +15,16 @@ def text_of(char: str, length: int) -> Section:
     return Section(char, 1.0, lambda most: (char * length)[: max(most, 0)])
 
 
+def heedless(title: str, share: float, length: int) -> Section:
+    """Return a section that does not care how much room it has."""
+    return Section(title, share, lambda _: "x" * length)
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_a_prompt_is_never_longer_than_its_room(seed: int) -> None:
     dice = random.Random(seed)
     sections = [
-        Section(f"s{at}", dice.random(), lambda most, n=dice.randrange(5000): "x" * n)
+        heedless(f"s{at}", dice.random(), dice.randrange(5000))
         for at in range(dice.randrange(1, 9))
     ]
     room = dice.randrange(0, 8000)
@@ -40,9 +45,8 @@ def test_sections_that_all_want_more_get_their_shares() -> None:
 
 
 def test_a_section_without_a_word_has_no_heading() -> None:
-    assert packed([Section("empty", 1.0, lambda most: ""), text_of("b", 10)], 500) == (
-        "## b\nbbbbbbbbbb\n\n"
-    )
+    sections = [heedless("empty", 1.0, 0), text_of("b", 10)]
+    assert packed(sections, 500) == "## b\nbbbbbbbbbb\n\n"
 
 
 def test_a_cut_says_how_much_is_missing() -> None:
