@@ -6,11 +6,13 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import sys
 import threading
 import time
 import urllib.parse
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -160,6 +162,8 @@ class ModelClient:
             ModelError: There is no answer. With `again` the same may be asked at once.
             PrivacyError: Nothing may be sent.
         """
+        if not (self._key.show().isascii() and self._key.show().isprintable()):
+            raise ModelError("auth", "OPENAI_API_KEY has characters in it that no key has")
         seconds = self.timeout_secs if within_secs is None else min(self.timeout_secs, within_secs)
         body = {"messages": outgoing.clean(messages), **self._options()}
         if tools:
@@ -207,6 +211,7 @@ class ModelClient:
     async def _post(
         self, openai: Any, body: dict[str, Any], leaving: Callable[[bytes], None], seconds: float
     ) -> _Answer:
+        _UNHEARD.begin()
         if self._tls is None:
             self._tls = _http_library(openai).create_ssl_context()
         taken: list[_Answer] = []
@@ -265,6 +270,28 @@ class ModelClient:
             text = f"{self._asked} refuses reasoning_effort={effort!r}: asked without it"
             return ModelError("parameter", text, again=True)
         return error
+
+
+class _Unheard(logging.Filter):
+    """Keeps what httpcore logs of our requests out of logs: headers are in it, as they came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asking: ContextVar[bool] = ContextVar("asking", default=False)
+
+    def begin(self) -> None:
+        """Be silent for the rest of this task, and for those it starts."""
+        self._asking.set(True)
+        for name in list(logging.root.manager.loggerDict):
+            if name.partition(".")[0] in {"httpcore", "httpcore2"}:
+                logging.getLogger(name).addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 -- the name logging calls
+        """Tell whether a record is none of ours."""
+        return not self._asking.get()
+
+
+_UNHEARD = _Unheard()
 
 
 @dataclass(frozen=True, slots=True)

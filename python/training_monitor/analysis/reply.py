@@ -9,7 +9,7 @@ from typing import Any
 
 from training_monitor.analysis.trouble import ModelError
 
-__all__ = ["Reply", "ToolCall", "read_reply", "whole_text"]
+__all__ = ["Reply", "ToolCall", "json_text", "read_arguments", "read_reply", "whole_text"]
 
 _SHOWN_CHARS = 80
 _MOST_CALLS = 64
@@ -143,3 +143,21 @@ def _count(value: object) -> int | None:
 def whole_text(text: str) -> str:
     """Return the text without halves of surrogate pairs, which no file and no socket takes."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def json_text(value: object) -> str:
+    """Return a value as JSON, for its length; what is no JSON stands in it as text."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def read_arguments(text: str) -> object:
+    """Return the arguments of a call.
+
+    Raises:
+        ValueError: They are no JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        why = error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too large"
+        raise ValueError(f"the arguments are no JSON: {why}") from None
