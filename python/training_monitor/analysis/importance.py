@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Known", "by_importance"]
 
 _NO_NUMBERS = ("text", "none")
-_KINDS = ("loss", "score", "error", "reward")
-_NEXT_KINDS = ("lr", "grad_norm")
-_CLOCKS = ("kl", "entropy", "mfu", "throughput", "step_time")
+_JUDGED = ("loss", "score", "error", "reward")
+_LEADING = ("lr", "grad_norm", "kl", "entropy", "mfu", "throughput", "step_time")
 # Of more metrics the values of the unclear ones are not read to find out what they are.
 _ASKED = 300
 
@@ -51,24 +50,9 @@ class Known:
         return self.metric.kind not in _NO_NUMBERS
 
     @property
-    def place(self) -> tuple[int, bool, bool, int, str]:
-        """Return its place among the others; lower is more important."""
-        meaning, name = self.meaning, self.name
-        return self._class(), meaning.minor, not self.has_numbers, meaning.rank, name
-
-    def _class(self) -> int:
-        kind = self.meaning.kind
-        if self.meaning.headline:
-            return 0
-        if kind in _KINDS and not self.meaning.minor:
-            return 1
-        if self.found:
-            return 2
-        if kind in _NEXT_KINDS and not self.meaning.minor:
-            return 3
-        if kind in _CLOCKS and not self.meaning.minor:
-            return 4
-        return 5 if self.has_numbers else 6
+    def within_kind(self) -> tuple[bool, int, int, str]:
+        """Return its place among those of its kind; lower says more."""
+        return self.meaning.minor, self.meaning.rank, len(self.name), self.name
 
 
 def by_importance(run: RunView, findings: Iterable[Finding] = ()) -> list[Known]:
@@ -82,7 +66,32 @@ def by_importance(run: RunView, findings: Iterable[Finding] = ()) -> list[Known]
     found = {one.source for one in findings if one.stands}
     meanings = run.meanings() if len(metrics) <= _ASKED else _by_name(run, metrics)
     known = [Known(one, meanings[one.name], one.name in found) for one in metrics]
-    return sorted(known, key=lambda one: one.place)
+    # Of rates, norms and clocks there may be one for each layer: the first of each kind counts.
+    first: dict[str, Known] = {}
+    for one in known:
+        best = first.setdefault(one.meaning.kind, one)
+        if one.within_kind < best.within_kind:
+            first[one.meaning.kind] = one
+    leading = {id(first[kind]): at for at, kind in enumerate(_LEADING) if kind in first}
+    return sorted(known, key=lambda one: (_class_of(one, leading.get(id(one))), *one.within_kind))
+
+
+def _class_of(one: Known, leading: int | None) -> tuple[int, int]:
+    """Return how important a metric is by what it is; lower is more.
+
+    Args:
+        one: The metric.
+        leading: Its place among the first ones of the other kinds; None: it is not among them.
+    """
+    if one.meaning.headline:
+        return 0, 0
+    if one.meaning.kind in _JUDGED and not one.meaning.minor:
+        return 1, 0
+    if one.found:
+        return 2, 0
+    if leading is not None:
+        return 3, leading
+    return (4, 0) if one.has_numbers else (5, 0)
 
 
 def _by_name(run: RunView, metrics: list[Metric]) -> dict[str, Meaning]:

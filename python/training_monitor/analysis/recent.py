@@ -11,13 +11,13 @@ from training_monitor.analysis.figures import NONE, figure, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from training_monitor.analysis.importance import Known
     from training_monitor.answers import Step
     from training_monitor.query import RunView
 
-__all__ = ["Table", "cell", "recent_steps"]
+__all__ = ["Table", "cell", "recent_steps", "tabled"]
 
 _MOST_COLUMNS = 24
 _NAME_CHARS = 200
@@ -46,38 +46,44 @@ def cell(name: str) -> str:
     return quoted(name, chars=_NAME_CHARS) if odd or len(plain) > _NAME_CHARS else plain
 
 
-def recent_steps(
-    run: RunView,
-    known: Sequence[Known],
-    *,
-    last: int,
-    sig_figs: int,
-    rank: int | None = None,
-    columns: int = _MOST_COLUMNS,
-    texts: bool = True,
-) -> Table:
-    """Return the last steps of a run.
+def recent_steps(run: RunView, last: int, *, rank: int | None = None) -> dict[int, list[Step]]:
+    """Return what each rank logged at the last steps, by step, ascending.
 
     Args:
         run: The run.
-        known: Metrics that may have a column, the most important first.
         last: How many steps.
-        sig_figs: Significant figures.
         rank: Only what this rank logged.
-        columns: How many columns at most.
-        texts: Whether metrics that hold text may have one.
     """
     rows: dict[int, list[Step]] = {}
     for step in run.steps(last):
         if rank is None or step.rank == rank:
             rows.setdefault(step.step, []).append(step)
-    chosen = sorted(rows)[-last:]
-    there = {name for at in chosen for step in rows[at] for name in step.metrics}
+    return {at: rows[at] for at in sorted(rows)[-last:]}
+
+
+def tabled(
+    steps: Mapping[int, list[Step]],
+    known: Sequence[Known],
+    *,
+    sig_figs: int,
+    columns: int = _MOST_COLUMNS,
+    texts: bool = True,
+) -> Table:
+    """Return steps as a table.
+
+    Args:
+        steps: What `recent_steps` has found.
+        known: Metrics that may have a column, the most important first.
+        sig_figs: Significant figures.
+        columns: How many columns at most.
+        texts: Whether metrics that hold text may have one.
+    """
+    there = {name for many in steps.values() for step in many for name in step.metrics}
     named = [one for one in known if one.name in there and (texts or one.has_numbers)]
     names = [one.name for one in named[:columns]]
     lines = [
-        ",".join([str(at), *(_merged(rows[at], name, sig_figs, texts=texts) for name in names)])
-        for at in chosen
+        ",".join([str(at), *(_merged(many, name, sig_figs, texts=texts) for name in names)])
+        for at, many in steps.items()
     ]
     header = ",".join(["step", *map(cell, names)])
     return Table(header, lines if names else [], len(named) - len(names))

@@ -8,7 +8,7 @@ from training_monitor._core import redact
 from training_monitor.analysis.curve import curve_of
 from training_monitor.analysis.fencing import quoted
 from training_monitor.analysis.figures import NONE, figure
-from training_monitor.analysis.recent import cell, recent_steps
+from training_monitor.analysis.recent import cell, recent_steps, tabled
 from training_monitor.analysis.tools.form import ToolError
 from training_monitor.analysis.tools.parameters import Text, Texts, Whole, made_tool
 
@@ -227,11 +227,9 @@ class _Metrics:
     def steps(self, *, last: int, metrics: list[str] | None, rank: int | None) -> str:
         """Show the last steps."""
         known = self._sight.chosen(metrics) if metrics else self._sight.metrics()
-        table = recent_steps(
-            self._sight.run,
+        table = tabled(
+            recent_steps(self._sight.run, last, rank=rank),
             known,
-            last=last,
-            rank=rank,
             sig_figs=self._sight.sig_figs,
             texts=not self._sight.only_numbers,
         )
