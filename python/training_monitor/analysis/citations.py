@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+
+from training_monitor.analysis.numerals import numerals_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,11 +75,12 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a citation holds, why, and on which line it would hold."""
+    """Whether a citation holds, why, on which line it would hold, and the numbers there."""
 
     holds: bool
     why: str
     line: int | None = None
+    numbers: tuple[float, ...] = ()
 
 
 def citations_in(text: str) -> list[Citation]:
@@ -152,7 +155,11 @@ def look_up(
     end = last if last is not None else first
     if not 1 <= first <= end <= len(lines):
         return Verdict(False, f"{known[0]} has {len(lines)} lines")
-    return _quoted(known[0], lines, first, end, quotes, facts)
+    verdict = _quoted(known[0], lines, first, end, quotes, facts)
+    if not verdict.holds:
+        return verdict
+    around = "\n".join(lines[max(0, first - 1 - NEAR_LINES) : end + NEAR_LINES])
+    return replace(verdict, numbers=tuple(one.value for one in numerals_in(around)))
 
 
 def _meant(path: str | None, facts: Facts) -> list[str]:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 
 from training_monitor.analysis import phrases
-from training_monitor.analysis.lexicon import Mention, words_of
+from training_monitor.analysis.facts import spoken
+from training_monitor.analysis.lexicon import Mention
 from training_monitor.analysis.numerals import Numeral, numerals_in
 from training_monitor.analysis.stepping import Place, Steps, steps_in
 
@@ -54,6 +55,8 @@ _INDEX = re.compile(
     r"\b(gpu|rank|node|worker|attempt|device|cuda|host)s?\W{0,2}(?:#|:)?$", re.IGNORECASE
 )
 _MASK = "\x1f"
+# What is said of a step that opens a sentence reaches over its "while" and "but".
+_OPENING_CHARS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class Sentence:
         mentions: The names in it.
         paired: The starts of the places to which a number belongs.
         aside: Numbers that are proposed or supposed, and not checked.
+        cited: The numbers in the lines of code that it cites.
     """
 
     start: int
@@ -168,6 +172,7 @@ class Sentence:
     aside: list[Numeral] = field(default_factory=list)
     subjects: list[Mention] = field(default_factory=list)
     advised: bool = False
+    cited: tuple[float, ...] = ()
 
 
 def read_sentence(
@@ -192,7 +197,7 @@ def read_sentence(
     subjects = own or (list(before.subjects) if before is not None else [])
     sentence = Sentence(start, text, [], steps, list(mentions), advised=advised, subjects=subjects)
     binder = _Binder(bare, own, numerals, steps)
-    words = frozenset(words_of(text))
+    words = spoken(text)
     for at, numeral in enumerate(numerals):
         left, right = binder.beside(at)
         if phrases.is_proposal(bare[: numeral.start], right, advised=advised):
@@ -280,7 +285,9 @@ class _Binder:
     # --- steps
 
     def give_steps(self, at: int, statement: Statement, sentence: Sentence) -> None:
-        phrase = self._right_step(at) or self._left_step(at)
+        phrase = self._right_step(at)
+        if phrase is None and statement.role not in ("first", "count", "level"):
+            phrase = self._left_step(at)
         if phrase is None:
             return
         numeral = self._numerals[at]
@@ -354,7 +361,10 @@ class _Binder:
             return None
         phrase = before[-1]
         between = self._text[phrase.end : numeral.start]
-        if _CUT.search(between) or phrase.kind in ("future", "every", "total", "span"):
+        opening = phrase.start < _OPENING_CHARS and not any(
+            one.end <= phrase.start for one in self._numerals
+        )
+        if (_CUT.search(between) and not opening) or phrase.kind in ("future", "every", "total", "span"):
             return None
         return phrase
 
@@ -434,6 +444,21 @@ def _mark_ranges(text: str, sentence: Sentence) -> None:
 
 
 def _mark_lists(text: str, sentence: Sentence) -> None:
+    _mark_arrows(text, sentence)
+    chain: list[Statement] = []
+    for one in [*sentence.statements, None]:
+        if one is not None and one.place is None and one.role in ("plain", "from", "to", "listed"):
+            if not chain or _LISTED.match(text[chain[-1].numeral.end : one.numeral.start]):
+                chain.append(one)
+                continue
+        if len(chain) > 2:
+            for link in chain:
+                link.role = "listed"
+                link.subjects, link.inherited = chain[0].subjects, chain[0].inherited
+        chain = [] if one is None or one.place is not None else [one]
+
+
+def _mark_arrows(text: str, sentence: Sentence) -> None:
     """Let "from" reach over a list with arrows: the first is where it began, the last where it is."""
     for one, other in zip(sentence.statements, sentence.statements[1:], strict=False):
         between = text[one.numeral.end : other.numeral.start]

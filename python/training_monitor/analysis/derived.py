@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 
+from training_monitor.analysis.lexicon import SPLITS, words_of
 from training_monitor.analysis.numerals import close
 from training_monitor.analysis.truth import endpoint, fits, span_of
 
@@ -31,18 +33,74 @@ def derives(
 ) -> bool:
     """Whether a computed number follows from the numbers beside it, or from the metric."""
     written = list(_operands(statement, sentence))
+    base = _base_of(statement, facts, names)
+    if base:
+        tops = [value for value, _ in written] or _newest(facts, names)
+        near: list[Pair] = [(a, b, None, None) for a in base for b in tops if a != b]
+        if _any_fits(statement, near):
+            return True
+        tops = _newest(facts, names)
+        return _any_fits(statement, [(a, b, None, None) for a in base for b in tops])
+    if statement.role == "delta" and _GAP.search(statement.before):
+        names = [*names, *_counterparts(names, facts)]
     pairs = list(_paired(written))
     pairs += _of_steps(statement, sentence, facts, names)
     if _any_fits(statement, pairs):
         return True
-    if pairs and (len(written) >= 2 or statement.window is not None):
+    if pairs and (len(written) >= 4 or statement.window is not None):
         return False
     if before is not None:
         pairs += _paired(list(_operands(statement, before)))
     pairs += _of_landmarks(statement, facts, names)
-    if len(written) == 1:
+    if len(written) == 2:
         pairs += _with_one(written[0], facts, names)
     return _any_fits(statement, pairs)
+
+
+_GAP = re.compile(r"\b(?:gap|difference|margin|spread)\b", re.IGNORECASE)
+_BASE = re.compile(
+    r"^\W{0,2}(?:\w+\W+){0,2}?(?:of|above|below|over|under|than|from|off|as|its|their|the)?\W*(?:\w+\W+)?(?:its|the|their)\W+"
+    r"(?:running |recent |own |overall )?(?:(?P<first>initial|start\w*|first|original)|(?P<low>min\w*|lowest|best)|(?P<high>max\w*|peak|highest)"
+    r"|(?P<middle>median|mean|average|usual|typical|normal|baseline))\b",
+    re.IGNORECASE,
+)
+
+
+def _base_of(statement: Statement, facts: Facts, names: list[str]) -> list[float]:
+    """Return what a share or a factor is said to be of, where a word says it: "its median"."""
+    said = _BASE.match(statement.after) if statement.role in ("ratio", "relative") else None
+    found: list[float] = []
+    for name in names if said else []:
+        curve = facts.curve(name)
+        if curve is None or said is None:
+            continue
+        low, high = curve.extremes()
+        if said["first"]:
+            found += curve.oldest()
+        elif said["low"]:
+            found += [*low, *(high if said["low"].lower() == "best" else [])]
+        elif said["high"]:
+            found += high
+        else:
+            found += [*curve.middles(), *curve.recents()]
+    return found
+
+
+def _newest(facts: Facts, names: list[str]) -> list[float]:
+    curves = [curve for name in names if (curve := facts.curve(name)) is not None]
+    return [value for curve in curves for value in curve.newest()]
+
+
+def _counterparts(names: list[str], facts: Facts) -> list[str]:
+    """Return the metrics of training beside those of a held-out split."""
+    found = []
+    for name in names:
+        bare = tuple(word for word in words_of(name) if word not in SPLITS)
+        found += [
+            other for other in facts.metrics
+            if other not in names and tuple(w for w in words_of(other) if w not in SPLITS) == bare
+        ]  # fmt: skip
+    return found[:4]
 
 
 Operand = tuple[float, float | None]
@@ -126,8 +184,6 @@ def _of_landmarks(statement: Statement, facts: Facts, names: list[str]) -> Itera
             for b in [*last, *low, *high]:
                 if a != b:
                     yield a, b, start, end
-        if statement.role == "ratio":
-            yield from ((a, b, None, None) for a in curve.middles() for b in [*high, *last])
     for at, (_, values) in enumerate(newest):
         for _, others in newest[at + 1 :]:
             yield from ((a, b, None, None) for a in values for b in others)
@@ -184,7 +240,6 @@ def _computed(
             yield from _signed(statement, 100.0 * (y - x))
         else:
             yield y / x
-            yield abs(y - x) / abs(x)
 
 
 def _signed(statement: Statement, value: float) -> Iterator[float]:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         def search(self, pattern: str, **how: Any) -> tuple[list[Any], bool]: ...
 
 
-__all__ = ["Facts"]
+__all__ = ["Facts", "spoken"]
 
 # Of metrics with more points than this, pictures are read, and the exact points around a step.
 _MOST_POINTS = 1_000_000
@@ -226,7 +226,7 @@ class Facts:
                 names = frozenset(
                     name for one in self.lexicon.mentions(line) for name in one.metrics
                 )
-                words = frozenset(words_of(line)) - _WORDS_ASIDE
+                words = spoken(line)
                 found += [(one, words, names) for one in numerals_in(line)]
         return found
 
@@ -238,9 +238,13 @@ class Facts:
         for one, beside, metrics in self._told:
             if one.kind != numeral.kind and {one.kind, numeral.kind} != {"number", "points"}:
                 continue
-            if not close(numeral.value, max(numeral.half, one.half), one.value, about=about):
+            if not close(numeral.value, numeral.half, one.value, about=about):
                 continue
-            if wanted & metrics if wanted else beside & words:
+            # Beside a metric the sentence must be about the same: its final value, its median.
+            rest = beside.difference(*(words_of(name) for name in metrics))
+            if wanted & metrics and (rest & words or not rest):
+                return True
+            if not wanted and beside & words:
                 return True
         return False
 
@@ -257,6 +261,17 @@ class Facts:
             self._found[text] = self._search(text)
         return self._found[text]
 
+    def has_number(self, digits: str) -> bool:
+        """Whether a number stands in the code or the configuration, as it is written."""
+        if any(str(value) == digits for value in self.config.values()):
+            return True
+        if self.snapshot is None:
+            return False
+        with suppress(TrainingMonitorError, ValueError, TimeoutError):
+            pattern = rf"\b{digits.replace('.', '[.]')}\b"
+            return bool(self.snapshot.search(pattern, regex=True, limit=1)[0])
+        return False
+
     def _search(self, text: str) -> bool:
         if any(text in str(value) or text in key for key, value in self.config.items()):
             return True
@@ -265,6 +280,11 @@ class Facts:
         with suppress(TrainingMonitorError, ValueError, TimeoutError):
             return bool(self.snapshot.search(text, limit=1)[0])
         return False
+
+
+def spoken(text: str) -> frozenset[str]:
+    """Return the words of a text that say what it is about."""
+    return frozenset(word for word in words_of(text) if not word.isdigit()) - _WORDS_ASIDE
 
 
 def _flatten(given: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:

@@ -53,7 +53,8 @@ def ground_text(text: str, facts: Facts, *, advised: bool = False) -> Grounded:
     claims: list[Claim] = []
     plain = _masked(plain, (found.span() for found in _URL.finditer(plain)))
     plain = _without_fences(plain, facts)
-    plain = _cited(text, plain, facts, claims)
+    cited: list[tuple[int, float]] = []
+    plain = _cited(text, plain, facts, claims, cited)
     plain = _without_quotes(plain, facts)
     mentions = names_in(plain, facts)
     for one, holds, why in mentions.claims:
@@ -63,6 +64,7 @@ def ground_text(text: str, facts: Facts, *, advised: bool = False) -> Grounded:
         inside = [one for one in mentions.mentions if start <= one.start and one.end <= end]
         local = [_moved(one, -start) for one in inside]
         sentence = read_sentence(plain[start:end], start, local, before, advised=advised)
+        sentence.cited = tuple(value for at, value in cited if start <= at < end)
         claims += _judged(text, sentence, before, facts)
         before = sentence
     claims.sort(key=lambda claim: (claim.start, claim.end))
@@ -136,7 +138,9 @@ def _without_quotes(plain: str, facts: Facts) -> str:
     return _masked(plain, spans)
 
 
-def _cited(text: str, plain: str, facts: Facts, claims: list[Claim]) -> str:
+def _cited(
+    text: str, plain: str, facts: Facts, claims: list[Claim], cited: list[tuple[int, float]]
+) -> str:
     """Check the places in the code that are cited, and mask them."""
     path: str | None = None
     spans = []
@@ -163,6 +167,7 @@ def _cited(text: str, plain: str, facts: Facts, claims: list[Claim]) -> str:
                 verdict.why,
             )
         )
+        cited += [(one.start, value) for value in verdict.numbers]
         spans.append((one.start, one.end))
     return _masked(plain, spans)
 

@@ -40,6 +40,7 @@ _EVENTS = (
     ("spike", re.compile(r"\b(?:spik\w*|jump\w*|outlier|surg\w*|blew up|dip(?:s|ped)?)\b", re.IGNORECASE)),
 )  # fmt: skip
 _AROUND_SHARE = 0.02
+_FEW_METRICS = 20
 _PER_SECOND = re.compile(
     r"^\s*(?:tokens?|samples?|steps?|it|iter\w*|images?|examples?)\s*(?:/|per )\s*(?:s\b|sec\w*)",
     re.IGNORECASE,
@@ -54,6 +55,9 @@ def judge(sentence: Sentence, before: Sentence | None, facts: Facts) -> list[Ste
     for one in ordinary:
         _bind_ends(one)
         _judge(one, facts)
+        metrics = [name for mention in one.subjects for name in mention.metrics]
+        if not one.holds and (one.inherited or not metrics) and one.numeral.value in sentence.cited:
+            one.holds, one.why = True, "it stands in the line that is cited"
     for one, other in zip(ordinary, ordinary[1:], strict=False):
         _from_beside(one, other, facts)
     for one in sentence.statements:
@@ -80,6 +84,11 @@ def _judge(one: Statement, facts: Facts) -> None:
     """Judge a number that is said directly."""
     if one.index or one.epoch:
         _judge_named(one, facts)
+        return
+    if one.role == "level":
+        return
+    if one.role == "count":
+        one.holds, one.why = _count_holds(one, facts), "the counts of the run"
         return
     reasons: list[str] = []
     verdicts = [_of_mention(one, mention, facts, reasons) for mention in one.subjects]
@@ -219,11 +228,22 @@ def _loose(one: Statement, facts: Facts) -> bool:
         if any(close(numeral.value, numeral.half, rate, about=True) for rate in rates):
             return True
     metrics = [name for mention in one.subjects for name in mention.metrics]
+    if one.place is not None and (not metrics or one.inherited):
+        return _somewhere(one, facts)
     if metrics and not one.inherited and numeral.kind not in ("duration", "clock"):
         return False
     if not metrics and _counted(one, facts):
         return True
     return facts.was_given(numeral, (), one.words, about=one.about)
+
+
+def _somewhere(one: Statement, facts: Facts) -> bool:
+    """Whether any metric that findings are about, or of a few in all, was so at the step."""
+    told = [found.source for found in facts.findings if found.source in facts.metrics]
+    for name in dict.fromkeys([*told, *list(facts.metrics)[:_FEW_METRICS]]):
+        if _of_metric(one, name, facts, []):
+            return True
+    return False
 
 
 def _counted(one: Statement, facts: Facts) -> bool:
@@ -248,6 +268,30 @@ def _counted(one: Statement, facts: Facts) -> bool:
             one.why = f"config {key}"
             return True
     return False
+
+
+# Fewer things than this are counted as in "three options", and claim nothing of the run.
+_FEW = 10
+
+
+def _count_holds(one: Statement, facts: Facts) -> bool | None:
+    """Whether a count of things is so; None: nobody can know."""
+    if _counted(one, facts):
+        return True
+    nouns = words_of(one.after[:32])[:2]
+    value = one.numeral.value
+    for noun in nouns:
+        if noun in ("spike", "outlier"):
+            names = {name for mention in one.subjects for name in mention.metrics}
+            found = [f for f in facts.findings if f.name == "spike" and not f.over]
+            near = [f for f in found if f.source in names] or found
+            return value in (len(found), len(near)) if found else None
+        if noun in ("metric", "attempt", "finding", "gpu", "file"):
+            return False
+    text = f"{value:g}"
+    if facts.has_number(text) or facts.was_given(one.numeral, (), one.words, about=one.about):
+        return True
+    return None if value < _FEW else False
 
 
 def _totals(facts: Facts) -> Iterator[float]:
@@ -372,6 +416,8 @@ def _of_event(
     """Check a step at which something is said to have happened."""
     before = sentence.text[: phrase.start]
     event = next((name for name, words in _EVENTS if words.search(before)), None)
+    if phrases.of_window(before) is not None:
+        event = None
     names = [name for mention in sentence.subjects for name in mention.metrics]
     near = [mention for mention in sentence.mentions if mention.end <= phrase.start]
     if near:

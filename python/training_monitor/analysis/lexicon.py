@@ -10,10 +10,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Lexicon", "Mention", "words_of"]
+__all__ = ["SPLITS", "Lexicon", "Mention", "words_of"]
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+|%")
-_BETWEEN = re.compile(r"[\s_/.\-`*'()|:]{0,2}|'s ")
+_BETWEEN = re.compile(r"[\s_/.\-`*'()|:]{0,2}|'s | per |_per_")
 _MOST_WORDS = 10
 # Of runs with more metrics only whole names are known, not their last words alone.
 _MOST_SHORTENED = 5000
@@ -24,8 +24,9 @@ _SAME = {
     "temperature": "temp", "average": "mean", "avg": "mean", "minimum": "min", "maximum": "max",
     "reward": "reward", "percent": "percent", "second": "sec", "s": "sec", "learning": "learning",
     "tok": "token", "testing": "test", "epochs": "epoch", "per": "per", "eps": "eps",
-    "processor": "cpu", "steps": "step", "heldout": "val", "returns": "return",
+    "processor": "cpu", "use": "used", "usage": "used", "steps": "step", "heldout": "val", "returns": "return",
 }  # fmt: skip
+_UNITS = ("percent", "byte", "watt", "celsiu", "celsius", "sec", "ms")
 SPLITS = frozenset(("train", "val", "eval", "test", "dev"))
 # Words that no metric is meant by unless they stand in backticks.
 _COMMON = frozenset(
@@ -71,6 +72,8 @@ def _words(text: str) -> list[tuple[str, int, int]]:
     found: list[tuple[str, int, int]] = []
     for match in _WORD.finditer(text):
         word = _plain(match[0])
+        if word == "per":
+            continue
         if word == "rate" and found and found[-1][0] == "learning":
             found[-1] = ("lr", found[-1][1], match.end())
         else:
@@ -111,24 +114,20 @@ class _Index:
 
 
 def _shorter(name: str, words: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """Yield the words by which people may mean a name as well."""
     segments = [part for part in re.split(r"[/|.]", name) if part]
-    for first in range(1, len(segments)):
-        yield words_of("/".join(segments[first:]))[:_MOST_WORDS]
-    rest = tuple(word for word in words if word not in ("train", "mean"))
-    if rest and rest != words:
-        yield rest
-    # "validation loss" for eval/loss, and the words the other way round.
+    forms = {words}
+    forms |= {words_of("/".join(segments[at:]))[:_MOST_WORDS] for at in range(1, len(segments))}
+    forms |= {tuple(one for one in form if one not in ("train", "mean")) for form in forms}
     for split, others in (("eval", ("val", "test")), ("val", ("eval",))):
-        if split in words:
-            for other in others:
-                yield tuple(other if word == split else word for word in words)
-    if len(words) == 2 and words[1] in SPLITS:
-        yield (words[1], words[0])
-    if len(words) > 2 and words[-1] in ("percent", "byte", "watt", "celsiu", "sec", "celsius"):
-        yield words[:-1]
-        if words[0] in ("host", "gpu"):
-            yield words[1:-1]
-            yield (words[0], *words[2:-1]) if words[1].isdigit() else words[1:-1]
+        for other in others:
+            forms |= {tuple(other if one == split else one for one in form) for form in forms}
+    forms |= {(form[1], form[0]) for form in forms if len(form) == 2 and form[1] in SPLITS}
+    for endings in (_UNITS, ("used",)):
+        forms |= {form[:-1] for form in forms if len(form) > 1 and form[-1] in endings}
+    forms |= {(form[0], *form[2:]) for form in forms if len(form) > 2 and form[1].isdigit()}
+    # The host or the GPU alone is no number.
+    return sorted(form for form in forms - {words, ()} if form not in (("gpu",), ("host",), ("val",), ("eval",), ("test",)))
 
 
 class Lexicon:

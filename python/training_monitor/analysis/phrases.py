@@ -6,7 +6,7 @@ import re
 
 from training_monitor.analysis.stepping import ABOUT
 
-__all__ = ["DERIVED", "is_about", "is_present", "is_proposal", "of_window", "role_of", "sentences"]
+__all__ = ["DERIVED", "is_about", "is_count", "is_present", "is_proposal", "of_window", "role_of", "sentences"]
 
 _FLAGS = re.IGNORECASE
 _SENTENCE_END = re.compile(
@@ -28,6 +28,7 @@ _BEFORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     for role, pattern in (
         ("delta", r"(?:\u0394|\u2206|\bdelta)\W*(?:of|is|was)?"),
         ("delta", rf"\b{_CHANGE}s?\W+(?:of|is|was|by|:|=)"),
+        ("delta", r"\b(?:gap|difference|margin|spread)\b[^,;.\d]*\b(?:is|was|are|to|of|at|by|now|currently|=|:)(?:\W+(?:now|currently|already))*"),
         ("delta", r"\bby"),
         ("delta", r"\b(?:up|down|off|higher|lower|above|below) by"),
         ("within", r"\b(?:within|to within)"),
@@ -74,6 +75,15 @@ _DIRECTION = re.compile(
 )
 _PRESENT = re.compile(
     r"\b(?:is|are|'s|sits?|stands?|currently|now|remains?|hovers?|has (?:now )?reached)\b", _FLAGS
+)
+# "an 80 % interval" says how sure, not how much.
+_LEVEL = re.compile(r"^\W{0,2}(?:(?:confidence|prediction|credible) )?(?:intervals?|CI|confidence|quantile|percentile|probability|chance|sure|certain|likely|PI|band)\b", _FLAGS)
+_COUNTED = re.compile(
+    r"^ (?:\w+[ -])?(?:class(?:es)?|layers|heads|blocks|options|things|ways|reasons|issues|problems|workers|samples|examples|"
+    r"images|tokens|parameters|params|items|actions|evaluations|evals|checkpoints|seeds|runs|experiments|bits|features|"
+    r"units|channels|neurons|dimensions|categories|labels|tasks|shards|nodes|processes|threads|cores|people|"
+    r"spikes?|findings?|alerts?|attempts?|metrics|gpus|ranks|warnings?|outliers?|nans|restarts?|crash(?:es)?|files)\b(?! ?(?:/|per\b))",
+    _FLAGS,
 )
 _AVERAGE_AFTER = re.compile(r"^\W{0,3}(?:on average|in the mean|average\b|mean\b|avg\b)", _FLAGS)
 _EXTREME_AFTER = (
@@ -183,6 +193,11 @@ def is_proposal(before: str, after: str, *, advised: bool) -> bool:
     return asserted < proposed
 
 
+def is_count(after: str) -> bool:
+    """Whether a number counts things: "10 classes"."""
+    return bool(_COUNTED.match(after))
+
+
 def role_of(kind: str, before: str, after: str) -> str:
     """Return what the words around a number say it is.
 
@@ -195,6 +210,10 @@ def role_of(kind: str, before: str, after: str) -> str:
         delta, relative, ratio, slope; from, to, below, above, max, min, best, spike, mean, median,
         std, p5, p95, p99, first, last, within, plain.
     """
+    if kind == "percent" and _LEVEL.search(after):
+        return "level"
+    if kind == "number" and is_count(after):
+        return "count"
     if _SLOPE.search(after):
         return "slope"
     if kind == "times":
@@ -222,6 +241,8 @@ def role_of(kind: str, before: str, after: str) -> str:
     if role in ("below", "above", "within"):
         return role
     if role == "from":
+        if nearest == "first":
+            return "first"
         return (
             nearest
             if nearest in ("max", "min", "best") and re.search(r"from\W+(?:a|an|its|the)\W", before)

@@ -34,6 +34,9 @@ _COUNTED = re.compile(
     r"(?!\s*(?:/|per\b|a second))",
     re.IGNORECASE,
 )
+_BRACKETED = re.compile(
+    rf"\s*\((?:from )?(?P<first>{_N})\s*(?:-|\u2013|\u2192|->|to)\s*(?P<last>{_N})\)"
+)
 _RANGE_JOIN = frozenset(
     ("-", "\u2013", "\u2192", "->", "to", "through", "until", "till", "..", "...")
 )
@@ -101,7 +104,15 @@ def steps_in(text: str) -> list[Steps]:
         if any(begin < match.end() and start < end for begin, end in spans):
             continue
         found.append(_counted(text, match))
+    brackets = [_BRACKETED.match(text, one.end) for one in found]
+    found += [_bracketed(bracket) for bracket in brackets if bracket]
     return sorted(found, key=lambda one: one.start)
+
+
+def _bracketed(match: re.Match[str]) -> Steps:
+    """Return the range in "for 200 steps (500 to 700)"."""
+    places = (_place(match, "first"), _place(match, "last"))
+    return Steps(match.start("first"), match.end("last"), "range", places)
 
 
 def _place(match: re.Match[str], group: str) -> Place:

@@ -38,8 +38,14 @@ _ALL = re.compile(
     re.IGNORECASE,
 )
 _BACK = re.compile(r"\b(?:back|return\w*|recover\w*|settl\w*|revert\w*|normal)\b", re.IGNORECASE)
+_LEVEL = re.compile(
+    r"\b(?:typical\w*|usual\w*|normal\w*|stable|steady|hover\w*|level|baseline|overall|constant|flat|"
+    r"plateau\w*|settled|stabiliz\w*|stabilis\w*|consistent\w*)\b",
+    re.IGNORECASE,
+)
 _LISTED = re.compile(r"\b(?:recent|last|latest|values?|readings?)\b", re.IGNORECASE)
 _TAIL_POINTS = 50
+_SHORT_POINTS = 200
 
 Values = list[float]
 
@@ -50,9 +56,17 @@ def fits(
     """Return the value that a number may stand for; None: none of them."""
     for value in values:
         for written, half in reading(numeral):
-            if close(written, half * slack, value, about=about):
+            if close(written, half * slack * (_zeros(written) if slack > 1.0 else 1.0), value, about=about):
                 return value
     return None
+
+
+def _zeros(value: float) -> float:
+    """Return the unit of the last digit that is no zero: 4,140 is taken for rounded to tens."""
+    unit = 1.0
+    while value >= 100 and value == int(value) and value % (10 * unit) == 0 and unit < value / 100:
+        unit *= 10
+    return unit
 
 
 def fits_config(numeral: Numeral, value: object) -> bool:
@@ -153,9 +167,9 @@ def _at_place(statement: Statement, curve: Curve, facts: Facts) -> Values:
     if place is None:
         return []
     step, half = place.value, place.half
-    found = _finite(curve.at(step)) or (
-        _finite(curve.carried(step)) if facts.has_step(step) else []
-    )
+    # After 800 steps the last one was step 799.
+    known = facts.has_step(step) or facts.has_step(step - 1)
+    found = _finite(curve.at(step)) or (_finite(curve.carried(step)) if known else [])
     if statement.window is None and not statement.around:
         return found if statement.role != "position" else found
     first, last = facts.steps
@@ -214,6 +228,8 @@ def _of_part(statement: Statement, part: Curve, curve: Curve, facts: Facts, name
     if role in ("low", "high"):
         shares = (0.0, 1.0, 5.0) if role == "low" else (100.0, 99.0, 95.0)
         return [float(np.percentile(finite, share)) for share in shares] if len(finite) else []
+    if role == "listed":
+        return _listed(part)
     told = _told(facts, name)
     if role == "spike":
         return [*low, *high, *told]
@@ -223,14 +239,24 @@ def _of_part(statement: Statement, part: Curve, curve: Curve, facts: Facts, name
         back = [*part.middles(), *part.recents()] if _BACK.search(said) else []
         return [*part.newest(), *low, *high, *told, *back, *_beside(statement, curve, before=False)]
     if statement.present and statement.window is None:
-        middles = [*part.middles(), *part.recents()] if statement.about else []
+        middles = [*part.middles(), *part.recents()] if _is_level(statement) else []
         return [*part.newest(), *middles, *told]
-    found = [*part.newest(), *part.oldest(), *low, *high, *part.middles(), *told]
-    if statement.about:
-        found += part.recents()
+    found = [*part.newest(), *part.oldest(), *low, *high, *told]
+    if _is_level(statement):
+        found += [*part.middles(), *part.recents()]
     if _LISTED.search(said) and re.search(r"\bvalues?|readings?|points?\b", said, re.IGNORECASE):
         found += [float(one) for one in part.value[-_TAIL_POINTS:]]
     return found
+
+
+def _listed(part: Curve) -> Values:
+    """Return the values that a list may have: all of a short metric, of a long one some."""
+    value = part.value
+    if len(value) > _SHORT_POINTS:
+        even = np.linspace(0, len(value) - 1, 11).astype(int)
+        value = np.concatenate((value[:5], value[even], value[-_TAIL_POINTS:]))
+        return _finite(np.concatenate((value, *(np.array(ends) for ends in part.extremes()))))
+    return _finite(value)
 
 
 def _beside(statement: Statement, curve: Curve, *, before: bool) -> Values:
@@ -240,6 +266,11 @@ def _beside(statement: Statement, curve: Curve, *, before: bool) -> Values:
         if step is not None:
             found += curve.around(step)[0 if before else 1]
     return found
+
+
+def _is_level(statement: Statement) -> bool:
+    """Whether a number is said to be a level, not a value."""
+    return statement.about or bool(_LEVEL.search(statement.before))
 
 
 def _told(facts: Facts, name: str) -> Values:
