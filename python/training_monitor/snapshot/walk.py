@@ -36,9 +36,7 @@ class Ignored:
         spared: Paths that are left out as well.
     """
 
-    def __init__(
-        self, tree: Tree, *, more: str = "", spared: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, tree: Tree, *, more: str = "", spared: frozenset[str] = frozenset()) -> None:
         self._tree = tree
         self._known: dict[str, PathPatterns | None] = {}
         self._more = PathPatterns(more.splitlines())
