@@ -121,8 +121,8 @@ def init(
             this run starts. None means no limit, here and for the next two.
         keep_days: Remove finished runs that were not used for so many days.
         disk_budget: Remove the oldest finished runs until all take no more bytes, as "50GiB".
-        code_snapshot_manifest: File that lists the code to keep with the run, one file or directory a
-            line; without one, what git tracks around the script.
+        code_snapshot_manifest: File that lists the code to keep with the run, a file or a
+            directory on each line; without it, what git tracks around the script.
         code_snapshot_paths: Files and directories of code to keep with the run; an empty list
             keeps none.
         privacy: What the LLM may see: "full", "no-code", "numbers-only" or "off".

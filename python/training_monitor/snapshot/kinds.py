@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 __all__ = ["is_binary", "is_secret", "is_source", "is_wordy", "no_code_in"]
 
-_SECRET_NAMES = """
+_NAMES_OF_SECRETS = """
 .env .env.* *.env .envrc .netrc _netrc .npmrc .pypirc .pgpass .my.cnf .mylogin.cnf .htpasswd
 .git-credentials .dockercfg .boto .s3cfg .vault-token .terraformrc
 id_rsa id_dsa id_ecdsa id_ed25519 *_rsa *_ed25519
@@ -19,7 +19,7 @@ kubeconfig *.kubeconfig kaggle.json rclone.conf *.tfvars *.tfstate *.tfstate.bac
 token .token *.token hf_token api_key api_key.txt api_keys.txt apikey.txt
 *_history shadow passwd secring.*
 """
-_NOT_SECRET = """
+_NAMES_OF_OTHERS = """
 .env.example .env.sample .env.template .env.dist example.env sample.env template.env
 secrets.py secret.py secrets.pyi credentials.py
 """
@@ -49,8 +49,8 @@ lightning_logs tensorboard checkpoints checkpoint ckpts htmlcov venv virtualenv
 """
 _REQUIREMENTS = re.compile(r"requirements[\w.-]*\.txt")
 
-_secret_names = tuple(_SECRET_NAMES.split())
-_not_secret = frozenset(_NOT_SECRET.split())
+_secret_names = tuple(_NAMES_OF_SECRETS.split())
+_not_secret = frozenset(_NAMES_OF_OTHERS.split())
 _binary_suffixes = frozenset(_BINARY_SUFFIXES.split())
 _source_suffixes = frozenset(_SOURCE_SUFFIXES.split())
 _source_names = frozenset(_SOURCE_NAMES.split())

@@ -10,6 +10,7 @@ import stat
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
 __all__ = ["Tree", "Unread"]
 
@@ -50,7 +51,7 @@ class Tree:
         """Let go of the directory."""
         os.close(self._root)
 
-    def __enter__(self) -> Tree:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:

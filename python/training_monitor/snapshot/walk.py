@@ -131,10 +131,9 @@ def _listed(tree: Tree, directory: str, notes: Notes, budget: Budget) -> list[tu
         path = f"{directory}/{name}" if directory else name
         if name in _OF_VERSIONS:
             continue
-        if kind == "directory":
-            why = no_code_in(name)
-        else:
-            why = None if kind == "file" else kind
+        why = no_code_in(name) if kind == "directory" else None
+        if kind not in ("file", "directory"):
+            why = kind
         if why is None and not name.isprintable():
             why = "a name that cannot be printed"
         if why is None:
