@@ -26,7 +26,9 @@ from training_monitor.snapshot.layout import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Self
+    from typing import Any
+
+    from typing_extensions import Self
 
     from training_monitor.snapshot.snapshot import Entry
 

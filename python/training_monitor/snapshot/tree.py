@@ -10,7 +10,8 @@ import stat
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Self
+
+    from typing_extensions import Self
 
 __all__ = ["Tree", "Unread"]
 
