@@ -146,9 +146,7 @@ def search_files(
     most_file_bytes: int,
     timeout_s: float,
 ) -> tuple[list[tuple[int, int, str]], bool, bool, list[int]]: ...
-def unified_diff(
-    old: str, new: str, *, old_name: str, new_name: str, timeout_s: float
-) -> str: ...
+def unified_diff(old: str, new: str, *, old_name: str, new_name: str, timeout_s: float) -> str: ...
 
 @final
 class PathPatterns:

@@ -126,8 +126,10 @@ def init(
             this run starts. None means no limit, here and for the next two.
         keep_days: Remove finished runs that were not used for so many days.
         disk_budget: Remove the oldest finished runs until all take no more bytes, as "50GiB".
-        code_snapshot_manifest: File that lists the code to keep with the run.
-        code_snapshot_paths: Files and directories of code to keep with the run.
+        code_snapshot_manifest: File that lists the code to keep with the run, a file or a
+            directory on each line; without it, what git tracks around the script.
+        code_snapshot_paths: Files and directories of code to keep with the run; an empty list
+            keeps none.
         privacy: What the LLM may see: "full", "no-code", "numbers-only" or "off".
         llm_calls_per_hour: Requests to the model in an hour at most.
         llm_tokens_per_hour: Tokens to and from the model in an hour at most.
@@ -276,6 +278,7 @@ def _launch_facts(settings: Settings, name: str, job: Job) -> dict[str, object]:
         "experiment_name": name,
         "training_command": _core.redact(command),
         "cwd": _working_directory(),
+        "script": _script(),
         "host": system.nodename,
         "platform": f"{system.sysname} {system.release} {system.machine}",
         "python": sys.version.split()[0],
@@ -300,6 +303,12 @@ def _shown_addresses(addresses: list[str] | None) -> list[str] | None:
         return None
     parts = [address.partition("://") for address in addresses]
     return [f"{scheme}://[redacted]" if mark else "[redacted]" for scheme, mark, _ in parts]
+
+
+def _script() -> str | None:
+    """Return the file that was started; None in a shell."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None) or next(iter(sys.argv), None)
+    return path if isinstance(path, str) and path and path != "-c" else None
 
 
 def _working_directory() -> str | None:

@@ -188,9 +188,9 @@ class Settings:
         None, Maybe(Size()),
         "at the start of a run remove the oldest finished ones until all fit, as 50GiB", works=True)
     code_snapshot_manifest = Setting(
-        "snapshot_files.txt", Path(), "file that lists the code to keep with the run")
+        "snapshot_files.txt", Path(), "file that lists the code to keep with the run", works=True)
     code_snapshot_paths = Setting[list[str] | None](
-        None, Maybe(Texts()), "files and directories of code to keep with the run")
+        None, Maybe(Texts()), "files and directories of code to keep with the run", works=True)
     privacy = Setting(
         "full", Choice("full", "no-code", "numbers-only", "off"), "what the LLM may see")
     llm_calls_per_hour = Setting(

@@ -154,7 +154,7 @@ def around(
 
 
 def _rank(path: str, below: str) -> tuple[bool, int, int, str]:
-    """Return the place of a path in the order of taking: code before data, the near before the far."""
+    """Return the place of a path in the order: code before data, the near before the far."""
     here, there = below.split("/") if below else [], path.split("/")[:-1]
     common = 0
     while common < min(len(here), len(there)) and here[common] == there[common]:
@@ -166,7 +166,7 @@ def _rank(path: str, below: str) -> tuple[bool, int, int, str]:
 def _beside(
     tree: Tree, place: Place, request: Request, notes: Notes, budget: Budget
 ) -> Iterator[str]:
-    """Yield source files beside the script and below that git does not track and does not ignore."""
+    """Yield source files beside the script and below: untracked ones, less the ignored."""
     more = "" if place.repository is None else place.repository.excluded()
     spared = {os.path.relpath(os.path.realpath(path), tree.path) for path in request.spared}
     ignored = Ignored(tree, more=more, spared=frozenset(spared))

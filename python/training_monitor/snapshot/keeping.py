@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from typing_extensions import Self
+
     from training_monitor.snapshot.snapshot import Entry
 
 __all__ = ["Keeping"]
@@ -60,7 +62,7 @@ class Keeping:
             raise
         self._sweep()
 
-    def __enter__(self) -> Keeping:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -68,16 +70,12 @@ class Keeping:
 
     def _take_lock(self) -> None:
         end = time.monotonic() + _LOCK_SECS
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
-            except OSError:
-                return  # No locks here: then there is one monitor, which has its own.
+        while not _is_locked(self._lock):
+            if time.monotonic() > end:
+                raise BlockingIOError(
+                    f"another process has written into {self._store} for too long"
+                )
+            time.sleep(0.05)
 
     def _sweep(self) -> None:
         """Delete what a process that was killed left half done."""
@@ -175,6 +173,17 @@ class Keeping:
         except OSError:
             os.unlink(beside)
             raise
+
+
+def _is_locked(directory: int) -> bool:
+    """Lock a directory; where there are no locks, the one monitor of the run has its own."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -75,16 +75,20 @@ class Listing:
         """Yield the files, in the order of the lines, each once."""
         seen: set[str] = set()
         for wish in self._wishes:
-            try:
-                for candidate in self._meant(wish):
-                    out = self._taken_out.means(candidate.name, whole=True)
-                    if candidate.name not in seen and not out:
-                        seen.add(candidate.name)
-                        yield candidate
-            except Unread as why:
-                self._notes.skip(wish, f"listed, and {why}")
-            except Spent as why:
-                self._notes.skip(wish, str(why))
+            for candidate in self._meant_or_noted(wish):
+                out = self._taken_out.means(candidate.name, whole=True)
+                if candidate.name not in seen and not out:
+                    seen.add(candidate.name)
+                    yield candidate
+
+    def _meant_or_noted(self, wish: str) -> Iterator[Candidate]:
+        """Yield what one line means; note why that is nothing, or not all of it."""
+        try:
+            yield from self._meant(wish)
+        except Unread as why:
+            self._notes.skip(wish, f"listed, and {why}")
+        except Spent as why:
+            self._notes.skip(wish, str(why))
 
     def _meant(self, wish: str) -> Iterator[Candidate]:
         """Yield what one line means."""

@@ -264,15 +264,19 @@ def attempts_of(run_dir: str) -> list[dict[str, Any]]:
         data = _read(path)
     except StoreError:
         return []
-    found = []
-    for line in data.splitlines():
-        try:
-            row = json.loads(line)
-            if isinstance(row["attempt"], int) and is_hash(row["hash"]) and is_hash(row["about"]):
-                found.append(row)
-        except (KeyError, TypeError, ValueError):
-            continue  # of a process that was killed, or a disk that was full
-    return found
+    return [row for line in data.splitlines() if (row := _row(line)) is not None]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """Return a line about an attempt; None: of a process that was killed, or on a full disk."""
+    try:
+        row: dict[str, Any] = json.loads(line)
+        is_whole = (
+            isinstance(row["attempt"], int) and is_hash(row["hash"]) and is_hash(row["about"])
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    return row if is_whole else None
 
 
 def _checked(name: object) -> str:

@@ -71,17 +71,17 @@ def take(
     with Keeping(run_dir) as keeping:
         taking = _Taking(keeping, request, limits or Limits())
         taking.choose_and_read()
-        about = {
+        git = taking.git()
+        about: dict[str, Any] = {
             "skipped": [[one.path, one.why] for one in taking.notes.named],
             "skipped_counts": taking.notes.counts,
             "redactions": taking.redactions,
-            "git": taking.git(),
+            "git": git,
         }
         entries = taking.entries()
         line = {"attempt": attempt, "job_key": job_key, "time": time.time(), "root": taking.root}
         code = keeping.keep(entries, about, line)
         trouble = keeping.show(entries, code)
-    git = about["git"]
     return Taken(
         hash=code,
         files=len(entries),

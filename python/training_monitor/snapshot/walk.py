@@ -36,9 +36,7 @@ class Ignored:
         spared: Paths that are left out as well.
     """
 
-    def __init__(
-        self, tree: Tree, *, more: str = "", spared: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, tree: Tree, *, more: str = "", spared: frozenset[str] = frozenset()) -> None:
         self._tree = tree
         self._known: dict[str, PathPatterns | None] = {}
         self._more = PathPatterns(more.splitlines())
@@ -133,10 +131,9 @@ def _listed(tree: Tree, directory: str, notes: Notes, budget: Budget) -> list[tu
         path = f"{directory}/{name}" if directory else name
         if name in _OF_VERSIONS:
             continue
-        if kind == "directory":
-            why = no_code_in(name)
-        else:
-            why = None if kind == "file" else kind
+        why = no_code_in(name) if kind == "directory" else None
+        if kind not in ("file", "directory"):
+            why = kind
         if why is None and not name.isprintable():
             why = "a name that cannot be printed"
         if why is None:
