@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
 from math import inf
 
+from training_monitor.errors import SettingError
 from training_monitor.monitor.inbox import hand_in
+from training_monitor.settings import resolve, secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from training_monitor.monitor.journal import Journal
     from training_monitor.settings import Settings
 
-__all__ = ["Analysing", "Schedule"]
+__all__ = ["Analysing", "Schedule", "open_analysing"]
 
 _FORCED_SECS = 2.0
 # Several things that go wrong at once are one matter.
@@ -82,6 +85,8 @@ class Analysing:
         journal: The log.
         settings: The settings of the run.
         tell: Takes what people should know: a finished analysis, or a trouble as text.
+        now: Wall clock.
+        reader: Reads the run; used in the thread of the caller alone.
     """
 
     def __init__(
@@ -133,12 +138,14 @@ class Analysing:
         self._thread = threading.Thread(target=self._work, args=(trigger,), daemon=True)
         self._thread.start()
 
-    def close(self, within_secs: float = _CLOSE_SECS) -> None:
-        """Wait for the analysis that is being made."""
+    def close(self, within_secs: float = _CLOSE_SECS) -> bool:
+        """Wait for the analysis that is being made; return whether there is something to tell."""
         if self._thread is not None:
             self._thread.join(within_secs)
+        has_more = not self._done.empty()
         while not self._done.empty():
             self._tell(self._done.get())
+        return has_more
 
     def _look_for_force(self, now: float) -> None:
         """See whether the script asked for an analysis; the step it asked at is durable then."""
@@ -167,3 +174,26 @@ class Analysing:
         write_down(self._run_dir, made)
         hand_in(self._run_dir, analysis_line(made))
         return [made, *analyst.notices()]
+
+
+def open_analysing(
+    run_dir: str,
+    journal: Journal,
+    reader: _core.RunReader,
+    *,
+    tell: Callable[[Analysis | str], None],
+    now: float,
+) -> Analysing | None:
+    """Return what makes the analyses; None where no model is to be asked, or none can be."""
+    from training_monitor.analysis.privacy import allows
+
+    try:
+        settings = resolve({"experiment_name": os.path.basename(run_dir)})
+    except SettingError as error:
+        journal.error(f"no analyses: {error}")
+        return None
+    base_url = settings.openai_base_url or os.environ.get("OPENAI_BASE_URL")
+    is_wanted = settings.mode == "online" and allows(settings.privacy, "request")
+    if not is_wanted or not (base_url or secret("openai_api_key")):
+        return None
+    return Analysing(run_dir, journal, settings, tell=tell, now=now, reader=reader)
