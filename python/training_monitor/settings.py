@@ -193,7 +193,11 @@ class Settings:
         None, Maybe(Texts()), "files and directories of code to keep with the run")
     privacy = Setting(
         "full", Choice("full", "no-code", "numbers-only", "off"), "what the LLM may see")
-    log_paths = Setting[list[str] | None](None, Maybe(Texts()), "log files to follow")
+    log_paths = Setting[list[str] | None](
+        None, Maybe(Texts()), "log files that the LLM may read, as logs/*.txt", works=True)
+    capture_output = Setting(
+        False, Flag(), "keep what Python prints in output-rank<N>.log of the run", works=True,
+        flag=False)
     notify = Setting[list[str] | None](None, Maybe(Texts()), "further addresses for messages")
     alert_cooldown_min = Setting(
         15.0, Number(float, 0, 1e5),
