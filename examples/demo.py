@@ -23,7 +23,7 @@ from pathlib import Path
 
 import training_monitor as tm
 from training_monitor.cli import show
-from training_monitor.cli.snapshot import Snapshot, take_snapshot
+from training_monitor.cli.outline import Outline, take_outline
 from training_monitor.cli.status import lag_secs
 from training_monitor.machine import Finding
 
@@ -77,7 +77,7 @@ class Screen:
         return f"{time.monotonic() - self.began:4.0f} s"
 
 
-def describe(now: Snapshot, before: Snapshot, secs: float) -> str:
+def describe(now: Outline, before: Outline, secs: float) -> str:
     """Return step, rate, lag and the price of log() in one line."""
     rate = max(0, now.accepted - before.accepted) / secs
     samples = [p["log_p99_ns"] for p in now.producers if p["log_p99_ns"] is not None]
@@ -89,11 +89,11 @@ def describe(now: Snapshot, before: Snapshot, secs: float) -> str:
 
 def watch(training: subprocess.Popen[bytes], run_dir: Path, steps: int, screen: Screen) -> None:
     """Follow the training and kill its monitor once it is halfway."""
-    before, looked_at = take_snapshot(str(run_dir)), time.monotonic()
+    before, looked_at = take_outline(str(run_dir)), time.monotonic()
     killed, killed_at = 0, 0.0
     while training.poll() is None:
         time.sleep(LOOK_EVERY_SECS if not killed_at else 0.02)
-        now = take_snapshot(str(run_dir))
+        now = take_outline(str(run_dir))
         if killed_at and now.monitor not in {None, killed}:
             secs = time.monotonic() - killed_at
             screen.say(f"a new monitor is there after {secs:.1f} s, pid {now.monitor}")
@@ -110,7 +110,7 @@ def watch(training: subprocess.Popen[bytes], run_dir: Path, steps: int, screen: 
 def wait_until_durable(run_dir: Path) -> None:
     """Wait until the database has everything."""
     deadline = time.monotonic() + 15
-    while take_snapshot(str(run_dir)).backlog_bytes and time.monotonic() < deadline:
+    while take_outline(str(run_dir)).backlog_bytes and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

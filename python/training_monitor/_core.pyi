@@ -8,6 +8,7 @@ __all__ = [
     "Column",
     "Follower",
     "Ingest",
+    "PathPatterns",
     "PointStream",
     "QueryError",
     "RejectedError",
@@ -38,9 +39,11 @@ __all__ = [
     "producers",
     "query",
     "redact",
+    "redact_places",
     "redactions",
     "remove_run",
     "reserve_signal",
+    "search_files",
     "set_monitor_command",
     "should_stop",
     "spawn_detached",
@@ -49,6 +52,7 @@ __all__ = [
     "stop_reason",
     "sweep_removed",
     "to_json",
+    "unified_diff",
 ]
 
 __version__: str
@@ -126,6 +130,30 @@ def backup_database(
 def to_json(obj: object, redact: bool = True) -> str: ...
 def redact(text: str) -> str: ...
 def redactions() -> int: ...
+
+# The same with every line where it was: line and kind of each secret.
+def redact_places(data: bytes) -> tuple[bytes, list[tuple[int, str]]]: ...
+
+# Kept code: hits as (file, line, text), whether there are more, whether the time was over, and
+# which files could not be read.
+def search_files(
+    files: Sequence[str | PathLike[str]],
+    pattern: str,
+    *,
+    regex: bool,
+    ignore_case: bool,
+    limit: int,
+    most_file_bytes: int,
+    timeout_s: float,
+) -> tuple[list[tuple[int, int, str]], bool, bool, list[int]]: ...
+def unified_diff(old: str, new: str, *, old_name: str, new_name: str, timeout_s: float) -> str: ...
+
+@final
+class PathPatterns:
+    def __new__(cls, lines: list[str]) -> PathPatterns: ...
+    def means(
+        self, path: str | PathLike[str], *, is_dir: bool = False, whole: bool = False
+    ) -> bool | None: ...
 
 @final
 class Ingest:

@@ -54,6 +54,10 @@ class Kind(Generic[T]):
         """Return the value that a flag or an environment variable spells."""
         return self.take(text)
 
+    def spell(self, value: T) -> str:
+        """Return the text that `read` makes this value of."""
+        return str(value)
+
 
 class Flag(Kind[bool]):
     """True or False."""
@@ -161,6 +165,10 @@ class Indices(Kind["list[int]"]):
         except ValueError:
             raise Refused from None
 
+    def spell(self, value: list[int]) -> str:
+        """Return the numbers between commas; a comma alone is the empty list."""
+        return ",".join(map(str, value)) or ","
+
 
 class Hyperparameters(Kind[object]):
     """What the experiment was configured with."""
@@ -208,3 +216,7 @@ class Maybe(Kind["T | None"]):
     def read(self, text: str) -> T | None:
         """Read `none` as None."""
         return None if text.strip().lower() == "none" else self.kind.read(text)
+
+    def spell(self, value: T | None) -> str:
+        """Return `none` for None."""
+        return "none" if value is None else self.kind.spell(value)

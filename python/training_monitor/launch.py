@@ -71,6 +71,11 @@ def init(
     code_snapshot_manifest: str | os.PathLike[str] = unset.code_snapshot_manifest,
     code_snapshot_paths: list[str] | None = unset.code_snapshot_paths,
     privacy: str = unset.privacy,
+    llm_calls_per_hour: int = unset.llm_calls_per_hour,
+    llm_tokens_per_hour: int = unset.llm_tokens_per_hour,
+    llm_cost_per_hour: float | None = unset.llm_cost_per_hour,
+    llm_price_in: float | None = unset.llm_price_in,
+    llm_price_out: float | None = unset.llm_price_out,
     log_paths: list[str] | None = unset.log_paths,
     capture_output: bool = unset.capture_output,
     notify: list[str] | None = unset.notify,
@@ -125,9 +130,16 @@ def init(
             this run starts. None means no limit, here and for the next two.
         keep_days: Remove finished runs that were not used for so many days.
         disk_budget: Remove the oldest finished runs until all take no more bytes, as "50GiB".
-        code_snapshot_manifest: File that lists the code to keep with the run.
-        code_snapshot_paths: Files and directories of code to keep with the run.
+        code_snapshot_manifest: File that lists the code to keep with the run, a file or a
+            directory on each line; without it, what git tracks around the script.
+        code_snapshot_paths: Files and directories of code to keep with the run; an empty list
+            keeps none.
         privacy: What the LLM may see: "full", "no-code", "numbers-only" or "off".
+        llm_calls_per_hour: Requests to the model in an hour at most.
+        llm_tokens_per_hour: Tokens to and from the model in an hour at most.
+        llm_cost_per_hour: Money for the model in an hour at most, by the next two.
+        llm_price_in: Price of a million tokens sent to the model.
+        llm_price_out: Price of a million tokens that the model answers.
         log_paths: Log files that the LLM may read; relative paths from here, and patterns as
             "logs/*.txt".
         capture_output: Keep what Python prints in `output-rank<N>.log` of the run: 16 MiB for each
@@ -285,6 +297,7 @@ def _launch_facts(settings: Settings, name: str, job: Job) -> dict[str, object]:
         "experiment_name": name,
         "training_command": _core.redact(command),
         "cwd": _working_directory(),
+        "script": _script(),
         "host": system.nodename,
         "platform": f"{system.sysname} {system.release} {system.machine}",
         "python": sys.version.split()[0],
@@ -327,6 +340,12 @@ _RECORDED_AS: dict[str, Callable[..., object]] = {
     "notify": _shown_addresses,
     "log_paths": _absolute,
 }
+
+
+def _script() -> str | None:
+    """Return the file that was started; None in a shell."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None) or next(iter(sys.argv), None)
+    return path if isinstance(path, str) and path and path != "-c" else None
 
 
 def _working_directory() -> str | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from training_monitor.analyses import Analysis, Message
     from training_monitor.detect.definition import Definition
     from training_monitor.detect.meaning import Meaning
     from training_monitor.machine import Finding, SystemSeries
@@ -239,13 +240,17 @@ class RunView(Asked):
 
         return all_alerts(self._reader)
 
-    def analyses(self) -> list[dict[str, Any]]:
-        """Return the analyses; this version makes none."""
-        return []
+    def analyses(self) -> list[Analysis]:
+        """Return what was said of the run, by a model or by the rules alone, the oldest first."""
+        from training_monitor.analyses import read_analyses
 
-    def messages(self) -> list[dict[str, Any]]:
-        """Return the conversation; this version holds none."""
-        return []
+        return read_analyses(self._reader)
+
+    def messages(self) -> list[Message]:
+        """Return the conversation about the run, the oldest first."""
+        from training_monitor.analyses import read_messages
+
+        return read_messages(self._reader)
 
     @overload
     def system(

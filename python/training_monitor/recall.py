@@ -10,8 +10,7 @@ from training_monitor.machine import count_samples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from training_monitor.analyses import Analysis, Message
     from training_monitor.answers import Alert, Step
     from training_monitor.machine import Finding, SystemSeries
     from training_monitor.query import RunView
@@ -34,8 +33,8 @@ class Recalled:
         steps: The last steps of each rank, merged, the oldest first; 2,000 at most.
         findings: Those that stand.
         alerts: What was told to the user.
-        analyses: What was found out about the run; this version makes none.
-        messages: What was said about it; this version holds none.
+        analyses: What was said of the run, by a model or by the rules.
+        messages: The conversation about it.
     """
 
     view: RunView
@@ -43,8 +42,8 @@ class Recalled:
     steps: list[Step]
     findings: list[Finding]
     alerts: list[Alert]
-    analyses: list[dict[str, Any]]
-    messages: list[dict[str, Any]]
+    analyses: list[Analysis]
+    messages: list[Message]
 
     @property
     def points(self) -> int:
@@ -91,6 +90,6 @@ def recall(
         steps=[step for step in view.steps(most_steps) if step.time >= since],
         findings=[finding for finding in view.findings() if finding.stands],
         alerts=[alert for alert in view.alerts() if alert.time >= since],
-        analyses=[row for row in view.analyses() if row["time"] >= since],
-        messages=[row for row in view.messages() if row["time"] >= since],
+        analyses=[one for one in view.analyses() if one.time >= since],
+        messages=[one for one in view.messages() if one.time >= since],
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from training_monitor.settings import TABLE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from training_monitor.settings import Settings
@@ -42,6 +44,12 @@ _NOT_OURS = frozenset(
 )
 
 
+# The run directory says these, or config.json, as they are those of the attempt.
+_OF_THE_TRAINER = frozenset(
+    {"experiment_name", "root_dir", "keep_runs", "keep_days", "disk_budget"}
+)
+
+
 def monitor_argv(run_dir: str, relay: str | None = None) -> list[str]:
     """Return the command that monitors `run_dir`; the file is run by its path, see there.
 
@@ -67,30 +75,12 @@ def monitor_env(settings: Settings | None = None) -> dict[str, str]:
 
 
 def handed_on(settings: Settings) -> dict[str, str]:
-    """Return the settings that monitor and poller go by, as variables for their environment."""
-    gpus, interval_secs = settings.gpus, settings.system_interval_secs
+    """Return the settings that our processes go by, as variables for their environment."""
     return {
-        "TM_NODE_LIMIT": str(settings.node_limit),
-        "TM_GPUS": "none" if gpus is None else ",".join(map(str, gpus)) or ",",
-        "TM_SYSTEM_INTERVAL_SECS": "none" if interval_secs is None else str(interval_secs),
-        "TM_EMA_ALPHA_SHORT": str(settings.ema_alpha_short),
-        "TM_EMA_ALPHA_LONG": str(settings.ema_alpha_long),
-        "TM_RECOVERY_MAX_AGE_MIN": str(settings.recovery_max_age_min),
-        "TM_ZMQ_PORT": str(settings.zmq_port),
-        "TM_MODE": settings.mode,
-        "TM_DETECTION": "1" if settings.detection else "0",
-        "TM_ALERT_COOLDOWN_MIN": str(settings.alert_cooldown_min),
-        "TM_ALERTS_PER_HOUR": str(settings.alerts_per_hour),
-        **_where_given(settings, "alert_command", "cost_per_gpu_hour", "total_steps"),
-        **({} if settings.zmq_host is None else {"TM_ZMQ_HOST": settings.zmq_host}),
+        TABLE[name].variable: TABLE[name].kind.spell(value)
+        for name, value in settings
+        if TABLE[name].flag and name not in _OF_THE_TRAINER and (name, value) != ("zmq_host", None)
     }
-
-
-def _where_given(settings: Settings, *names: str) -> dict[str, str]:
-    """Return those of these settings that have a value, as variables."""
-    values = dict(settings)
-    known = ((name, values[name]) for name in names)
-    return {f"TM_{name.upper()}": str(value) for name, value in known if value is not None}
 
 
 def monitor_log(run_dir: str) -> str:

@@ -97,8 +97,21 @@ class Texts(Kind["list[str]"]):
         return [Path().take(item) for item in items]
 
     def read(self, text: str) -> list[str]:
-        """Read items between commas."""
+        """Read items between commas, or a JSON list where an item has a comma itself."""
+        if text.lstrip().startswith("["):
+            import json
+
+            try:
+                return self.take(json.loads(text))
+            except ValueError:
+                raise Refused("it begins as a JSON list and is none") from None
         return self.take([item.strip() for item in text.split(",") if item.strip()])
+
+    def spell(self, value: list[str]) -> str:
+        """Return the items as a JSON list."""
+        import json
+
+        return json.dumps(value)
 
 
 class Url(Kind[str]):

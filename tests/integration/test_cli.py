@@ -19,7 +19,7 @@ import training_monitor as tm
 from harness import processes, reading
 from harness.metrics import METRICS
 from training_monitor.cli import main, render, show, status
-from training_monitor.cli.snapshot import Snapshot
+from training_monitor.cli.outline import Outline
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
@@ -132,13 +132,13 @@ def test_status_is_the_golden_one(
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
     producer = {"rank": 0, "pid": 7, "life": "alive", "rejected": 3, "log_p99_ns": 312}
-    snapshot = Snapshot(
+    outline = Outline(
         name="grpo_v2", dir="/home/me/ai_logger/grpo_v2", state="recording", monitor=4711,
         attempts=2, last_step=8799, points=158_400, gaps=1, accepted=158_418, backlog_bytes=1536,
         last_point_at=999_999.25, producers=[producer],
     )  # fmt: skip
     values = [(f"metric{number:02}", number / 7) for number in range(14)]
-    status.print_status(snapshot, 3601.4, values)
+    status.print_status(outline, 3601.4, values)
     golden("status.txt", capsys.readouterr().out)
 
 

@@ -17,8 +17,8 @@ from harness import findings, processes
 from harness.curves import START, falling, record, start_live, write
 from training_monitor.cli import report, status
 from training_monitor.cli.course import Ahead, course_facts, course_lines, print_findings
+from training_monitor.cli.outline import Outline
 from training_monitor.cli.replay import print_replay
-from training_monitor.cli.snapshot import Snapshot
 from training_monitor.detect.finding import Finding
 from training_monitor.foresight.replay import Replay
 from training_monitor.found import PhaseChange, all_findings
@@ -107,12 +107,12 @@ def test_status_says_phase_time_left_advice_and_findings(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: START)
-    snapshot = Snapshot(
+    outline = Outline(
         name="grpo_v2", dir="/home/me/ai_logger/grpo_v2", state="recording", monitor=4711,
         attempts=1, last_step=31_219, points=158_400, gaps=0, accepted=158_418, backlog_bytes=0,
         last_point_at=START - 0.5,
     )  # fmt: skip
-    status.print_status(snapshot, 12.0, [("train/loss", 5.1)], (), AHEAD)
+    status.print_status(outline, 12.0, [("train/loss", 5.1)], (), AHEAD)
     golden("status_ahead.txt", capsys.readouterr().out)
 
 

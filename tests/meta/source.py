@@ -23,6 +23,7 @@ FLOORS: dict[str, int] = {
     "detect": 3,
     "predict": 3,
     "answers": 3,
+    "analyses": 3,
     "catalog": 3,
     "frames": 3,
     "notebook": 3,

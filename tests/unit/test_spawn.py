@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from training_monitor import _core
+from training_monitor.errors import SettingError
+from training_monitor.settings import resolve
+from training_monitor.spawn import handed_on
 
 REPORT = """
 import json, os, signal, sys
@@ -113,3 +116,22 @@ def test_without_a_command_there_is_no_monitor_to_start(tmp_path: Path) -> None:
     log = tmp_path / "log"
     _core.spawn_detached([sys.executable, "-c", program], dict(os.environ), str(log))
     assert wait_for(log) == "0\n"
+
+
+def test_what_is_handed_on_reads_back_as_it_was() -> None:
+    given = {
+        "experiment_name": "x", "notify": ["json://a,b", "c"], "gpus": [], "total_steps": 5,
+        "alert_command": ["a b", "c"], "idle_timeout_min": 2.5, "system_interval_secs": None,
+        "code_snapshot_paths": ["a dir/", "b"], "privacy": "no-code", "detection": False,
+    }  # fmt: skip
+    settings = resolve(given, {})
+    read = resolve({"experiment_name": "x"}, handed_on(settings))
+    handed = (given.keys() - {"experiment_name"}) | {"openai_model"}
+    assert {name: read.values[name] for name in handed} == {
+        name: settings.values[name] for name in handed
+    }
+
+
+def test_a_wrong_json_list_names_the_value() -> None:
+    with pytest.raises(SettingError, match=r"TM_NOTIFY='\[a' is not valid: it begins as a JSON"):
+        resolve({"experiment_name": "x"}, {"TM_NOTIFY": "[a"})

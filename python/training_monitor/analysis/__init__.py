@@ -1,1 +1,1 @@
-"""The analyst: what a model is asked about a run, what it may look at, and what it says."""
+"""What an LLM says of a run: tools to look with, a bounded talk, a check of each claim."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from training_monitor.answers import numbers
 from training_monitor.cli import machine, render
 from training_monitor.cli.course import Ahead, course_lines, look_ahead, standing
+from training_monitor.cli.outline import take_outline
 from training_monitor.cli.ranks import ranks_of
-from training_monitor.cli.snapshot import take_snapshot
 from training_monitor.errors import TrainingMonitorError
 from training_monitor.query import RunView
 
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training_monitor.cli.snapshot import Snapshot
+    from training_monitor.cli.outline import Outline
     from training_monitor.detect.meaning import Meaning
     from training_monitor.ranks import Rank
 
@@ -126,12 +126,12 @@ class Painter:
     def look(self, width: int, *, now: float | None = None) -> list[Section]:
         """Return what is to be shown on lines of this width."""
         now = time.time() if now is None else now
-        snapshot = take_snapshot(self._path)
-        sections = [Section(snapshot.name, self._state(snapshot))]
+        outline = take_outline(self._path)
+        sections = [Section(outline.name, self._state(outline))]
         try:
             if self._view is None:
                 self._view = RunView(self._path)
-            self._refresh(snapshot, now)
+            self._refresh(outline, now)
             sections += [
                 Section("course", self._course()),
                 Section("findings", self._found(self._view)),
@@ -143,10 +143,10 @@ class Painter:
             sections.append(Section("trouble", [Line(render.safe(error), "warning")]))
         return sections
 
-    def _refresh(self, snapshot: Snapshot, now: float) -> None:
+    def _refresh(self, outline: Outline, now: float) -> None:
         """Work out anew what takes long, now and then."""
         if not 0.0 <= now - self._ahead_at < _AHEAD_SECS:
-            self._ahead = look_ahead(self._path, is_live=snapshot.state == "recording")
+            self._ahead = look_ahead(self._path, is_live=outline.state == "recording")
             self._ahead_at = now
         if not 0.0 <= now - self._seen_at < _SEEN_SECS:
             self._seen, self._seen_at = machine.look(self._path), now
@@ -154,15 +154,15 @@ class Painter:
             self._meanings = self._view.meanings()
             self._meanings_at = now
 
-    def _state(self, snapshot: Snapshot) -> list[Line]:
-        good = snapshot.state in ("recording", "draining", "ended")
-        step = render.whole(snapshot.last_step)
-        points = f"{render.whole(snapshot.points)} points"
-        last = f"last {render.ago(snapshot.last_point_at)}"
-        text = f"{snapshot.state}   step {step}   {points}   {last}"
+    def _state(self, outline: Outline) -> list[Line]:
+        good = outline.state in ("recording", "draining", "ended")
+        step = render.whole(outline.last_step)
+        points = f"{render.whole(outline.points)} points"
+        last = f"last {render.ago(outline.last_point_at)}"
+        text = f"{outline.state}   step {step}   {points}   {last}"
         lines = [Line(text, "good" if good else "critical")]
-        if snapshot.error:
-            lines.append(Line(render.safe(snapshot.error), "critical"))
+        if outline.error:
+            lines.append(Line(render.safe(outline.error), "critical"))
         return lines
 
     def _course(self) -> list[Line]:

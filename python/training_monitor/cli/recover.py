@@ -11,7 +11,7 @@ from training_monitor.bounds import SECONDS
 from training_monitor.catalog import find_run
 from training_monitor.cli import render
 from training_monitor.cli.options import add_json, add_root_dir, add_run, number_of
-from training_monitor.cli.snapshot import take_snapshot
+from training_monitor.cli.outline import take_outline
 from training_monitor.errors import RunDirError, StoreError
 from training_monitor.monitor.lock import (
     UNKNOWN_PID,
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Bring home what is there; return 1 when something had to stay."""
     path = find_run(arguments.run, arguments.root_dir)
     run_dir = os.path.dirname(path) if path.endswith(".db") else path
-    before = take_snapshot(run_dir)
+    before = take_outline(run_dir)
     if not before.monitor_is_here:
         raise RunDirError(
             f"what is logged in {run_dir!r} goes to the monitor on another node, and its database "
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             drained = _drain(run_dir, deadline, from_copy=arguments.from_copy)
         finally:
             lock.release()
-    after = take_snapshot(run_dir)
+    after = take_outline(run_dir)
     facts: dict[str, Any] = {
         "run": after.name,
         "dir": after.dir,
@@ -147,7 +147,7 @@ def _wait_for_the_monitor(run_dir: str, deadline: float) -> str | None:
     """Wait until the monitor has brought everything home; return why that did not happen."""
     least, moved_at = None, time.monotonic()
     while (monitor := holder(run_dir)) is not None:
-        backlog, now = take_snapshot(run_dir).backlog_bytes, time.monotonic()
+        backlog, now = take_outline(run_dir).backlog_bytes, time.monotonic()
         if backlog == 0:
             return None
         if least is None or backlog < least:

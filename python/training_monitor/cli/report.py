@@ -8,7 +8,7 @@ from training_monitor.catalog import find_run, newest_run
 from training_monitor.cli import render
 from training_monitor.cli.flags import reader_of
 from training_monitor.cli.options import add_root_dir, add_run
-from training_monitor.cli.snapshot import take_snapshot
+from training_monitor.cli.outline import take_outline
 from training_monitor.query import RunView
 from training_monitor.settings import TABLE
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     baseline = None if arguments.baseline is None else RunView(find_run(arguments.baseline, root))
     progress = progress_of(
         view,
-        state=take_snapshot(path).state,
+        state=take_outline(path).state,
         baseline=baseline,
         cost_per_gpu_hour=arguments.cost_per_gpu_hour,
     )

@@ -8,7 +8,7 @@ from training_monitor import _core
 from training_monitor.catalog import find_run
 from training_monitor.cli import render
 from training_monitor.cli.options import add_root_dir, add_run, add_yes, is_agreed
-from training_monitor.cli.snapshot import take_snapshot
+from training_monitor.cli.outline import take_outline
 from training_monitor.errors import RunNotFoundError
 from training_monitor.monitor.retention import disk_bytes, foreign_text
 
@@ -40,14 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     path = find_run(arguments.run, arguments.root_dir)
     if path.endswith(".db"):
         raise RunNotFoundError(f"{path!r} is a database; name the directory of the run")
-    snapshot = take_snapshot(path)
+    outline = take_outline(path)
     root, name = os.path.split(path)
-    left = f", {render.in_bytes(snapshot.backlog_bytes)} of them not brought home yet"
+    left = f", {render.in_bytes(outline.backlog_bytes)} of them not brought home yet"
     print(
-        f"{render.safe(path)}: {render.whole(snapshot.points)} points, "
-        f"{render.in_bytes(disk_bytes(path))}{left if snapshot.backlog_bytes else ''}"
+        f"{render.safe(path)}: {render.whole(outline.points)} points, "
+        f"{render.in_bytes(disk_bytes(path))}{left if outline.backlog_bytes else ''}"
     )
-    for trouble in snapshot.out_of_reach:
+    for trouble in outline.out_of_reach:
         print(render.safe(f"out of reach: {trouble}"))
     foreign = tuple(_core.belongings(path)[1])
     if foreign:

@@ -7,7 +7,7 @@ import os
 from training_monitor.catalog import list_runs
 from training_monitor.cli import render
 from training_monitor.cli.options import add_json, add_root_dir
-from training_monitor.cli.snapshot import take_snapshot
+from training_monitor.cli.outline import take_outline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,25 +24,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list."""
-    snapshots = [take_snapshot(path) for path in list_runs(arguments.root_dir)]
+    outlines = [take_outline(path) for path in list_runs(arguments.root_dir)]
     if arguments.json:
-        render.print_json([snapshot.as_dict() for snapshot in snapshots])
+        render.print_json([outline.as_dict() for outline in outlines])
         return 0
-    if not snapshots:
+    if not outlines:
         print(f"no runs under {render.safe(os.path.abspath(arguments.root_dir))}")
         return 0
     render.print_table(
         ("RUN", "STATE", "ATTEMPT", "LAST STEP", "POINTS", "LAST POINT"),
         [
             (
-                snapshot.name,
-                snapshot.state,
-                render.whole(snapshot.attempts),
-                render.whole(snapshot.last_step),
-                render.whole(snapshot.points),
-                render.ago(snapshot.last_point_at),
+                outline.name,
+                outline.state,
+                render.whole(outline.attempts),
+                render.whole(outline.last_step),
+                render.whole(outline.points),
+                render.ago(outline.last_point_at),
             )
-            for snapshot in snapshots
+            for outline in outlines
         ],
         left=2,
     )

@@ -8,8 +8,8 @@ from training_monitor.catalog import find_run
 from training_monitor.cli import machine, render
 from training_monitor.cli.course import course_facts, course_lines, look_ahead, print_findings
 from training_monitor.cli.options import add_json, add_root_dir, add_run
+from training_monitor.cli.outline import Outline, take_outline
 from training_monitor.cli.ranks import print_ranks, rank_facts, ranks_of
-from training_monitor.cli.snapshot import Snapshot, take_snapshot
 from training_monitor.cli.status import rejections
 from training_monitor.query import Metric, RunView
 
@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     meanings = view.meanings()
     seen = machine.look(path)
     ranks = ranks_of(path)
-    snapshot = take_snapshot(view.dir)
-    ahead = look_ahead(path, is_live=snapshot.state == "recording")
+    outline = take_outline(view.dir)
+    ahead = look_ahead(path, is_live=outline.state == "recording")
     if arguments.json:
         rows = [
             asdict(metric) | {"meaning": _facts(meanings.get(metric.name))} for metric in metrics
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_lines(course_lines(ahead), 11)
         print_findings(ahead.findings)
         print_ranks(ranks)
-        _print_losses(snapshot)
+        _print_losses(outline)
         print_lines(machine.machine_lines(seen))
     return 0
 
@@ -66,10 +66,10 @@ def _facts(meaning: Meaning | None) -> dict[str, object] | None:
     return None if meaning is None else asdict(meaning)
 
 
-def _print_losses(snapshot: Snapshot) -> None:
+def _print_losses(outline: Outline) -> None:
     """Say what the table cannot show: calls and values that were never recorded."""
-    if snapshot.rejected_by:
-        print(f"\nrejected: {rejections(snapshot)}")
+    if outline.rejected_by:
+        print(f"\nrejected: {rejections(outline)}")
 
 
 def print_lines(lines: Sequence[tuple[str, str]], width: int = 9) -> None:

@@ -50,6 +50,10 @@ def main() -> int:
 
         # Threads may be in a delivery that hangs: what is open is told by the next brain.
         os._exit(think(run_dir, int(words["--pipe"]), int(words["--brain"])))
+    if "--code" in words:
+        from training_monitor.monitor.snapshotting import snap
+
+        os._exit(snap(run_dir, int(words["--pipe"]), int(words["--code"])))
     if "--pipe" in words:
         from training_monitor.monitor.poller import watch
 

@@ -34,13 +34,14 @@ _WATCH_SECS = 60.0
 
 
 class Child:
-    """The poller or the brain, as the monitor sees it.
+    """The poller, the brain, or what takes the code, as the monitor sees it.
 
     Args:
         run_dir: The run directory.
         respawned: How many monitors of this run died young before this one.
         relay: The name of the run, when it is a relay that this process belongs to.
         thinks: Whether it is the brain.
+        takes_code: Whether it is what takes the code of an attempt.
         spawn: Starts a command and returns its process id; None means in a session of its own.
 
     Attributes:
@@ -48,7 +49,7 @@ class Child:
     """
 
     __slots__ = ("_half", "_pid", "_pipe", "_relay", "_respawned", "_run_dir", "_samples",
-                 "_spawn_command", "_started", "_thinks", "trouble")  # fmt: skip
+                 "_spawn_command", "_started", "_takes_code", "_thinks", "trouble")  # fmt: skip
 
     def __init__(
         self,
@@ -57,12 +58,14 @@ class Child:
         respawned: int = 0,
         relay: str | None = None,
         thinks: bool = False,
+        takes_code: bool = False,
         spawn: Callable[[list[str]], int] | None = None,
     ) -> None:
         self._run_dir = run_dir
         self._respawned = respawned
         self._relay = relay
         self._thinks = thinks
+        self._takes_code = takes_code
         self._spawn_command = _spawn if spawn is None else spawn
         self._pid = 0
         self._pipe = -1
@@ -107,6 +110,8 @@ class Child:
             argv = [*monitor_argv(self._run_dir, self._relay), "--pipe", str(read_end)]
             if self._thinks:
                 argv += ["--brain", str(samples_end)]
+            elif self._takes_code:
+                argv += ["--code", str(samples_end)]
             else:
                 argv += ["--samples", str(samples_end), "--respawned", str(self._respawned)]
             return self._spawn_command(argv), write_end, samples
@@ -165,6 +170,22 @@ class Child:
         lines, end, _ = self._half.rpartition(b"\n")
         self._forget()
         return lines + end
+
+    def say(self, words: bytes) -> None:
+        """Hand a few words to the process."""
+        with contextlib.suppress(OSError):
+            os.write(self._pipe, words)
+
+    def wait(self, within_secs: float) -> None:
+        """Wait until it says something or ends, for so long at most."""
+        select.select([self._samples], [], [], within_secs)
+
+    def give_up(self) -> None:
+        """End the process, and do not wait: it may be in a call that never returns."""
+        if self._pid:
+            with contextlib.suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._forget()
 
     def leave(self) -> None:
         """Tell the process that this monitor ends as it should."""

@@ -18,6 +18,7 @@ from training_monitor.monitor.mind import Mind
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
 from training_monitor.monitor.receiver import Receiver
+from training_monitor.monitor.snapshotting import Snapshotting
 from training_monitor.monitor.stuck import Stuck
 from training_monitor.monitor.wakeup import Wakeup
 from training_monitor.settings import TABLE
@@ -121,6 +122,7 @@ class Monitor:
         self._poller = poller
         self._stuck = Stuck(run_dir, journal)
         self._mind = Mind(run_dir, journal)
+        self._snapshotting = Snapshotting(run_dir, journal)
         self._foreground = foreground
         self._open_store = open_store
         self._host: str = self._setting("zmq_host") or LOOPBACK
@@ -163,6 +165,7 @@ class Monitor:
                 finally:
                     receiver.stop()
                     self._mind.leave(ingest)
+                    self._snapshotting.leave(ingest)
                 self._take_samples(ingest, poller)
                 if self._is_moved():
                     # Dropped as it is: every path that we know is wrong. The lanes have the rest.
@@ -261,6 +264,7 @@ class Monitor:
             self._report(status)
             self._stuck.look(status, ingest)
             self._mind.look(status, ingest)
+            self._snapshotting.look(ingest)
             if status["ended"]:
                 raise RuntimeError(f"the ingest thread has ended: {status['last_error']}")
             if self._is_moved():
@@ -328,6 +332,7 @@ class Monitor:
             for attempt, text in configs:
                 if write_manifest(self._run_dir, attempt, text):
                     self._journal.info(f"attempt {attempt}: wrote config.json")
+            self._snapshotting.launched(configs)
             enforce_launched(self._run_dir, configs[-1][1], self._journal)
         except Exception as error:  # noqa: BLE001 -- an odd config must not end the recording
             self._journal.error(f"cannot write config.json: {error!r}")

@@ -8,6 +8,7 @@ use std::fs::{self, DirEntry, File, FileType};
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::code;
 use crate::live::{COPY_DRAFT, DATABASE_NAME as DATABASE, POINTER, POINTER_DRAFT};
 use crate::store::{RunReader, StoreError};
 
@@ -18,6 +19,10 @@ pub(crate) const MONITOR_LOCK: &str = ".monitor.lock";
 const MANIFEST: &str = "config.json";
 /// How captured output begins: its name alone may be anybody's.
 const OUTPUT_MARK: &[u8; 22] = b"--- training_monitor: ";
+/// The kept code, as `python/training_monitor/snapshot/layout.py` lays it out: what was kept, and the newest of it
+/// as a plain tree, whose name half the world uses, too.
+const CODE_STORE: &str = ".code";
+const CODE_TREE: &str = "code";
 
 /// What a directory holds, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,6 +72,8 @@ fn turn(name: &OsStr) -> u8 {
         _ if name == POINTER => 3,
         _ if name == SPOOL => 4,
         _ if name == MONITOR_LOCK => 5,
+        // By it the tree is known as ours.
+        _ if name == CODE_STORE => 1,
         _ => 0,
     }
 }
@@ -77,6 +84,12 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
     let name = name.to_string_lossy();
     if name == SPOOL {
         return is_spool(&entry.path());
+    }
+    if name == CODE_STORE {
+        return code::is_store(&entry.path());
+    }
+    if name == CODE_TREE {
+        return code::is_tree(&entry.path());
     }
     if !kind.is_file() {
         return false;
@@ -110,6 +123,12 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
                 | ".alerts.outbox.new"
                 | ".alerts.state"
                 | ".alerts.state.new"
+                // What was sent to a model, and what is remembered of it: `python/training_monitor/analysis`.
+                | "sent.jsonl"
+                | "sent.1.jsonl"
+                | ".llm.lock"
+                | ".llm.state"
+                | ".llm.state.new"
         )
         || is_of_node(&name)
 }

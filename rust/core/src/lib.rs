@@ -2,12 +2,14 @@
 
 pub mod belongings;
 pub mod claim;
+mod code;
 pub mod ingest;
 pub mod live;
 mod merge;
 mod readers;
 pub mod relay;
 pub mod removal;
+pub mod search;
 pub mod stats;
 pub mod store;
 mod wire;

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use tm_core::StoreError;
 use tm_core::claim::ClaimError;
 use tm_core::removal::RemovalError;
+use tm_core::search::PatternError;
 use tm_core::store::QueryError;
 use tm_spool::CreateError;
 
@@ -192,6 +193,11 @@ pub fn query(py: Python<'_>, error: QueryError) -> PyErr {
         | QueryError::TooLong { .. }
         | QueryError::TooLarge { .. } => raise(py, |tree| &tree.query, error.to_string()),
     }
+}
+
+/// Why nothing can be looked for.
+pub fn pattern(py: Python<'_>, error: &PatternError) -> PyErr {
+    raise(py, |tree| &tree.query, error.to_string())
 }
 
 /// Why a run was not removed.

@@ -14,6 +14,7 @@ mod redact;
 mod relay;
 mod removal;
 mod run_dir;
+mod search;
 mod statistics;
 
 use pyo3::prelude::*;
@@ -57,6 +58,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(removal::belongings, module)?)?;
     module.add_function(wrap_pyfunction!(removal::remove_run, module)?)?;
     module.add_function(wrap_pyfunction!(removal::sweep_removed, module)?)?;
+    module.add_class::<search::PathPatterns>()?;
+    module.add_function(wrap_pyfunction!(search::search_files, module)?)?;
+    module.add_function(wrap_pyfunction!(search::unified_diff, module)?)?;
+    module.add_function(wrap_pyfunction!(search::redact_places, module)?)?;
     module.add_function(wrap_pyfunction!(json::to_json, module)?)?;
     module.add_function(wrap_pyfunction!(json::redact, module)?)?;
     module.add_function(wrap_pyfunction!(json::redactions, module)?)?;

@@ -86,7 +86,9 @@ pub struct NoteLine {
 }
 
 /// The kinds of notes that there are.
-const NOTES: [&str; 3] = ["detected", "phase", "told"];
+const NOTES: [&str; 6] = [
+    "detected", "phase", "told", "snapshot", "analysis", "message",
+];
 
 /// A line that is none of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -16,11 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Snapshot", "take_snapshot"]
+__all__ = ["Outline", "take_outline"]
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Outline:
     """A run, in a few facts.
 
     Attributes:
@@ -77,7 +77,7 @@ class Snapshot:
         return asdict(self)
 
 
-def take_snapshot(path: str) -> Snapshot:
+def take_outline(path: str) -> Outline:
     """Look at the run in a directory, or at a database file, without changing anything."""
     run_dir = os.path.dirname(path) if path.endswith(".db") else path
     monitor = holder(run_dir)
@@ -90,7 +90,7 @@ def take_snapshot(path: str) -> Snapshot:
     alive = [producer for producer in producers if producer["life"] == "alive"]
     backlog_bytes = sum(producer["backlog_bytes"] for producer in producers)
     steps = [producer["last_step"] for producer in producers] + [counts.get("last_step")]
-    return Snapshot(
+    return Outline(
         name=os.path.basename(run_dir),
         dir=run_dir,
         state=_state(

@@ -1,0 +1,123 @@
+"""What other processes have to say for the database: the monitor takes it up, or they write it.
+
+A line lies in a file until it is durable, so that neither a kill here nor there loses it; a line
+that comes twice is known by its id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from math import inf
+
+from training_monitor import _core
+from training_monitor.errors import StoreError
+from training_monitor.monitor.lock import RunLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from training_monitor.monitor.journal import Journal
+
+__all__ = ["Inbox", "hand_in"]
+
+_DIRECTORY = ".inbox"
+_ENDING = ".jsonl"
+_MOST_BYTES = 4 * 2**20
+# The writer commits lines after five seconds at the latest; a slow disk takes longer.
+_DURABLE_SECS = 30.0
+_FINISH_SECS = 20.0
+
+
+def hand_in(run_dir: str, lines: bytes) -> None:
+    """Bring lines into the database: through the monitor, or here where none is at work.
+
+    Args:
+        run_dir: The run directory.
+        lines: Lines as `Ingest.add_system` takes them.
+
+    Raises:
+        OSError: They cannot be kept.
+        StoreError: Nobody is at work on the run, and its database cannot be written.
+    """
+    path = _keep(run_dir, lines)
+    lock = RunLock.take(run_dir)
+    if lock is None:
+        return  # its monitor finds them
+    try:
+        ingest = _core.Ingest(run_dir)
+        taken = ingest.add_system(lines)
+        error = ingest.finish(_FINISH_SECS)["last_error"]
+    finally:
+        lock.release()
+    if error is not None:
+        raise StoreError(f"cannot write into {run_dir!r}: {error}; it stays in {path!r}")
+    if taken:
+        os.unlink(path)
+
+
+class Inbox:
+    """What lies there for one monitor.
+
+    Args:
+        run_dir: The run directory.
+        journal: The log.
+    """
+
+    def __init__(self, run_dir: str, journal: Journal) -> None:
+        self._directory = os.path.join(run_dir, _DIRECTORY)
+        self._journal = journal
+        self._taken: dict[str, float] = {}
+
+    def take(self, ingest: _core.Ingest) -> None:
+        """Hand what is new to the database, and remove what is durable there."""
+        now = time.monotonic()
+        for name in self._names():
+            since = self._taken.get(name)
+            if since is None:
+                # What cannot be read stays where it is, for somebody to look at.
+                self._taken[name] = now if self._hand_on(name, ingest) else inf
+            elif now - since > _DURABLE_SECS:
+                self._remove(name)
+
+    def close(self) -> None:
+        """Remove what was taken: the writer has finished, and all of it is durable."""
+        for name in [name for name, since in self._taken.items() if since < inf]:
+            self._remove(name)
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self._directory) if name.endswith(_ENDING))
+        except OSError:
+            return []
+
+    def _hand_on(self, name: str, ingest: _core.Ingest) -> bool:
+        try:
+            with open(os.path.join(self._directory, name), "rb") as file:
+                lines = file.read(_MOST_BYTES)
+        except OSError as error:
+            self._journal.error(f"cannot read {name!r} in {self._directory!r}: {error}")
+            return False
+        if ingest.add_system(lines):
+            return True
+        self._journal.error(f"{name!r} in {self._directory!r} holds what is no note")
+        return False
+
+    def _remove(self, name: str) -> None:
+        del self._taken[name]
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._directory, name))
+
+
+def _keep(run_dir: str, lines: bytes) -> str:
+    directory = os.path.join(run_dir, _DIRECTORY)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=directory, prefix=f"{time.time_ns()}-")
+    with os.fdopen(handle, "wb") as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    path = draft + _ENDING
+    os.rename(draft, path)
+    return path
