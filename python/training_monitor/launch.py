@@ -21,6 +21,9 @@ from training_monitor.uncaught import watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from training_monitor.capture import Capture
     from training_monitor.job import Job
 
 __all__ = ["init"]
@@ -74,6 +77,7 @@ def init(
     llm_price_in: float | None = unset.llm_price_in,
     llm_price_out: float | None = unset.llm_price_out,
     log_paths: list[str] | None = unset.log_paths,
+    capture_output: bool = unset.capture_output,
     notify: list[str] | None = unset.notify,
     alert_cooldown_min: float = unset.alert_cooldown_min,
     alerts_per_hour: int = unset.alerts_per_hour,
@@ -136,7 +140,10 @@ def init(
         llm_cost_per_hour: Money for the model in an hour at most, by the next two.
         llm_price_in: Price of a million tokens sent to the model.
         llm_price_out: Price of a million tokens that the model answers.
-        log_paths: Log files to follow.
+        log_paths: Log files that the LLM may read; relative paths from here, and patterns as
+            "logs/*.txt".
+        capture_output: Keep what Python prints in `output-rank<N>.log` of the run: 16 MiB for each
+            rank at most.
         notify: Further addresses for messages.
         alert_cooldown_min: Minutes until the same alert is told again, unless it gets worse.
         alerts_per_hour: Warnings told in an hour; further ones are counted in the next alert.
@@ -186,7 +193,8 @@ def _open(settings: Settings) -> Run:
     _open_producer(settings, run_dir, name, job)
     if settings.stuck_stacks:
         _offer_stacks()
-    run = activate(Run(name, run_dir, strict=settings.strict))
+    capture = _captured(run_dir, job.rank) if settings.capture_output else None
+    run = activate(Run(name, run_dir, strict=settings.strict, capture=capture))
     watch()
     if starts or (relay and job.local_rank == 0):
         _start_monitor(run_dir)
@@ -255,6 +263,17 @@ def _offer_stacks() -> None:
         told(f"stuck_stacks has no effect: {trouble}", quiet=False)
 
 
+def _captured(run_dir: str, rank: int) -> Capture | None:
+    """Keep what is printed from now on; without it, recording goes on."""
+    from training_monitor.capture import capture_output
+
+    try:
+        return capture_output(run_dir, rank)
+    except OSError as error:
+        told(f"capture_output has no effect: {error}", quiet=False)
+        return None
+
+
 def _start_monitor(run_dir: str) -> None:
     """Send the monitor on its way; without one, recording goes on."""
     try:
@@ -288,7 +307,7 @@ def _launch_facts(settings: Settings, name: str, job: Job) -> dict[str, object]:
         "rank": job.rank,
         "world_size": job.world,
         "settings": {
-            key: _shown_addresses(value) if key == "notify" else value
+            key: _RECORDED_AS.get(key, _as_it_is)(value)
             for key, value in settings
             if key not in ("config", "training_command")
         },
@@ -303,6 +322,24 @@ def _shown_addresses(addresses: list[str] | None) -> list[str] | None:
         return None
     parts = [address.partition("://") for address in addresses]
     return [f"{scheme}://[redacted]" if mark else "[redacted]" for scheme, mark, _ in parts]
+
+
+def _absolute(paths: list[str] | None) -> list[str] | None:
+    """Return paths, and patterns of them, that mean the same in every directory."""
+    here = _working_directory()
+    if paths is None or here is None:
+        return paths
+    return [os.path.normpath(os.path.join(here, path)) for path in paths]
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+_RECORDED_AS: dict[str, Callable[..., object]] = {
+    "notify": _shown_addresses,
+    "log_paths": _absolute,
+}
 
 
 def _script() -> str | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from training_monitor.capture import Capture
     from training_monitor.vitals import Health
 
     class Log(Protocol):
@@ -60,6 +61,7 @@ class Run:
 
     __slots__ = (
         "_alerted_at",
+        "_capture",
         "_defined",
         "_last_facts",
         "_refused",
@@ -71,10 +73,14 @@ class Run:
 
     log: Log
 
-    def __init__(self, name: str, run_dir: str, *, strict: bool = False) -> None:
+    def __init__(
+        self, name: str, run_dir: str, *, strict: bool = False, capture: Capture | None = None
+    ) -> None:
         self.name = name
         self.dir = run_dir
         self._strict = strict
+        # Keeps what is printed, where that was asked for.
+        self._capture = capture
         self._alerted_at: dict[str, float] = {}
         # What was defined, so that the same words in every epoch are stored once.
         self._defined: dict[str, str] = {}
@@ -198,6 +204,8 @@ class Run:
         if not self.dir:
             return
         withdraw()
+        if self._capture is not None:
+            self._capture.stop()
         try:
             outcome = _core.close_producer(_CLOSE_SECS)
             self._last_facts = _core.health()

@@ -204,7 +204,11 @@ class Settings:
         None, Maybe(Number(float, 0, 1e9)), "price of a million tokens sent to the model")
     llm_price_out = Setting[float | None](
         None, Maybe(Number(float, 0, 1e9)), "price of a million tokens that the model answers")
-    log_paths = Setting[list[str] | None](None, Maybe(Texts()), "log files to follow")
+    log_paths = Setting[list[str] | None](
+        None, Maybe(Texts()), "log files that the LLM may read, as logs/*.txt", works=True)
+    capture_output = Setting(
+        False, Flag(), "keep what Python prints in output-rank<N>.log of the run", works=True,
+        flag=False)
     notify = Setting[list[str] | None](None, Maybe(Texts()), "further addresses for messages")
     alert_cooldown_min = Setting(
         15.0, Number(float, 0, 1e5),

@@ -34,6 +34,7 @@ FLOORS: dict[str, int] = {
     "ranks": 3,
     "uncaught": 3,
     "stackfile": 3,
+    "capture": 3,
     "stacks": 3,
     "statistics": 3,
     "backup": 4,

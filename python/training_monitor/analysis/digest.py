@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from itertools import islice
 
-from training_monitor.analysis.curve import curve_of
+from training_monitor.analysis.band import band_of
 from training_monitor.analysis.fencing import CLOSED, OPENED, cut, inert
 from training_monitor.analysis.figures import NONE, figure
 from training_monitor.analysis.importance import by_importance
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from training_monitor.analysis.curve import Curve
+    from training_monitor.analysis.band import Band
     from training_monitor.analysis.importance import Known
     from training_monitor.query import RunView
 
@@ -127,31 +127,31 @@ class Digest:
     def _lines(self, at: int, one: Known) -> Iterator[tuple[float, str]]:
         """Yield what can be said of a metric, the longest first, with its share of the room."""
         if one.has_numbers and at < _READ:
-            curve = curve_of(self._run, one.name, points=one.metric.count)
-            if len(curve):
-                short = self._in_short(one, curve)
-                if (at < _WITH_HISTORY or one.found) and not _is_constant(curve):
-                    yield _AT_LENGTH, self._fit(short + self._history(one, curve))
+            band = band_of(self._run, one.name, points=one.metric.count)
+            if len(band):
+                short = self._in_short(one, band)
+                if (at < _WITH_HISTORY or one.found) and not _is_constant(band):
+                    yield _AT_LENGTH, self._fit(short + self._history(one, band))
                 yield _IN_SHORT, self._fit(short)
         yield 1.0, self._fit(self._known_only(one))
 
     def _fit(self, line: str) -> str:
         return cut(inert(line), _LINE_CHARS)
 
-    def _in_short(self, one: Known, curve: Curve) -> str:
+    def _in_short(self, one: Known, band: Band) -> str:
         """Say where a metric begins, ends and has its extremes."""
-        figs, end = self._sig_figs, len(curve) - 1
+        figs, end = self._sig_figs, len(band) - 1
         count = f"{self._name(one)}: {one.metric.count} points"
-        if _is_constant(curve):
-            always = f"always {curve.cell(0, figs)}"
-            return f"{count}, {always} from @{curve.step[0]} to @{curve.step[end]}"
+        if _is_constant(band):
+            always = f"always {band.cell(0, figs)}"
+            return f"{count}, {always} from @{band.step[0]} to @{band.step[end]}"
         said = [
-            f"{name} {curve.cell(at, figs)} @{curve.step[at]}"
+            f"{name} {band.cell(at, figs)} @{band.step[at]}"
             for name, at in (("first", 0), ("last", end))
         ]
-        extremes = (("min", curve.low, curve.lowest()), ("max", curve.high, curve.highest()))
+        extremes = (("min", band.low, band.lowest()), ("max", band.high, band.highest()))
         said += [
-            f"{name} {figure(values[at], figs)} @{curve.step[at]}"
+            f"{name} {figure(values[at], figs)} @{band.step[at]}"
             for name, values, at in extremes
             if at is not None
         ]
@@ -168,12 +168,12 @@ class Digest:
         words += ["a finding stands"] if one.found else []
         return cell(one.name) + (f" ({'; '.join(words)})" if words else "")
 
-    def _history(self, one: Known, curve: Curve) -> str:
+    def _history(self, one: Known, band: Band) -> str:
         """Say which way a metric goes: means of quarters, and some points with all extremes."""
         stretches = self._run.zoom(one.name, buckets=4)
         means = [figure(mean, self._sig_figs) for mean in stretches.mean.tolist()]
         text = f"; means of quarters {' '.join(means)}" if len(means) > 1 else ""
-        seen = curve.thinned(_HISTORY_POINTS)
+        seen = band.thinned(_HISTORY_POINTS)
         steps = map(int, seen.step.tolist())
         points = [f"{step}:{seen.cell(at, self._sig_figs)}" for at, step in enumerate(steps)]
         return f"{text}; history {' '.join(points)}"
@@ -189,9 +189,9 @@ class Digest:
         return f"{self._name(one)}: {metric.count} points, {', '.join(values)}"
 
 
-def _is_constant(curve: Curve) -> bool:
+def _is_constant(band: Band) -> bool:
     """Return whether all values are one."""
-    return not curve.holes.any() and bool(curve.low.min() == curve.high.max())
+    return not band.holes.any() and bool(band.low.min() == band.high.max())
 
 
 def _block(head: str, lines: Sequence[str], left: str) -> str:

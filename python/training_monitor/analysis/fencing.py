@@ -44,7 +44,8 @@ def quoted(value: object, *, chars: int = _QUOTED_CHARS) -> str:
     """Return a name or a short text in quotes, on one line; of what is no text only its type."""
     if not isinstance(value, str):
         return f"({type(value).__name__})"
-    text = inert(value[: chars + 1])
+    # A backslash of its own must not make an ordinary character of the quote behind it.
+    text = inert(value[: chars + 1].replace("\\", "\\\\"))
     text = text if len(value) <= chars else f"{text[:chars]}..."
     return '"' + text.replace("\t", "\\t").replace('"', '\\"') + '"'
 

@@ -4,8 +4,8 @@
 //! when nobody else would use it, or when the content is ours as well.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirEntry, FileType};
-use std::io;
+use std::fs::{self, DirEntry, File, FileType};
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::code;
@@ -17,6 +17,8 @@ const SPOOL: &str = ".spool";
 pub(crate) const MONITOR_LOCK: &str = ".monitor.lock";
 /// Written by the monitor (`monitor/manifest.py`), and a name that half the world uses.
 const MANIFEST: &str = "config.json";
+/// How captured output begins: its name alone may be anybody's.
+const OUTPUT_MARK: &[u8; 22] = b"--- training_monitor: ";
 /// The kept code, as `python/training_monitor/snapshot/layout.py` lays it out: what was kept, and the newest of it
 /// as a plain tree, whose name half the world uses, too.
 const CODE_STORE: &str = ".code";
@@ -95,6 +97,9 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
     if name == MANIFEST {
         return is_manifest(&entry.path());
     }
+    if is_output(&name) {
+        return has_mark(&entry.path());
+    }
     if let Some(rest) = name.strip_prefix(DATABASE) {
         let live = matches!(rest, "" | "-wal" | "-shm" | "-journal");
         return rest.starts_with(".damaged-") || (live && !is_foreign_database);
@@ -126,6 +131,20 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
                 | ".llm.state.new"
         )
         || is_of_node(&name)
+}
+
+/// What the trainer of a rank has printed (`python/training_monitor/capture.py`).
+fn is_output(name: &str) -> bool {
+    let rest = name.strip_prefix("output-rank");
+    let rank = rest.and_then(|rest| rest.strip_suffix(".log").or(rest.strip_suffix(".log.1")));
+    rank.is_some_and(|rank| !rank.is_empty() && rank.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether a file begins as captured output does.
+fn has_mark(path: &Path) -> bool {
+    let mut begin = [0; OUTPUT_MARK.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    read.is_ok() && begin == *OUTPUT_MARK
 }
 
 /// What each node has for itself: log and lock of its relay, and the lock of whoever starts its monitor.
@@ -250,6 +269,31 @@ mod tests {
         assert_eq!(
             found.foreign,
             names(&[".config.json.7", "training_monitor.log.1"])
+        );
+    }
+
+    #[test]
+    fn captured_output_is_ours_by_its_first_line() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(SPOOL)).unwrap();
+        let marked = "--- training_monitor: output of process 7 from here on ---\nhello\n";
+        for (name, text) in [
+            ("output-rank0.log", marked),
+            ("output-rank12.log.1", marked),
+            ("output-rank1.log", "hello"),
+            ("output-rank.log", marked),
+            ("output-rank0.txt", marked),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let found = belongings(dir.path()).unwrap();
+        assert_eq!(
+            found.ours,
+            names(&["output-rank0.log", "output-rank12.log.1", SPOOL])
+        );
+        assert_eq!(
+            found.foreign,
+            names(&["output-rank.log", "output-rank0.txt", "output-rank1.log"])
         );
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from training_monitor._core import redact
-from training_monitor.analysis.curve import curve_of
+from training_monitor.analysis.band import band_of
 from training_monitor.analysis.fencing import quoted
 from training_monitor.analysis.figures import NONE, figure
 from training_monitor.analysis.importance import by_importance
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from training_monitor.analysis.curve import Curve
+    from training_monitor.analysis.band import Band
     from training_monitor.analysis.importance import Known
     from training_monitor.analysis.tools.form import Tool
     from training_monitor.analysis.tools.sight import Sight
@@ -52,8 +52,10 @@ class RunsBeside:
         Raises:
             KeyError: There is none of exactly this name; the message says which there are.
         """
-        # A name is never made a path: it is looked up among those that the catalog lists.
-        runs = {os.path.basename(path): path for path in list_runs(self._root)}
+        # A name is never made a path: it is looked up among those that the catalog lists. A link
+        # may lead anywhere, so it is none of them.
+        runs = {os.path.basename(path): path for path in list_runs(self._root)
+                if not os.path.islink(path)}  # fmt: skip
         runs.pop(self._own, None)
         if name not in runs:
             raise KeyError(f"no other run {quoted(name)}{nearest(name, list(runs))}")
@@ -142,14 +144,14 @@ class _Beside:
         return repr(value) if isinstance(value, float) else figure(value, 17)
 
     def _row(self, other: RunView, mine: Known, theirs: Known, step: int | None) -> str:
-        curves = [
-            curve_of(run, one.name, points=one.metric.count, until=step)
+        bands = [
+            band_of(run, one.name, points=one.metric.count, until=step)
             for run, one in ((self._sight.run, mine), (other, theirs))
         ]
-        if not all(map(len, curves)):
+        if not all(map(len, bands)):
             return f"{cell(mine.name)},{NONE},{NONE},{NONE}"
-        at = min(int(curve.step[-1]) for curve in curves) if step is None else step
-        values = [_value_at(curve, at, self._sight.sig_figs) for curve in curves]
+        at = min(int(band.step[-1]) for band in bands) if step is None else step
+        values = [_value_at(band, at, self._sight.sig_figs) for band in bands]
         return ",".join([cell(mine.name), str(at), *values])
 
     def _course(self, other: RunView) -> list[str]:
@@ -160,10 +162,10 @@ class _Beside:
             return []
 
 
-def _value_at(curve: Curve, step: int, sig_figs: int) -> str:
+def _value_at(band: Band, step: int, sig_figs: int) -> str:
     """Return the value at a step, or the last one before it."""
-    at = int(curve.step.searchsorted(step, side="right")) - 1
-    return NONE if at < 0 else curve.cell(at, sig_figs)
+    at = int(band.step.searchsorted(step, side="right")) - 1
+    return NONE if at < 0 else band.cell(at, sig_figs)
 
 
 def _flat(config: Mapping[str, object], prefix: str = "", depth: int = 0) -> dict[str, object]:

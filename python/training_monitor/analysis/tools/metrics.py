@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from training_monitor._core import redact
-from training_monitor.analysis.curve import curve_of
+from training_monitor.analysis.band import band_of
 from training_monitor.analysis.fencing import quoted
 from training_monitor.analysis.figures import NONE, figure
 from training_monitor.analysis.recent import cell, recent_steps, tabled
@@ -139,24 +139,24 @@ class _Metrics:
         (known,) = self._sight.chosen([metric])
         if not known.has_numbers:
             return self._texts(known, rank, since_step, until_step, max_points)
-        curve = curve_of(self._sight.run, known.name, points=known.metric.count, rank=rank,
+        band = band_of(self._sight.run, known.name, points=known.metric.count, rank=rank,
                          since=since_step, until=until_step)  # fmt: skip
-        if not len(curve):
+        if not len(band):
             raise ToolError(self._nothing(known, rank))
-        seen = curve.thinned(max_points)
+        seen = band.thinned(max_points)
         answer = self._sight.answer()
-        ranks = f", {curve.ranks} ranks side by side" if curve.ranks > 1 else ""
-        shown = f"{len(seen)} shown, extremes kept" if len(seen) < curve.count else "all shown"
+        ranks = f", {band.ranks} ranks side by side" if band.ranks > 1 else ""
+        shown = f"{len(seen)} shown, extremes kept" if len(seen) < band.count else "all shown"
         answer.say(
-            f"{quoted(known.name)}: {curve.count}{'' if curve.whole else '+'} steps from "
-            f"{int(curve.step[0])} to {int(curve.step[-1])}{ranks}; {shown}"
+            f"{quoted(known.name)}: {band.count}{'' if band.whole else '+'} steps from "
+            f"{int(band.step[0])} to {int(band.step[-1])}{ranks}; {shown}"
         )
         figs = self._sight.sig_figs
         lines = ["step,value", *(f"{int(seen.step[at])},{seen.cell(at, figs)}"
                                  for at in range(len(seen)))]  # fmt: skip
         answer.data(lines, rest=lambda n: "cut: call again with since_step="
                     f"{int(seen.step[n - 1])}")  # fmt: skip
-        if len(seen) < curve.count:
+        if len(seen) < band.count:
             answer.say("for what lies between, call again with since_step and until_step")
         return answer.text()
 
@@ -219,9 +219,9 @@ class _Metrics:
 
     def _extremes(self, one: Known, rank: int | None) -> list[str]:
         """Say at which steps the least and the greatest value are."""
-        curve = curve_of(self._sight.run, one.name, points=one.metric.count, rank=rank)
-        places = {"min": curve.lowest(), "max": curve.highest()}
-        return [f"{end} at step {int(curve.step[at])}" for end, at in places.items()
+        band = band_of(self._sight.run, one.name, points=one.metric.count, rank=rank)
+        places = {"min": band.lowest(), "max": band.highest()}
+        return [f"{end} at step {int(band.step[at])}" for end, at in places.items()
                 if at is not None]  # fmt: skip
 
     def steps(self, *, last: int, metrics: list[str] | None, rank: int | None) -> str:

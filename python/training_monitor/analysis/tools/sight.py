@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from training_monitor.analysis.fencing import inert, quoted
@@ -47,6 +47,8 @@ class Sight:
     limits: Limits
     log_paths: Sequence[str] = ()
     others: Callable[[str], RunView] | None = None
+    # What was found by judging anew, by how many points there were.
+    _judged: dict[int, list[Finding]] = field(default_factory=dict)
 
     @property
     def only_numbers(self) -> bool:
@@ -64,12 +66,13 @@ class Sight:
     def findings(self) -> list[Finding]:
         """Return what was found, the oldest first; what was never judged is judged now if short."""
         found = self.run.findings()
-        if any(one.by == "detector" for one in found) or self._is_long():
+        points = sum(attempt.points for attempt in self.run.attempts)
+        if points > _JUDGED_POINTS or any(one.by == "detector" for one in found):
             return found
-        return sorted([*found, *self.run.replay().findings], key=lambda one: one.time)
-
-    def _is_long(self) -> bool:
-        return sum(attempt.points for attempt in self.run.attempts) > _JUDGED_POINTS
+        if points not in self._judged:
+            self._judged.clear()
+            self._judged[points] = self.run.replay().findings
+        return sorted([*found, *self._judged[points]], key=lambda one: one.time)
 
     def chosen(self, names: Iterable[str]) -> list[Known]:
         """Return the metrics of these names, in their order.
@@ -81,11 +84,12 @@ class Sight:
         exact = {one.name: one for one in metrics}
         # Of a name with a line break or so a model sees what is printable.
         seen = {inert(one.name): one for one in metrics}
+        seen |= {quoted(one.name)[1:-1]: one for one in metrics}
         found = []
         for name in names:
             one = exact.get(name) or seen.get(name)
             if one is None:
-                raise ToolError(f"no metric {quoted(name)}{nearest(name, list(seen))}")
+                raise ToolError(f"no metric {quoted(name)}{nearest(name, list(exact))}")
             found.append(one)
         return found
 

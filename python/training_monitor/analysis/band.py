@@ -1,4 +1,4 @@
-"""A metric over the steps, its ranks side by side, thinned so that extremes stay."""
+"""A metric over the steps: its ranks as a band, thinned so that extremes stay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from training_monitor.query import RunView
 
-__all__ = ["Curve", "curve_of"]
+__all__ = ["Band", "band_of"]
 
 # A series up to this long is read whole; of a longer one the reader thins already.
 _READ_POINTS = 2_000_000
@@ -22,7 +22,7 @@ _THINNED_POINTS = 50_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class Band:
     """Points of one metric, one for each step, as arrays of one length.
 
     Attributes:
@@ -30,7 +30,7 @@ class Curve:
         low: The least value of all ranks; NaN: none has a number.
         high: The greatest.
         holes: Whether some rank has no number there.
-        count: How many steps there were before the curve was thinned.
+        count: How many steps there were before the band was thinned.
         ranks: How many ranks there are.
         whole: Whether every step was read, not only what the reader kept of a very long series.
     """
@@ -46,10 +46,10 @@ class Curve:
     def __len__(self) -> int:
         return len(self.step)
 
-    def thinned(self, most: int) -> Curve:
+    def thinned(self, most: int) -> Band:
         """Return so many points at most; first, last and extremes stay."""
         chosen = kept(self.low, self.high, most)
-        return Curve(self.step[chosen], self.low[chosen], self.high[chosen], self.holes[chosen],
+        return Band(self.step[chosen], self.low[chosen], self.high[chosen], self.holes[chosen],
                      self.count, self.ranks, self.whole)  # fmt: skip
 
     def cell(self, at: int, sig_figs: int) -> str:
@@ -66,7 +66,7 @@ class Curve:
         return _first(self.high, least=False)
 
 
-def curve_of(
+def band_of(
     run: RunView,
     key: str,
     *,
@@ -74,8 +74,8 @@ def curve_of(
     rank: int | None = None,
     since: int | None = None,
     until: int | None = None,
-) -> Curve:
-    """Return the curve of a metric, not thinned further than reading it needs.
+) -> Band:
+    """Return the band of a metric, not thinned further than reading it needs.
 
     Args:
         run: The run.
@@ -100,13 +100,13 @@ def curve_of(
 
 def _folded(
     step: NDArray[np.int64], value: NDArray[np.float64], ranks: NDArray[np.uint32], *, whole: bool
-) -> Curve:
+) -> Band:
     """Put the ranks of each step side by side."""
     import numpy as np
 
     begins = np.flatnonzero(np.diff(step, prepend=step[:1] - 1)) if len(step) else np.arange(0)
     nan = np.isnan(value)
-    return Curve(
+    return Band(
         step=step[begins],
         low=np.fmin.reduceat(value, begins) if len(begins) else value,
         high=np.fmax.reduceat(value, begins) if len(begins) else value,
