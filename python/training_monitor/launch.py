@@ -68,6 +68,11 @@ def init(
     code_snapshot_manifest: str | os.PathLike[str] = unset.code_snapshot_manifest,
     code_snapshot_paths: list[str] | None = unset.code_snapshot_paths,
     privacy: str = unset.privacy,
+    llm_calls_per_hour: int = unset.llm_calls_per_hour,
+    llm_tokens_per_hour: int = unset.llm_tokens_per_hour,
+    llm_cost_per_hour: float | None = unset.llm_cost_per_hour,
+    llm_price_in: float | None = unset.llm_price_in,
+    llm_price_out: float | None = unset.llm_price_out,
     log_paths: list[str] | None = unset.log_paths,
     notify: list[str] | None = unset.notify,
     alert_cooldown_min: float = unset.alert_cooldown_min,
@@ -126,6 +131,11 @@ def init(
         code_snapshot_paths: Files and directories of code to keep with the run; an empty list
             keeps none.
         privacy: What the LLM may see: "full", "no-code", "numbers-only" or "off".
+        llm_calls_per_hour: Requests to the model in an hour at most.
+        llm_tokens_per_hour: Tokens to and from the model in an hour at most.
+        llm_cost_per_hour: Money for the model in an hour at most, by the next two.
+        llm_price_in: Price of a million tokens sent to the model.
+        llm_price_out: Price of a million tokens that the model answers.
         log_paths: Log files to follow.
         notify: Further addresses for messages.
         alert_cooldown_min: Minutes until the same alert is told again, unless it gets worse.

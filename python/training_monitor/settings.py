@@ -193,6 +193,17 @@ class Settings:
         None, Maybe(Texts()), "files and directories of code to keep with the run", works=True)
     privacy = Setting(
         "full", Choice("full", "no-code", "numbers-only", "off"), "what the LLM may see")
+    llm_calls_per_hour = Setting(
+        60, Number(int, 0, 10**6), "requests to the model in an hour at most")
+    llm_tokens_per_hour = Setting(
+        1_000_000, Number(int, 0, 10**12), "tokens to and from the model in an hour at most")
+    llm_cost_per_hour = Setting[float | None](
+        None, Maybe(Number(float, 0, 1e9)),
+        "money for the model in an hour at most; needs the two prices")
+    llm_price_in = Setting[float | None](
+        None, Maybe(Number(float, 0, 1e9)), "price of a million tokens sent to the model")
+    llm_price_out = Setting[float | None](
+        None, Maybe(Number(float, 0, 1e9)), "price of a million tokens that the model answers")
     log_paths = Setting[list[str] | None](None, Maybe(Texts()), "log files to follow")
     notify = Setting[list[str] | None](None, Maybe(Texts()), "further addresses for messages")
     alert_cooldown_min = Setting(

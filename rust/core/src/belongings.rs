@@ -118,6 +118,12 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
                 | ".alerts.outbox.new"
                 | ".alerts.state"
                 | ".alerts.state.new"
+                // What was sent to a model, and what is remembered of it: `python/training_monitor/analysis`.
+                | "sent.jsonl"
+                | "sent.1.jsonl"
+                | ".llm.lock"
+                | ".llm.state"
+                | ".llm.state.new"
         )
         || is_of_node(&name)
 }

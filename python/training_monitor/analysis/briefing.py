@@ -1,0 +1,152 @@
+"""What a model is told of a run before it looks for itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from functools import cached_property
+
+from training_monitor.analysis.digest import Digest
+from training_monitor.analysis.fencing import fenced, inert
+from training_monitor.analysis.history import earlier
+from training_monitor.analysis.privacy import allows
+from training_monitor.analysis.prompt import Section, clipped
+from training_monitor.predict.wording import duration
+from training_monitor.report.progress import progress_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from training_monitor.analysis.describing import CodeNotes
+    from training_monitor.query import RunView
+    from training_monitor.report.progress import Progress
+
+__all__ = ["Briefing", "numeric"]
+
+# Shares of the room, in the order in which a person would ask.
+_SHARES = {
+    "Run": 0.10,
+    "Findings and outlook": 0.17,
+    "Last steps": 0.24,
+    "Metrics": 0.20,
+    "What the metrics measure": 0.10,
+    "Code": 0.10,
+    "Machine": 0.04,
+    "Said before": 0.05,
+}
+_LAST_STEPS = 20
+_FENCE_CHARS = 120
+
+
+class Briefing:
+    """The sections of a prompt about one run.
+
+    Args:
+        run: The run.
+        notes: What is known of its code.
+        privacy: full, no-code or numbers-only.
+        sig_figs: Significant figures of values.
+        history_chars: The room for what was said before, at most.
+        now: Wall clock.
+    """
+
+    def __init__(
+        self,
+        run: RunView,
+        notes: CodeNotes,
+        *,
+        privacy: str,
+        sig_figs: int,
+        history_chars: int,
+        now: float,
+    ) -> None:
+        self._run = run
+        self._notes = notes
+        self._privacy = privacy
+        self._history_chars = history_chars
+        self._now = now
+        self._digest = Digest(run, sig_figs=sig_figs, privacy=privacy, now=now)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """How the run goes, by mathematics alone."""
+        attempts = self._run.attempts
+        is_over = bool(attempts) and attempts[-1].ended is not None
+        state = "ended" if is_over else "recording"
+        return progress_of(self._run, state=state, now=self._now)
+
+    def sections(self) -> list[Section]:
+        """Return what is told, part by part."""
+        told: dict[str, Callable[[int], str]] = {
+            "Run": self._facts,
+            "Findings and outlook": self._course,
+            "Last steps": lambda most: self._digest.steps(most, last=_LAST_STEPS),
+            "Metrics": self._digest.metrics,
+            "Machine": self._digest.machine,
+            "Said before": self._before,
+        }
+        if allows(self._privacy, "code"):
+            told["What the metrics measure"] = self._descriptions
+            told["Code"] = lambda most: clipped(self._notes.summary, most)
+        return [Section(name, share, told[name]) for name, share in _SHARES.items() if name in told]
+
+    def _facts(self, most: int) -> str:
+        """Name, command, attempts and configuration."""
+        attempts = self._run.attempts
+        lines = []
+        config: Mapping[str, Any] = self._run.config
+        if allows(self._privacy, "command"):
+            command = self._run.launch.get("training_command")
+            lines += [f"name: {self._run.name}"]
+            lines += [f"command: {command}"] if command else []
+        else:
+            config = numeric(config)
+        if attempts:
+            ago = duration(max(self._now - attempts[-1].started, 0.0))
+            lines.append(f"attempts: {len(attempts)}; the last one began {ago} ago")
+        said = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._now))
+        lines += [f"now: {said}", f"config: {json.dumps(config, default=str)}"]
+        return fenced([clipped("\n".join(map(inert, lines)), max(most - _FENCE_CHARS, 0))])
+
+    def _course(self, most: int) -> str:
+        """Return status, trends, outlook and findings in sentences, as the report has them."""
+        sections = self.progress.sections()
+        parts = [f"{heading}: {' | '.join(lines)}" for heading, lines in sections.items()]
+        return fenced([clipped(part, max(most - _FENCE_CHARS, 0)) for part in parts])
+
+    def _descriptions(self, most: int) -> str:
+        """Return what each metric measures, those in a finding first."""
+        known = self._notes.descriptions
+        found = {one.source for one in self.progress.findings}
+        lines: list[str] = []
+        used = _FENCE_CHARS
+        for name in sorted(known, key=lambda name: (name not in found, name)):
+            line = f"{name}: {known[name]}"
+            used += len(line) + 3
+            if used > most:
+                break
+            lines.append(line)
+        return fenced(lines) if lines else ""
+
+    def _before(self, most: int) -> str:
+        room = min(most, self._history_chars) - _FENCE_CHARS
+        said = earlier(self._run.analyses(), self._run.messages(), max(room, 0))
+        return fenced(said.splitlines()) if said else ""
+
+
+def numeric(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a configuration is numbers and switches; texts, and lists of them, go."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            inner = numeric(value)
+            if inner:
+                found[name] = inner
+        elif isinstance(value, bool) or (isinstance(value, (int, float)) and math.isfinite(value)):
+            found[name] = value
+        elif isinstance(value, list) and all(type(one) in (int, float) for one in value):
+            found[name] = value
+    return found

@@ -1,0 +1,248 @@
+"""Numbers that follow from others: differences, percentages, ratios, slopes."""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+
+from training_monitor.analysis.lexicon import SPLITS, words_of
+from training_monitor.analysis.numerals import close
+from training_monitor.analysis.truth import endpoint, fits, span_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from training_monitor.analysis.claims import Sentence, Statement
+    from training_monitor.analysis.points import Curve
+    from training_monitor.analysis.facts import Facts
+
+__all__ = ["derives"]
+
+Pair = tuple[float, float, float | None, float | None]
+# Pairs of numbers that stand in a sentence; more say nothing.
+_MOST_OPERANDS = 8
+
+
+def derives(
+    statement: Statement,
+    sentence: Sentence,
+    before: Sentence | None,
+    facts: Facts,
+    names: list[str],
+) -> bool:
+    """Whether a computed number follows from the numbers beside it, or from the metric."""
+    written = list(_operands(statement, sentence))
+    base = _base_of(statement, facts, names)
+    if base:
+        tops = [value for value, _ in written] or _newest(facts, names)
+        near: list[Pair] = [(a, b, None, None) for a in base for b in tops if a != b]
+        if _any_fits(statement, near):
+            return True
+        tops = _newest(facts, names)
+        return _any_fits(statement, [(a, b, None, None) for a in base for b in tops])
+    if statement.role == "delta" and _GAP.search(statement.before):
+        names = [*names, *_counterparts(names, facts)]
+    pairs = list(_paired(written))
+    pairs += _of_steps(statement, sentence, facts, names)
+    if _any_fits(statement, pairs):
+        return True
+    if pairs and (len(written) >= 4 or statement.window is not None):
+        return False
+    if before is not None:
+        pairs += _paired(list(_operands(statement, before)))
+    pairs += _of_landmarks(statement, facts, names)
+    if len(written) == 2:
+        pairs += _with_one(written[0], facts, names)
+    return _any_fits(statement, pairs)
+
+
+_GAP = re.compile(r"\b(?:gap|difference|margin|spread)\b", re.IGNORECASE)
+_BASE = re.compile(
+    r"^\W{0,2}(?:\w+\W+){0,2}?(?:of|above|below|over|under|than|from|off|as|its|their|the)?\W*(?:\w+\W+)?(?:its|the|their)\W+"
+    r"(?:running |recent |own |overall )?(?:(?P<first>initial|start\w*|first|original)|(?P<low>min\w*|lowest|best)|(?P<high>max\w*|peak|highest)"
+    r"|(?P<middle>median|mean|average|usual|typical|normal|baseline))\b",
+    re.IGNORECASE,
+)
+
+
+def _base_of(statement: Statement, facts: Facts, names: list[str]) -> list[float]:
+    """Return what a share or a factor is said to be of, where a word says it: "its median"."""
+    said = _BASE.match(statement.after) if statement.role in ("ratio", "relative") else None
+    found: list[float] = []
+    for name in names if said else []:
+        curve = facts.curve(name)
+        if curve is None or said is None:
+            continue
+        low, high = curve.extremes()
+        if said["first"]:
+            found += curve.oldest()
+        elif said["low"]:
+            found += [*low, *(high if said["low"].lower() == "best" else [])]
+        elif said["high"]:
+            found += high
+        else:
+            found += [*curve.middles(), *curve.recents()]
+    return found
+
+
+def _newest(facts: Facts, names: list[str]) -> list[float]:
+    curves = [curve for name in names if (curve := facts.curve(name)) is not None]
+    return [value for curve in curves for value in curve.newest()]
+
+
+def _counterparts(names: list[str], facts: Facts) -> list[str]:
+    """Return the metrics of training beside those of a held-out split."""
+    found = []
+    for name in names:
+        bare = tuple(word for word in words_of(name) if word not in SPLITS)
+        found += [
+            other for other in facts.metrics
+            if other not in names and tuple(w for w in words_of(other) if w not in SPLITS) == bare
+        ]  # fmt: skip
+    return found[:4]
+
+
+Operand = tuple[float, float | None]
+
+
+def _operands(statement: Statement, sentence: Sentence) -> Iterator[Operand]:
+    """Yield the values in a sentence, as they are and as they are written."""
+    for one in sentence.statements[:_MOST_OPERANDS]:
+        if one is statement or not one.holds or not one.true:
+            continue
+        _, value, step = one.true[0]
+        yield value, step
+        yield one.numeral.value * (0.01 if _is_share(one) else 1.0), step
+
+
+def _is_share(statement: Statement) -> bool:
+    true = statement.true[0][1]
+    return statement.numeral.kind == "percent" and abs(true) <= 1.5 < abs(statement.numeral.value)
+
+
+def _paired(values: list[Operand]) -> Iterator[Pair]:
+    for at, (a, first) in enumerate(values):
+        for b, last in values[at + 1 :]:
+            yield a, b, first, last
+
+
+def _of_steps(
+    statement: Statement, sentence: Sentence, facts: Facts, names: list[str]
+) -> Iterator[Pair]:
+    """Yield the values of the metric at the steps of the sentence."""
+    places = [place.value for phrase in sentence.steps if phrase.kind in ("at", "range", "position")
+              for place in phrase.places]  # fmt: skip
+    for name in names:
+        curve = facts.curve(name)
+        if curve is None:
+            continue
+        for at, one in enumerate(places):
+            for other in places[at + 1 :]:
+                yield from _ends(curve, *sorted((one, other)))
+        window = statement.window
+        if window is not None and len(span_of(statement, curve)):
+            part = span_of(statement, curve)
+            low, high = part.extremes()
+            starts = [*part.oldest(), *_carried(curve, float(part.step[0]) - 1)]
+            for start in starts:
+                for end in part.newest():
+                    yield start, end, float(part.step[0]), float(part.step[-1])
+            if window.kind != "range":
+                yield from ((a, b, None, None) for a in low for b in high)
+        elif statement.place is not None and len(places) == 1:
+            step = statement.place.value
+            for there in endpoint(curve, step, start=False):
+                for old in [*curve.around(step)[0], *curve.oldest()]:
+                    yield old, there, None, step
+                for new in curve.newest():
+                    yield there, new, step, float(curve.step[-1])
+
+
+def _carried(curve: Curve, step: float) -> list[float]:
+    return [float(value) for value in curve.carried(step) if isfinite(value)]
+
+
+def _ends(curve: Curve, first: float, last: float) -> Iterator[Pair]:
+    for a in endpoint(curve, first, start=True):
+        for b in endpoint(curve, last, start=False):
+            yield a, b, first, last
+
+
+def _of_landmarks(statement: Statement, facts: Facts, names: list[str]) -> Iterator[Pair]:
+    """Yield from where to where a metric may be said to have gone."""
+    newest: list[tuple[str, list[float]]] = []
+    for name in names:
+        curve = facts.curve(name)
+        if curve is None:
+            continue
+        low, high = curve.extremes()
+        first, last = curve.oldest(), curve.newest()
+        newest.append((name, last))
+        start, end = float(curve.step[0]), float(curve.step[-1])
+        for a in [*first, *low, *high]:
+            for b in [*last, *low, *high]:
+                if a != b:
+                    yield a, b, start, end
+    for at, (_, values) in enumerate(newest):
+        for _, others in newest[at + 1 :]:
+            yield from ((a, b, None, None) for a in values for b in others)
+
+
+def _with_one(operand: Operand, facts: Facts, names: list[str]) -> Iterator[Pair]:
+    """Yield a number of the sentence beside the landmarks of the metric."""
+    value, step = operand
+    for name in names:
+        curve = facts.curve(name)
+        if curve is None:
+            continue
+        low, high = curve.extremes()
+        others = [*curve.oldest(), *curve.newest(), *low, *high, *curve.middles()]
+        if step is not None:
+            before, after = curve.around(step)
+            others += [*before, *after]
+        yield from ((value, other, None, None) for other in others if other != value)
+
+
+def _any_fits(statement: Statement, pairs: Iterable[Pair]) -> bool:
+    numeral, about = statement.numeral, statement.about
+    for a, b, first, last in pairs:
+        wanted = list(_computed(statement, a, b, first, last))
+        if statement.role == "delta" and numeral.kind not in ("percent", "points"):
+            if fits(numeral, wanted, about=about) is not None:
+                return True
+        # A percentage is meant as such, never the same digits as a share.
+        elif any(close(numeral.value, numeral.half, value, about=about) for value in wanted):
+            return True
+    return False
+
+
+def _computed(
+    statement: Statement, a: float, b: float, first: float | None, last: float | None
+) -> Iterator[float]:
+    numeral, role = statement.numeral, statement.role
+    change = b - a
+    if role == "slope":
+        if first is not None and last is not None and first != last:
+            yield from _signed(statement, change / (last - first))
+        return
+    if role == "delta":
+        yield from _signed(statement, change)
+        if numeral.kind in ("points", "percent"):
+            yield from _signed(statement, 100.0 * change)
+        return
+    for x, y in ((a, b), (b, a)) if not numeral.signed else ((a, b),):
+        if x == 0.0:
+            continue
+        if role == "relative":
+            # Only the percentage itself is meant, never the same digits as a share.
+            yield from _signed(statement, 100.0 * (y - x) / abs(x))
+            yield from _signed(statement, 100.0 * (y - x))
+        else:
+            yield y / x
+
+
+def _signed(statement: Statement, value: float) -> Iterator[float]:
+    yield value
+    if not statement.numeral.signed:
+        yield abs(value)

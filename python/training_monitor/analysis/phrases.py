@@ -1,0 +1,266 @@
+"""The words around a number: what they say it is, and whether they say it of the run at all."""
+
+from __future__ import annotations
+
+import re
+
+from training_monitor.analysis.stepping import ABOUT
+
+__all__ = ["DERIVED", "is_about", "is_count", "is_present", "is_proposal", "of_window", "role_of", "sentences"]
+
+_FLAGS = re.IGNORECASE
+_SENTENCE_END = re.compile(
+    r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bapprox)(?<!\bca)(?<!\bno)[.!?][\"')\]*`]*\s+(?=[\"'(\[*`]*[A-Z\x1f\d])"
+    r"|\n+(?!\s*\n)"
+)
+_ASIDE = r"(?:\W|\b(?:a|an|the|its|only|just|as much as|as low as|as high as|still|even|up to|value of|step)\b)*"
+_TAIL = rf"(?:\W*{ABOUT})?\W*$"
+
+# Roles whose number is computed from others.
+DERIVED = frozenset(("delta", "relative", "ratio", "slope"))
+
+_CHANGE = (
+    r"(?:drop|decrease|increase|rise|gain|improvement|reduction|decline|jump|fall|growth|change|"
+    r"difference|gap|spread|slide|climb|increment|delta|swing|shift|loss)"
+)
+_BEFORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (role, re.compile(pattern + _TAIL, _FLAGS))
+    for role, pattern in (
+        ("delta", r"(?:\u0394|\u2206|\bdelta)\W*(?:of|is|was)?"),
+        ("delta", rf"\b{_CHANGE}s?\W+(?:of|is|was|by|:|=)"),
+        ("delta", r"\b(?:gap|difference|margin|spread)\b[^,;.\d]*\b(?:is|was|are|to|of|at|by|now|currently|=|:)(?:\W+(?:now|currently|already))*"),
+        ("delta", r"\bby"),
+        ("delta", r"\b(?:up|down|off|higher|lower|above|below) by"),
+        ("within", r"\b(?:within|to within)"),
+        ("from", r"\bfrom(?:\W+(?:a|an|the|its|initial|initially|starting|value|peak|low|high|level|of|best|minimum|maximum|roughly))*"),
+        ("to", r"(?:\b(?:to|towards?|reach(?:ed|es|ing)?|hit(?:s|ting)?|into|onto)|->|\u2192|=>)(?:\W+(?:a|an|the|its|value|of|level|just|only|new))*"),
+        ("below", r"(?:\b(?:below|under|less than|lower than|at most|beneath|no more than|smaller than|fewer than|not exceed(?:ed|ing)?|never exceed(?:ed|s|ing)?)|<=?|\u2264)"),
+        ("above", r"(?:\b(?:above|over|exceed(?:s|ed|ing)?|more than|greater than|at least|beyond|past|higher than|larger than|surpass(?:ed|es|ing)?|upwards of|no less than)|>=?|\u2265)"),
+    )
+)  # fmt: skip
+_EXTREMES = (
+    ("max", r"\b(?:peak(?:s|ed|ing)?|max(?:imum|ima|ed)?|highest|largest|greatest|high (?:of|point)|"
+            r"record high|top(?:s|ped|ping)? out|worst|biggest)\b"),
+    ("min", r"\b(?:min(?:imum|ima)?|lowest|smallest|bottom(?:s|ed)?(?: out)?|trough|low (?:of|point)|"
+            r"record low|floor|least)\b"),
+    ("best", r"\b(?:best|optimum|optimal)\b"),
+    ("spike", r"\b(?:spik(?:e|es|ed|ing)|outliers?|burst|surg(?:e|ed)|shot up|blew up|jump(?:s|ed)?|dip(?:s|ped)?)\b"),
+    ("std", r"\b(?:std|standard deviation|stdev|variance)\b|\u03c3|\u00b1"),
+    ("median", r"\b(?:median|p50|50th percentile)\b"),
+    ("p95", r"\b(?:p95|95th percentile)\b"),
+    ("p99", r"\b(?:p99|99th percentile)\b"),
+    ("p5", r"\b(?:p5|5th percentile)\b"),
+    ("mean", r"\b(?:mean|averag(?:e|es|ed|ing)|avg)\b"),
+    ("first", r"\b(?:initial(?:ly)?|start(?:s|ed|ing)?|began|begin(?:s|ning)?|originally|first (?:value|logged|recorded|point)|at first)\b"),
+    ("last", r"\b(?:current(?:ly)?|now|latest|last (?:value|logged|recorded|point|reading)|final(?:ly)?|ended?|ending|finish(?:ed|es)?|"
+             r"most recent(?:ly)?|at present|presently|today|at the moment|stands at|sits at|so far)\b"),
+)  # fmt: skip
+_QUALIFIED = tuple((role, re.compile(pattern, _FLAGS)) for role, pattern in _EXTREMES)
+_AFTER_DELTA = re.compile(
+    rf"^\W{{0,2}}(?:[\w-]+ )?(?:{_CHANGE}\b|higher\b|lower\b|more\b|less\b|larger\b|smaller\b|faster\b|slower\b"
+    r"|worse\b|better\b|above\b|below\b|greater\b|smaller\b|up\b|down\b|off\b|over\b|under\b|bigger\b|increas|decreas)",
+    _FLAGS,
+)
+_AFTER_RATIO = re.compile(
+    r"^\W{0,2}(?:of|that of|what|as|its|the|higher|larger|more|times)\b", _FLAGS
+)
+_SLOPE = re.compile(
+    r"^\W{0,2}(?:per|each|every|/)\W{0,2}(?:[\d,]+ ?)?(?:steps?|iterations?|epochs?|k steps)\b",
+    _FLAGS,
+)
+_TO_RIGHT = re.compile(r"^\W{0,3}(?:->|\u2192|=>)")
+_DIRECTION = re.compile(
+    rf"\b(?:up|down|off|rose|fell|dropped|increased|decreased|declined|grew|improved|shrank|gained|lost|climbed|jumped|slid|plunged|sank|changed|worsened|widened|narrowed)(?:\W+by)?{_TAIL}",
+    _FLAGS,
+)
+_PRESENT = re.compile(
+    r"\b(?:is|are|'s|sits?|stands?|currently|now|remains?|hovers?|has (?:now )?reached)\b", _FLAGS
+)
+# "an 80 % interval" says how sure, not how much.
+_LEVEL = re.compile(r"^\W{0,2}(?:(?:confidence|prediction|credible) )?(?:intervals?|CI|confidence|quantile|percentile|probability|chance|sure|certain|likely|PI|band)\b", _FLAGS)
+_COUNTED = re.compile(
+    r"^ (?:\w+[ -])?(?:class(?:es)?|layers|heads|blocks|options|things|ways|reasons|issues|problems|workers|samples|examples|"
+    r"images|tokens|parameters|params|items|actions|evaluations|evals|checkpoints|seeds|runs|experiments|bits|features|"
+    r"units|channels|neurons|dimensions|categories|labels|tasks|shards|nodes|processes|threads|cores|people|"
+    r"spikes?|findings?|alerts?|attempts?|metrics|gpus|ranks|warnings?|outliers?|nans|restarts?|crash(?:es)?|files)\b(?! ?(?:/|per\b))",
+    _FLAGS,
+)
+_AVERAGE_AFTER = re.compile(r"^\W{0,3}(?:on average|in the mean|average\b|mean\b|avg\b)", _FLAGS)
+_EXTREME_AFTER = (
+    ("max", re.compile(r"^\W{0,3}(?:at (?:its|the) (?:peak|max|highest)|\(?(?:peak|max(?:imum)?|the highest)\b)", _FLAGS)),
+    ("min", re.compile(r"^\W{0,3}(?:at (?:its|the) (?:lowest|min|best)|\(?(?:min(?:imum)?|the lowest)\b)", _FLAGS)),
+    ("first", re.compile(r"^\W{0,3}(?:at the (?:start|beginning|outset)|initially|at first|originally)\b", _FLAGS)),
+    ("last", re.compile(r"^\W{0,3}(?:now\b|at the end|at present|currently|most recently|by the end|as of now|right now|today)", _FLAGS)),
+    ("best", re.compile(r"^\W{0,3}(?:at best)\b", _FLAGS)),
+)  # fmt: skip
+
+_VERBS = (
+    "try|consider|set|lower|reduce|increase|raise|use|switch|add|clip|enable|change|decrease|drop|"
+    "halve|double|aim|target|wait|run|train|resume|restart|roll|warm|schedule|decay|anneal|cap|limit|keep|apply|"
+    "evaluate|log|save|monitor|watch|alert|stop|check|test|move|bump|cut|scale|start|go|make|give|"
+    "extend|shorten|adjust|tune|turn|replace|introduce|ramp|tighten|relax|continue|revisit|allow|pick|"
+    "experiment|sweep|search|bring|dial|put|let|aim|plan|expect|look|inspect|verify|ensure|compare|rerun|re-run"
+)
+_GERUNDS = (
+    "reducing|lowering|setting|increasing|raising|using|switching|adding|clipping|changing|"
+    "decreasing|halving|doubling|trying|applying|decaying|annealing|capping|training for|running for|waiting|scaling"
+)
+_PROPOSED = re.compile(
+    rf"(?:^|[,;:.(\u2014\u2013-]|\b(?:and|or|then|to|please|also|instead|so|otherwise|either|maybe|perhaps|first|next|i'd|we'd|you|we|i|by|of|not|simply|just|about|again))\W*"
+    rf"(?:(?:then|also|please|instead|first|maybe|perhaps|simply|just) )*(?:{_VERBS})\b(?!\W+(?:of|in|at|from|from its|by|to)\b(?!\W*[\d.]))"
+    rf"|\b(?:{_GERUNDS})\b"
+    r"|\b(?:should|could|would|might|may want|recommend\w*|suggest\w*|consider|let's|i'd|will|e\.g\.|"
+    r"for example|for instance|such as|ideally|worth trying|expect(?:ed)?|typical(?:ly)?|usual(?:ly)?|normal(?:ly)?|"
+    r"common(?:ly)?|general(?:ly)?|rule of thumb|healthy|by default|if|unless|in case|whenever|chance level|"
+    r"random guessing|threshold|budget|aim|goal|target|something like|perhaps|try)\b",
+    _FLAGS,
+)
+_ASSERTED = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|currently|current|now|rose|risen|fell|fallen|dropped|increased|"
+    r"decreased|reached|reaches|hits|peaked|peaks|spiked|jumped|climbed|declined|grew|stands|sits|stayed|"
+    r"stays|remained|remains|went|gone|ended|started|began|averaged|averages|exceeded|exceeds|showed|shows|observed|"
+    r"logged|recorded|measured|because|since|given|due to|although|though|whereas|while|already|moved|"
+    r"came|sank|plunged|improved|worsened|bottomed|hovered|hovers|oscillated|oscillates|diverged|fluctuates|fluctuated|"
+    r"ranged|ranges|lies|from|as your|in your config|you use|you set|config has|falls|rises|drops)\b"
+    r"|, (?:but|as|which|where|and (?:the|it|its))\b",
+    _FLAGS,
+)
+_CONDITION = re.compile(
+    r"\b(?:if|unless|in case|whenever|once|until|when)\b(?!\W+\w+(?:\W+\w+){0,3}?\W+(?:was|were|rose|fell|reached|had|\w+ed)\b)",
+    _FLAGS,
+)
+_GENERAL = re.compile(
+    r"\b(?:typical|healthy|recommended|common|usual|ideal|expected|reasonable|safe|default|chance)(?:ly)?\W+(?:[\w`\x1f-]+\W+){0,4}?"
+    r"(?:is|are|would be|lies?|be|between|around|of|to)\b[^,;.:]*$|\b(?:usually|typically|commonly|generally)\W+(?:considered|regarded|seen|set|chosen|used)\b[^,;.:]*$",
+    _FLAGS,
+)
+_CLAUSE_END = re.compile(r"[,;:.)\u2014]|\bthen\b", _FLAGS)
+_CLAIM_AFTER = re.compile(r"^\W{0,3}(?:is|are|was|were|seems?|looks?|appears?)\b", _FLAGS)
+_REJECTED = re.compile(
+    rf"\b(?:instead of|rather than|not|n't|isn't|never|no longer|as opposed to){_ASIDE}$", _FLAGS
+)
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Return where the sentences of a text start and end."""
+    found, start = [], 0
+    for match in _SENTENCE_END.finditer(text):
+        if match.start() > start:
+            found.append((start, match.end()))
+        start = match.end()
+    if start < len(text):
+        found.append((start, len(text)))
+    return found
+
+
+def is_about(before: str) -> bool:
+    """Whether a number is said not to be exact, by the words before it."""
+    return bool(_ABOUT_END.search(before))
+
+
+_ABOUT_END = re.compile(rf"(?:{ABOUT})\W*$", _FLAGS)
+
+
+def is_present(before: str) -> bool:
+    """Whether the words before a number are about now."""
+    return bool(_PRESENT.search(before))
+
+
+def is_proposal(before: str, after: str, *, advised: bool) -> bool:
+    """Whether a number is proposed, supposed or general, and not said of this run.
+
+    Args:
+        before: The sentence before the number.
+        after: What follows it.
+        advised: Whether the whole text is advice.
+    """
+    if _REJECTED.search(before):
+        return True
+    conditions = list(_CONDITION.finditer(before))
+    if _GENERAL.search(before):
+        return True
+    if conditions and not _CLAUSE_END.search(before, conditions[-1].end()):
+        return True
+    proposed = max(
+        (found.end() for found in _PROPOSED.finditer(before + "0")), default=0 if advised else -1
+    )
+    if proposed < 0 or _CLAIM_AFTER.search(after):
+        return False
+    asserted = max((found.start() for found in _ASSERTED.finditer(before)), default=-1)
+    if asserted >= proposed and re.match(r"from\b", before[asserted:], _FLAGS):
+        # "from 3e-4 to 1e-4": the second is the proposal.
+        return bool(re.search(r"\bto\b", before[asserted:]))
+    return asserted < proposed
+
+
+def is_count(after: str) -> bool:
+    """Whether a number counts things: "10 classes"."""
+    return bool(_COUNTED.match(after))
+
+
+def role_of(kind: str, before: str, after: str) -> str:
+    """Return what the words around a number say it is.
+
+    Args:
+        kind: The kind of the number.
+        before: The words before it, back to the number or the sentence before.
+        after: The words after it.
+
+    Returns:
+        delta, relative, ratio, slope; from, to, below, above, max, min, best, spike, mean, median,
+        std, p5, p95, p99, first, last, within, plain.
+    """
+    if kind == "percent" and _LEVEL.search(after):
+        return "level"
+    if kind == "number" and is_count(after):
+        return "count"
+    if _SLOPE.search(after):
+        return "slope"
+    if kind == "times":
+        return "ratio"
+    changed = bool(_AFTER_DELTA.search(after) or _DIRECTION.search(before))
+    role = next((role for role, words in _BEFORE if words.search(before)), "plain")
+    if role == "delta" or (changed and role in ("plain", "below", "above")):
+        return "relative" if kind == "percent" else "delta"
+    if (
+        kind == "percent"
+        and role == "plain"
+        and re.search(r"\b(?:a|an|of)\W*$", before)
+        and _AFTER_RATIO.search(after)
+    ):
+        return "share"
+    for name, words in _EXTREME_AFTER:
+        if words.search(after):
+            return name
+    if _AVERAGE_AFTER.search(after):
+        return "mean"
+    qualified = [
+        (found.end(), name) for name, words in _QUALIFIED for found in words.finditer(before)
+    ]
+    nearest = max(qualified)[1] if qualified else None
+    if role in ("below", "above", "within"):
+        return role
+    if role == "from":
+        if nearest == "first":
+            return "first"
+        return (
+            nearest
+            if nearest in ("max", "min", "best") and re.search(r"from\W+(?:a|an|its|the)\W", before)
+            else "from"
+        )
+    if role == "to":
+        return nearest if nearest in ("max", "min", "best", "mean", "median") else "to"
+    if _TO_RIGHT.search(after):
+        return "from"
+    return nearest or "plain"
+
+
+_WINDOW = (
+    ("since", re.compile(rf"\b(?:since|after|from|beyond|past|following|starting (?:at|from|around))\W*(?:{ABOUT})?\W*$", _FLAGS)),
+    ("until", re.compile(rf"\b(?:before|until|up to|prior to|through)\W*(?:{ABOUT})?\W*$", _FLAGS)),
+)  # fmt: skip
+
+
+def of_window(before: str) -> str | None:
+    """Return "since" or "until" where the words before a step open a window there."""
+    return next((name for name, words in _WINDOW if words.search(before)), None)
