@@ -109,11 +109,10 @@ class Asking:
             read_final: Raises ValueError for arguments that do not do.
             purpose: What it is for.
         """
-        toolbox: Toolbox | None = self._toolbox(run, snapshot)
+        all_tools = self._toolbox(run, snapshot)
         room = self.chars(self._settings.max_prompt_len) - sum(len(one["content"]) for one in said)
-        of_tools = _chars_of(toolbox.tools)
-        if of_tools > _MOST_OF_TOOLS * room:
-            toolbox, of_tools = None, 0
+        of_tools = _chars_of(all_tools.tools)
+        toolbox = all_tools if of_tools <= _MOST_OF_TOOLS * room else None
 
         def messages(with_tools: bool) -> list[dict[str, Any]]:
             how = instruction + (TOOLS if with_tools else NO_TOOLS + _as_text(final_tool))
