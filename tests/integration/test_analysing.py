@@ -15,7 +15,7 @@ import training_monitor as tm
 from harness import processes
 from harness.openai_server import OpenAIServer, ServerReply, calls, fails, openai_server, says
 
-CODE = '''\
+CODE = """\
 import math, os, sys, time
 import training_monitor as tm
 
@@ -27,7 +27,7 @@ print("logged", flush=True)
 while not os.path.exists(sys.argv[2]):
     time.sleep(0.05)
 tm.close()
-'''
+"""
 REPORT = {
     "status": "warning",
     "summary": "loss was 2 at step 0 and 77 at step 150.",
@@ -46,9 +46,13 @@ REPORT = {
 def good(_messages: list[Any], tools: list[Any] | None) -> ServerReply:
     names = [tool["function"]["name"] for tool in tools or []]
     if "report_analysis" in names:
-        return calls(("report_analysis", REPORT), usage={"prompt_tokens": 2000, "completion_tokens": 50})
+        return calls(
+            ("report_analysis", REPORT), usage={"prompt_tokens": 2000, "completion_tokens": 50}
+        )
     if "describe_metrics" in names:
-        return calls(("describe_metrics", {"descriptions": [{"metric": "loss", "description": "the loss"}]}))
+        return calls(
+            ("describe_metrics", {"descriptions": [{"metric": "loss", "description": "the loss"}]})
+        )
     return says("It trains (train.py:5).")
 
 

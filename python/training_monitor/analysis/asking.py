@@ -16,9 +16,8 @@ from training_monitor.analysis.outgoing import Outgoing
 from training_monitor.analysis.privacy import allows, secret_values
 from training_monitor.analysis.prompt import packed
 from training_monitor.analysis.state import STATE, StateFile
+from training_monitor.analysis.tools.beside import RunsBeside
 from training_monitor.analysis.tools.tool import Toolbox
-from training_monitor.catalog import find_run
-from training_monitor.query import RunView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from training_monitor.analysis.prompt import Section
     from training_monitor.analysis.tools.tool import Tool
+    from training_monitor.query import RunView
     from training_monitor.settings import Settings
     from training_monitor.snapshot.snapshot import Snapshot
 
@@ -141,14 +141,13 @@ class Asking:
 
     def _toolbox(self, run: RunView, snapshot: Snapshot | None) -> Toolbox:
         settings = self._settings
-        root = os.path.dirname(self._run_dir)
         return Toolbox(
             run,
             snapshot,
             privacy=settings.privacy,
             sig_figs=settings.sig_figs,
             log_paths=settings.log_paths or (),
-            others=lambda name: RunView(find_run(os.path.join(root, name))),
+            others=RunsBeside(run),
         )
 
 
