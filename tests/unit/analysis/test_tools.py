@@ -18,6 +18,9 @@ from training_monitor.analysis.tools.beside import RunsBeside
 from training_monitor.analysis.tools.form import Limits
 from training_monitor.analysis.tools.tool import Toolbox
 from training_monitor.query import RunView
+from training_monitor.snapshot.choosing import Request
+from training_monitor.snapshot.snapshot import open_snapshot
+from training_monitor.snapshot.taking import take
 
 STEPS = 2000
 SPIKE_AT, NAN_AT = 701, 1501
@@ -259,6 +262,41 @@ def test_several_parts_are_read_and_one_wrong_one_does_not_hurt(
     assert rows(answer) == ["3: lr = 0.001", "1: class Net:", "2:     pass"]
     assert 'error: no file "net.py"; nearest: ' in answer
     assert '"model/net.py"' in answer
+
+
+def test_the_real_snapshot_answers_as_the_one_in_memory(
+    run: RunView, code: KeptCode, tmp_path: Path
+) -> None:
+    for name, text in code.texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "kept").mkdir()
+    paths = tuple(str(tmp_path / name) for name in code.texts)
+    take(str(tmp_path / "kept"), Request(str(tmp_path), None, paths=paths), attempt=1, job_key="j")
+    kept = open_snapshot(str(tmp_path / "kept"))
+    assert kept is not None
+    memory, real = Toolbox(run, code), Toolbox(run, kept)
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("snapshot_read", {"file": "train.py", "first_line": 2, "last_line": 9}),
+        ("snapshot_read", {"file": "model/net.py"}), ("snapshot_read", {"file": "net.py"}),
+        ("snapshot_read", {"file": "../train.py"}), ("snapshot_read", {"file": "empty.py"}),
+        ("snapshot_search", {"pattern": "LR", "ignore_case": True, "glob": "*.py"}),
+        ("snapshot_search", {"pattern": "x = 1", "limit": 3}),
+        ("snapshot_search", {"pattern": "no such text"}),
+    ]  # fmt: skip
+    for name, arguments in asked:
+        assert rows(real.call(name, arguments)) == rows(memory.call(name, arguments)), arguments
+        assert real.call(name, arguments).startswith("error") == (
+            memory.call(name, arguments).startswith("error")
+        )
+    listed = rows(real.call("snapshot_manifest", {}))
+    assert [line.partition(" ")[2] for line in listed] == [
+        line.partition(" ")[2] for line in rows(memory.call("snapshot_manifest", {}))
+    ]
+    first = listed[1].partition(" ")[0]
+    assert rows(real.call("snapshot_read", {"file": first}))[0] == "1: class Net:"
+    wrong = real.call("snapshot_search", {"pattern": "(", "regex": True})
+    assert wrong.startswith('error: cannot search for "(": ')
 
 
 def test_a_bad_pattern_is_told(run: RunView, code: KeptCode) -> None:
