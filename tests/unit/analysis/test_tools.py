@@ -322,6 +322,22 @@ def test_logs_are_those_of_the_list_only(run: RunView, tmp_path: Path) -> None:
         assert box.call("log_tail", {"file": name}).startswith("error: no log file ")
 
 
+def test_a_link_that_the_user_names_is_followed_and_secrets_are_not(
+    run: RunView, tmp_path: Path
+) -> None:
+    for name in ("run-7.log", "id_rsa", ".env", "home/.ssh/known_hosts", "home/ok.log"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"this is {name}\n")
+    (tmp_path / "latest.log").symlink_to("run-7.log")
+    (tmp_path / "innocent.log").symlink_to("id_rsa")
+    (tmp_path / "environ.log").symlink_to("/proc/self/environ")
+    named = ["latest.log", "innocent.log", "environ.log", "id_rsa", ".env", "home/.ssh/known_hosts"]
+    paths = [*(str(tmp_path / name) for name in named), "/proc/self/environ", "/etc/passwd"]
+    answer = Toolbox(run, None, log_paths=paths).call("log_tail", {})
+    assert answer.startswith('"latest.log": the last 1 of 1 lines')
+    assert rows(answer) == ["this is run-7.log"]
+
+
 def test_logs_can_be_searched_and_end_with_the_newest(run: RunView, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_text("".join(f"line {number} {'ERROR' * (number % 1000 == 7)}\n"
