@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from training_monitor import _core
 
 __all__ = [
+    "JOURNAL",
     "Analysis",
     "Evidence",
     "Issue",
@@ -22,7 +24,10 @@ __all__ = [
     "message_line",
     "read_analyses",
     "read_messages",
+    "write_down",
 ]
+
+JOURNAL = "analyses.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,21 @@ def analysis_line(analysis: Analysis) -> bytes:
 def message_line(message: Message) -> bytes:
     """Return a message as a line for the writer of the database."""
     return _line("message", message.to_json(), None, message.time)
+
+
+def write_down(run_dir: str, analysis: Analysis) -> None:
+    """Append an analysis to `analyses.jsonl` of the run, a line each.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    line = json.dumps(analysis.to_json(), allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(os.path.join(run_dir, JOURNAL), flags, 0o600)
+    try:
+        os.write(file, line)
+    finally:
+        os.close(file)
 
 
 def read_analyses(reader: _core.RunReader) -> list[Analysis]:

@@ -335,6 +335,13 @@ class RunView(Asked):
         return _hyperparameters(self._reader.config())
 
     @property
+    def launch(self) -> dict[str, Any]:
+        """What config.json says of the last attempt: command, settings, host, rank."""
+        text = self._reader.config()
+        facts = json.loads(text) if text else {}
+        return facts if isinstance(facts, dict) else {}
+
+    @property
     def summary(self) -> dict[str, Statistics]:
         """The statistics of each metric, by name."""
         known = {row["name"]: row for row in self._reader.summary()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import re
+from contextlib import suppress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -98,6 +99,10 @@ def written(value: float, digits: int, draw: random.Random) -> str:
     return text
 
 
+class NoLieError(Exception):
+    """There is no other value for this fact that would not be true as well."""
+
+
 class Maker:
     """Draws the facts of one sentence."""
 
@@ -127,23 +132,41 @@ class Maker:
 
         return Fact(text + unit, false)
 
-    def place(self, index: int, *also: int) -> Fact:
+    def count(self, value: int) -> Fact:
+        return Fact(f"{value:,}", lambda: f"{value * self.draw.choice([2, 3, 4]):,}")
+
+    def place(self, index: int, *, after: int = -1, before: int = 1 << 62) -> Fact:
         """A step; false it is another step of the run with another value, or one beyond its end."""
         right = int(self.step[index])
 
         def false() -> str:
-            if self.draw.random() < 0.3:
+            if self.draw.random() < 0.3 and before > len(self.step):
                 return self.step_text(int(self.step[-1]) + self.draw.randint(500, 5000))
             for _ in range(300):
                 other = self.draw.randrange(len(self.step))
-                if other in also:
+                if not after < other < before:
                     continue
-                gap = abs(self.value[other] - self.value[index])
-                if gap > 0.12 * abs(self.value[index]) and gap > 0.1 * abs(self.value[other]):
+                beside = self.at[0] if after >= 0 else self.at[1]
+                if before > len(self.step) and after < 0:
+                    beside = -1
+                if self.same_change(index, other, beside):
+                    continue
+                if all(self.differs(name, index, other) for name in (self.metric, self.other)):
                     return self.step_text(int(self.step[other]))
-            return self.step_text(int(self.step[-1]) + 777)
+            raise NoLieError
 
         return Fact(self.step_text(right), false)
+
+    def same_change(self, index: int, other: int, beside: int) -> bool:
+        """Whether a change to or from a step is the same from another one."""
+        if beside < 0:
+            return False
+        right, wrong = (abs(self.value[at] - self.value[beside]) for at in (index, other))
+        return bool(abs(right - wrong) < 0.05 * max(right, wrong))
+
+    def differs(self, name: str, index: int, other: int) -> bool:
+        one, two = self.run.curves[name][1][[index, other]]
+        return bool(abs(one - two) > 0.12 * max(abs(one), abs(two)))
 
     def step_text(self, step: int) -> str:
         return f"{step:,}" if step >= 1000 and self.draw.random() < 0.4 else str(step)
@@ -160,7 +183,7 @@ class Maker:
         simple: dict[str, Callable[[], Fact]] = {
             "va": lambda: self.number(a), "vb": lambda: self.number(b),
             "na": lambda: self.number(float(other[low])), "nb": lambda: self.number(float(other[high])),
-            "a": lambda: self.place(low, high), "b": lambda: self.place(high, low),
+            "a": lambda: self.place(low, before=high), "b": lambda: self.place(high, after=low),
             "last": lambda: self.number(float(value[-1])), "first": lambda: self.number(float(value[0])),
             "max": lambda: self.number(float(value.max())), "min": lambda: self.number(float(value.min())),
             "mean": lambda: self.number(float(value.mean()), 4),
@@ -175,7 +198,7 @@ class Maker:
             "ratio": lambda: self.number(float(value.max() / np.median(value)), 3, unit=draw.choice(["x", "\u00d7"])),
             "tail": lambda: self.number(float(value[-self.tail() :].mean()), 4),
             "lr": lambda: self.number(self.run.config["lr"], 2),
-            "batch": lambda: self.number(self.run.config["batch_size"], 4),
+            "batch": lambda: self.count(self.run.config["batch_size"]),
             "decay": lambda: self.number(self.run.config["weight_decay"], 2),
             "line": lambda: Fact(f"train.py:{self.line()}", lambda: f"train.py:{self.wrong_line()}"),
             "lineof": lambda: Fact(f"line {self.line()} of train.py", lambda: f"line {self.wrong_line()} of train.py"),
@@ -273,7 +296,7 @@ TEMPLATES = (
 # Facts that are one statement: a judge may strike them together.
 GROUPS = (
     {"va", "a"}, {"vb", "b"}, {"na", "a"}, {"nb", "b"}, {"max", "amax"}, {"min", "amin"},
-    {"delta", "a", "b"}, {"move", "a", "b"}, {"pct", "a", "b"}, {"va", "a", "b"}, {"vb", "a", "b"},
+    {"metric", "va", "a"}, {"delta", "a", "b"}, {"move", "a", "b"}, {"pct", "a", "b"}, {"va", "a", "b"}, {"vb", "a", "b"},
 )  # fmt: skip
 
 
@@ -311,8 +334,10 @@ def falsified(template: str, run: FakeRun, draw: random.Random) -> tuple[Case, s
     """Return a sentence in which one fact is false, and which."""
     maker = Maker(run, draw)
     case = filled(template, maker, {})
-    name = draw.choice(sorted(case.spans))
-    return filled(template, maker, {name: maker.facts[name].false()}), name
+    for name in draw.sample(sorted(case.spans), len(case.spans)):
+        with suppress(NoLieError):
+            return filled(template, maker, {name: maker.facts[name].false()}), name
+    return falsified(template, run, draw)
 
 
 def partners(name: str) -> set[str]:

@@ -8,7 +8,7 @@ import time
 from functools import cached_property
 
 from training_monitor.analysis.digest import Digest
-from training_monitor.analysis.fencing import fenced, inert
+from training_monitor.analysis.fencing import fenced
 from training_monitor.analysis.history import earlier
 from training_monitor.analysis.privacy import allows
 from training_monitor.analysis.prompt import Section, clipped
@@ -109,27 +109,22 @@ class Briefing:
             lines.append(f"attempts: {len(attempts)}; the last one began {ago} ago")
         said = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._now))
         lines += [f"now: {said}", f"config: {json.dumps(config, default=str)}"]
-        return fenced([clipped("\n".join(map(inert, lines)), max(most - _FENCE_CHARS, 0))])
+        return _fenced_within(lines, most)
 
     def _course(self, most: int) -> str:
         """Return status, trends, outlook and findings in sentences, as the report has them."""
         sections = self.progress.sections()
-        parts = [f"{heading}: {' | '.join(lines)}" for heading, lines in sections.items()]
-        return fenced([clipped(part, max(most - _FENCE_CHARS, 0)) for part in parts])
+        lines: list[str] = []
+        for heading, said in sections.items():
+            lines += [f"{heading}:", *(f"  {line}" for line in said)]
+        return _fenced_within(lines, most)
 
     def _descriptions(self, most: int) -> str:
         """Return what each metric measures, those in a finding first."""
         known = self._notes.descriptions
         found = {one.source for one in self.progress.findings}
-        lines: list[str] = []
-        used = _FENCE_CHARS
-        for name in sorted(known, key=lambda name: (name not in found, name)):
-            line = f"{name}: {known[name]}"
-            used += len(line) + 3
-            if used > most:
-                break
-            lines.append(line)
-        return fenced(lines) if lines else ""
+        names = sorted(known, key=lambda name: (name not in found, name))
+        return _fenced_within([f"{name}: {known[name]}" for name in names], most)
 
     def _before(self, most: int) -> str:
         room = min(most, self._history_chars) - _FENCE_CHARS
@@ -137,16 +132,32 @@ class Briefing:
         return fenced(said.splitlines()) if said else ""
 
 
+def _fenced_within(lines: list[str], most: int) -> str:
+    """Return lines behind bars, as many as there is room for; the last one may be cut."""
+    kept: list[str] = []
+    room = most - _FENCE_CHARS
+    for line in lines:
+        if room < len(line) + 3:
+            kept += [clipped(line, room)] if room > _FENCE_CHARS else []
+            break
+        kept.append(line)
+        room -= len(line) + 3
+    return fenced(kept) if kept else ""
+
+
 def numeric(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a configuration is numbers and switches; texts, and lists of them, go."""
     found: dict[str, Any] = {}
     for name, value in config.items():
-        if isinstance(value, dict):
-            inner = numeric(value)
-            if inner:
-                found[name] = inner
-        elif isinstance(value, bool) or (isinstance(value, (int, float)) and math.isfinite(value)):
-            found[name] = value
-        elif isinstance(value, list) and all(type(one) in (int, float) for one in value):
-            found[name] = value
+        kept = numeric(value) if isinstance(value, dict) else value
+        if _is_numeric(kept) and kept != {}:
+            found[name] = kept
     return found
+
+
+def _is_numeric(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_numeric, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, (bool, int, dict))

@@ -24,6 +24,7 @@ _BETWEEN_LISTED = re.compile(
 _LISTED = re.compile(
     r"\s*(?:,|/|&|and|or|,\s*and|,\s*then|->|\u2192|=>|to)\s*(?:~|about |to )?\s*$"
 )
+_ADDED = re.compile(r"\s*(?:,|/|&|and|or|,\s*and)\s*(?:~|about )?\s*", re.IGNORECASE)
 _ASIDE = re.compile(
     r"\b(?:unlike|as opposed to|in contrast (?:to|with)|compared (?:to|with)|relative to|versus|vs\.?|against|"
     r"despite|regardless of|than|alongside|together with)\W+(?:the\W+|its\W+)?[`*]*$",
@@ -119,6 +120,7 @@ class Statement:
         place: The step that it is said of.
         around: Whether that step is not exact.
         window: The steps over which it is said.
+        maybe: The only steps of the sentence, where these are said of another number in it.
         side: "since" or "until" where the window is open on one side.
         about: Whether the number is not exact.
         present: Whether it is said of now.
@@ -138,6 +140,7 @@ class Statement:
     around: bool = False
     window: Steps | None = None
     side: str | None = None
+    maybe: Steps | None = None
     about: bool = False
     present: bool = False
     inherited: bool = False
@@ -289,6 +292,8 @@ class _Binder:
         if phrase is None and statement.role not in ("first", "count", "level"):
             phrase = self._left_step(at)
         if phrase is None:
+            places = [one for one in self._steps if one.kind in ("at", "range")]
+            statement.maybe = places[0] if len(places) == 1 else None
             return
         numeral = self._numerals[at]
         before = self._text[max(0, phrase.start - 40) : phrase.start]
@@ -327,6 +332,15 @@ class _Binder:
             group.append(group[-1] + 1)
         return group
 
+    def _added(self, group: list[int]) -> bool:
+        """Whether the numbers of a list stand side by side, and not as from and to."""
+        ends = [self._numerals[at].end for at in group[:-1]]
+        starts = [self._numerals[at].start for at in group[1:]]
+        return all(
+            _ADDED.fullmatch(self._text[end:start])
+            for end, start in zip(ends, starts, strict=True)
+        )
+
     def _listed(self, at: int) -> bool:
         one, other = self._numerals[at], self._numerals[at + 1]
         return bool(_LISTED.match(self._text[one.end : other.start]))
@@ -338,7 +352,7 @@ class _Binder:
         for phrase in self._steps:
             if phrase.start < end:
                 continue
-            many = len(phrase.places) > 1 and len(group) > 1
+            many = len(group) > 1 and (len(phrase.places) > 1 or self._added(group))
             if many and phrase.start >= self._numerals[group[-1]].end:
                 end = self._numerals[group[-1]].end
             elif phrase.start > limit:
@@ -348,7 +362,8 @@ class _Binder:
                 end <= one.start < phrase.start for one in self._mentions
             ):
                 return None
-            if "," in gap and self._left_step(at) is not None and not gap.rstrip().endswith("("):
+            parted = re.search(r",|\band\b|;", gap) and not gap.rstrip().endswith("(")
+            if parted and self._left_step(at) is not None:
                 return None
             self._taken.add(phrase.start)
             return phrase

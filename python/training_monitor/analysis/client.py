@@ -206,7 +206,8 @@ class ModelClient:
             )
         except Exception as error:  # noqa: BLE001 -- whatever library and server do: the caller hears of it in one way
             return _Answer(0, {}, b""), error
-        return _Answer(answer.status, answer.headers, self._hidden(answer.content)), None
+        headers = {name: self._hide(value) for name, value in answer.headers.items()}
+        return _Answer(answer.status, headers, self._hidden(answer.content)), None
 
     async def _post(
         self, openai: Any, body: dict[str, Any], leaving: Callable[[bytes], None], seconds: float
@@ -237,16 +238,16 @@ class ModelClient:
         key = self._key.show().encode()
         return content if key == NO_KEY.encode() else content.replace(key, b"[redacted]")
 
+    def _hide(self, text: str) -> str:
+        return self._hidden(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
     def _why(self, failed: BaseException) -> Exception:
         for error in causes(failed):
             if isinstance(error, (PrivacyError, MissingLibraryError)):
                 error.__cause__ = error.__context__ = None
                 return error.with_traceback(None)
 
-        def hide(text: str) -> str:
-            return self._hidden(text.encode("utf-8", "replace")).decode("utf-8", "replace")
-
-        return error_of_cause(failed, asked=self._asked, hide=hide)
+        return error_of_cause(failed, asked=self._asked, hide=self._hide)
 
     def _refusal(self, status: int, answer: _Answer, body: dict[str, Any]) -> ModelError:
         error = error_of_status(

@@ -35,7 +35,8 @@ def derives(
     written = list(_operands(statement, sentence))
     base = _base_of(statement, facts, names)
     if base:
-        tops = [value for value, _ in written] or _newest(facts, names)
+        tops = [*(value for value, _ in written), *_extremes_said(statement, facts, names)]
+        tops = tops or _newest(facts, names)
         near: list[Pair] = [(a, b, None, None) for a in base for b in tops if a != b]
         if _any_fits(statement, near):
             return True
@@ -58,6 +59,8 @@ def derives(
 
 
 _GAP = re.compile(r"\b(?:gap|difference|margin|spread)\b", re.IGNORECASE)
+_HIGH = ("peak", "max", "high", "spik", "larg", "jump")
+_LOW = ("min", "low", "small", "best", "bottom")
 _BASE = re.compile(
     r"^\W{0,2}(?:\w+\W+){0,2}?(?:of|above|below|over|under|than|from|off|as|its|their|the)?\W*(?:\w+\W+)?(?:its|the|their)\W+"
     r"(?:running |recent |own |overall )?(?:(?P<first>initial|start\w*|first|original)|(?P<low>min\w*|lowest|best)|(?P<high>max\w*|peak|highest)"
@@ -81,8 +84,23 @@ def _base_of(statement: Statement, facts: Facts, names: list[str]) -> list[float
             found += [*low, *(high if said["low"].lower() == "best" else [])]
         elif said["high"]:
             found += high
+        elif said["middle"].lower() == "median":
+            found += curve.middles()[1::2]
+        elif said["middle"].lower() in ("mean", "average"):
+            found += curve.middles()[0::2]
         else:
             found += [*curve.middles(), *curve.recents()]
+    return found
+
+
+def _extremes_said(statement: Statement, facts: Facts, names: list[str]) -> list[float]:
+    """Return the extremes where the sentence speaks of a peak or of a low."""
+    found: list[float] = []
+    for name in names:
+        curve = facts.curve(name)
+        low, high = curve.extremes() if curve is not None else ([], [])
+        found += high if any(word.startswith(_HIGH) for word in statement.words) else []
+        found += low if any(word.startswith(_LOW) for word in statement.words) else []
     return found
 
 

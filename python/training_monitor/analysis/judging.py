@@ -10,6 +10,7 @@ from training_monitor.analysis.lexicon import words_of
 from training_monitor.analysis.numerals import close, reading
 from training_monitor.analysis.truth import (
     bounds_hold,
+    endpoint,
     fits,
     fits_config,
     fits_machine,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from training_monitor.analysis.claims import Sentence, Statement
+    from training_monitor.analysis.curve import Curve
     from training_monitor.analysis.facts import Facts
     from training_monitor.analysis.lexicon import Mention
     from training_monitor.analysis.stepping import Place, Steps
@@ -143,6 +145,7 @@ def _of_metric(one: Statement, name: str, facts: Facts, reasons: list[str]) -> b
         return False
     values = values_for(one, curve, facts, name)
     slack = 2.0 if one.role in ("low", "high") else 1.0
+    values = [*values, *_of_the_only_steps(one, curve)]
     about = one.about or (one.around and one.place is not None and one.place.half > 0)
     true = fits(one.numeral, values, about=about, slack=slack)
     if true is None and one.place is None and one.role in ("to", "plain", "last"):
@@ -154,6 +157,19 @@ def _of_metric(one: Statement, name: str, facts: Facts, reasons: list[str]) -> b
         return True
     reasons.append(_reason(one, name, values))
     return False
+
+
+def _of_the_only_steps(one: Statement, curve: Curve) -> list[float]:
+    """Return the values at the only steps of a sentence, where they may be said of all of it."""
+    if one.maybe is None or one.role not in ("plain", "from", "to"):
+        return []
+    places = one.maybe.places
+    if one.maybe.kind == "range":
+        start = one.role == "from"
+        return endpoint(curve, places[0 if start else -1].value, start=start)
+    if len(places) > 1 or one.role != "plain" or one.present:
+        return []
+    return endpoint(curve, places[0].value, start=False)
 
 
 def _is_forecast(one: Statement) -> bool:
@@ -229,7 +245,7 @@ def _loose(one: Statement, facts: Facts) -> bool:
             return True
     metrics = [name for mention in one.subjects for name in mention.metrics]
     if one.place is not None and (not metrics or one.inherited):
-        return _somewhere(one, facts)
+        return _somewhere(one, facts, anywhere=not metrics)
     if metrics and not one.inherited and numeral.kind not in ("duration", "clock"):
         return False
     if not metrics and _counted(one, facts):
@@ -237,10 +253,14 @@ def _loose(one: Statement, facts: Facts) -> bool:
     return facts.was_given(numeral, (), one.words, about=one.about)
 
 
-def _somewhere(one: Statement, facts: Facts) -> bool:
-    """Whether any metric that findings are about, or of a few in all, was so at the step."""
-    told = [found.source for found in facts.findings if found.source in facts.metrics]
-    for name in dict.fromkeys([*told, *list(facts.metrics)[:_FEW_METRICS]]):
+def _somewhere(one: Statement, facts: Facts, *, anywhere: bool) -> bool:
+    """Whether a metric was so at the step: one with a finding of that name, or any of a few."""
+    told = [
+        found.source for found in facts.findings
+        if found.source in facts.metrics and (anywhere or found.name in one.words)
+    ]  # fmt: skip
+    few = list(facts.metrics)[:_FEW_METRICS] if anywhere else []
+    for name in dict.fromkeys([*told, *few]):
         if _of_metric(one, name, facts, []):
             return True
     return False

@@ -58,7 +58,7 @@ _EXTREMES = (
 _QUALIFIED = tuple((role, re.compile(pattern, _FLAGS)) for role, pattern in _EXTREMES)
 _AFTER_DELTA = re.compile(
     rf"^\W{{0,2}}(?:[\w-]+ )?(?:{_CHANGE}\b|higher\b|lower\b|more\b|less\b|larger\b|smaller\b|faster\b|slower\b"
-    r"|worse\b|better\b|above\b|below\b|greater\b|smaller\b|up\b|down\b|off\b|over\b|under\b|bigger\b|increas|decreas)",
+    r"|worse\b|better\b|above\b|below\b|greater\b|smaller\b|bigger\b|increas|decreas)",
     _FLAGS,
 )
 _AFTER_RATIO = re.compile(
@@ -106,7 +106,7 @@ _GERUNDS = (
     "decreasing|halving|doubling|trying|applying|decaying|annealing|capping|training for|running for|waiting|scaling"
 )
 _PROPOSED = re.compile(
-    rf"(?:^|[,;:.(\u2014\u2013-]|\b(?:and|or|then|to|please|also|instead|so|otherwise|either|maybe|perhaps|first|next|i'd|we'd|you|we|i|by|of|not|simply|just|about|again))\W*"
+    rf"(?:^|[,;:.(\u2014\u2013-]|\b(?:and|or|then|to|please|also|instead|so|otherwise|either|maybe|perhaps|first|next|i'd|we'd|by|of|not|simply|just|about|again))\W*"
     rf"(?:(?:then|also|please|instead|first|maybe|perhaps|simply|just) )*(?:{_VERBS})\b(?!\W+(?:of|in|at|from|from its|by|to)\b(?!\W*[\d.]))"
     rf"|\b(?:{_GERUNDS})\b"
     r"|\b(?:should|could|would|might|may want|recommend\w*|suggest\w*|consider|let's|i'd|will|e\.g\.|"

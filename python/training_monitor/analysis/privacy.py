@@ -74,7 +74,7 @@ def _says_secret(name: str, value: str) -> bool:
     if value.startswith(("/", "~", ".")) and os.path.exists(os.path.expanduser(value)):
         return False
     told = json.loads(to_json({name: _as_text(value)}))
-    return bool(told != {name: _as_text(value)})
+    return bool(told == {name: "[redacted]"})
 
 
 def _as_text(value: str) -> str:

@@ -210,9 +210,8 @@ def _tls_error(error: ssl.SSLError, asked: str) -> ModelError:
             "or let SSL_CERT_FILE name the file with the certificates to trust"
         )
     else:
-        advice = (
-            f"no secure connection ({error.reason or error}): does the server speak https there?"
-        )
+        why = getattr(error, "reason", None) or error
+        advice = f"no secure connection ({why}): does the server speak https there?"
     return ModelError("tls", f"{asked} cannot be asked: {_shown(advice)}")
 
 

@@ -170,8 +170,8 @@ def _at_place(statement: Statement, curve: Curve, facts: Facts) -> Values:
     # After 800 steps the last one was step 799.
     known = facts.has_step(step) or facts.has_step(step - 1)
     found = _finite(curve.at(step)) or (_finite(curve.carried(step)) if known else [])
-    if statement.window is None and not statement.around:
-        return found if statement.role != "position" else found
+    if statement.side is None and not statement.around:
+        return found
     first, last = facts.steps
     interval = float(np.median(np.diff(curve.step))) if len(curve) > 1 else 0.0
     reach = max(half, _AROUND_SHARE * (last - first), 2.0 * interval)

@@ -40,6 +40,7 @@ def hand_in(run_dir: str, lines: bytes) -> None:
     Raises:
         OSError: They cannot be kept.
         StoreError: Nobody is at work on the run, and its database cannot be written.
+        ValueError: A line is no note.
     """
     path = _keep(run_dir, lines)
     lock = RunLock.take(run_dir)
@@ -53,8 +54,9 @@ def hand_in(run_dir: str, lines: bytes) -> None:
         lock.release()
     if error is not None:
         raise StoreError(f"cannot write into {run_dir!r}: {error}; it stays in {path!r}")
-    if taken:
-        os.unlink(path)
+    os.unlink(path)
+    if not taken:
+        raise ValueError(f"there is what is no note in {lines[:200]!r}")
 
 
 class Inbox:

@@ -12,6 +12,7 @@ from training_monitor.errors import SettingError, StoreError
 from training_monitor.monitor.elsewhere import open_elsewhere
 from training_monitor.monitor.endpoint import LOOPBACK
 from training_monitor.monitor.grace import grace_secs, is_recorded
+from training_monitor.monitor.inbox import Inbox
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.lock import RunLock, holder, monitor_text
 from training_monitor.monitor.mind import Mind
@@ -122,6 +123,7 @@ class Monitor:
         self._poller = poller
         self._stuck = Stuck(run_dir, journal)
         self._mind = Mind(run_dir, journal)
+        self._inbox = Inbox(run_dir, journal)
         self._snapshotting = Snapshotting(run_dir, journal)
         self._foreground = foreground
         self._open_store = open_store
@@ -264,6 +266,7 @@ class Monitor:
             self._report(status)
             self._stuck.look(status, ingest)
             self._mind.look(status, ingest)
+            self._inbox.take(ingest)
             self._snapshotting.look(ingest)
             if status["ended"]:
                 raise RuntimeError(f"the ingest thread has ended: {status['last_error']}")
@@ -313,7 +316,10 @@ class Monitor:
 
     def _finish(self, ingest: _core.Ingest) -> None:
         self._write_configs(ingest)
+        self._inbox.take(ingest)
         status = ingest.finish(_FINISH_SECS)
+        if status["last_error"] is None:
+            self._inbox.close()
         self._write_last_config()
         self.is_behind = bool(status["backlog_bytes"]) and not self._is_stuck
         self._journal.info(

@@ -7,7 +7,15 @@ import time
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from training_monitor.notify.notices import PhaseChange, Remaining, StopAdvice, of_phase, of_stop
+from training_monitor.notify.notices import (
+    PhaseChange,
+    Remaining,
+    StopAdvice,
+    of_analysis,
+    of_model,
+    of_phase,
+    of_stop,
+)
 from training_monitor.notify.opening import open_desk
 from training_monitor.settings import resolve
 
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from training_monitor.analyses import Analysis
     from training_monitor.detect.finding import Finding
     from training_monitor.judge.judge import Judge
     from training_monitor.judge.prospect import Prospect
@@ -120,6 +129,16 @@ class Telling:
         self._advised = True
         self._notices.append(_stop_notice(prospect, eta, now))
 
+    def explain(self, said: Analysis | str) -> None:
+        """Tell what an analysis says, where something is wrong, or what is wrong with the model."""
+        if isinstance(said, str):
+            self._journal.warn(said)
+            self._notices.append(of_model(said, time=time.time()))
+            return
+        self._journal.info(f"analysis ({said.trigger}, {said.rung}): {said.status}")
+        if said.status != "ok" and said.rung != "rules":
+            self._notices.append(_analysis_notice(said))
+
     def close(self) -> None:
         """Deliver what is due, for a few seconds at most."""
         if self._desk is not None:
@@ -139,6 +158,14 @@ def _phase_notice(transition: Transition, judge: Judge, now: float) -> Notice:
             remaining=None if eta is None else _remaining(eta),
             advice=_ADVICE.get(transition.after.value, ""),
         )
+    )
+
+
+def _analysis_notice(said: Analysis) -> Notice:
+    from training_monitor.analysis.wording import long_text, short_text
+
+    return of_analysis(
+        said.status, short=short_text(said), text=long_text(said), time=said.time, step=said.step
     )
 
 

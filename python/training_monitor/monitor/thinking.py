@@ -22,6 +22,8 @@ from training_monitor.judge.news import Judged, News
 from training_monitor.judge.notes import alert_line, finding_line, finding_of, phase_line
 from training_monitor.judge.prospect import Prospects
 from training_monitor.machine import latest
+from training_monitor.monitor.analysing import open_analysing
+from training_monitor.monitor.inbox import hand_in
 from training_monitor.monitor.telling import Telling
 from training_monitor.predict.phase import Phase
 from training_monitor.ranks import made_ranks
@@ -87,6 +89,10 @@ class Thinking:
         self._logged_at = 0.0
         self._failed = ""
         self._telling = Telling(run_dir, journal)
+        self._run_dir = run_dir
+        self._analysing = open_analysing(
+            run_dir, journal, self._reader, tell=self._telling.explain, now=time.time()
+        )
 
     def look(self, now: float) -> bool:
         """Read and judge what is new; return whether there is more at once."""
@@ -110,6 +116,8 @@ class Thinking:
             self._look_around(now, judged)
         self._hand_on(judged, now)
         self._is_late = self._is_late and more
+        if self._analysing is not None and not more:
+            self._analysing.look(now, step=self._judge.step, logged_at=self._logged_at)
         return more
 
     def flush(self, now: float) -> None:
@@ -118,7 +126,13 @@ class Thinking:
         _write(self._lines, b"".join(lines))
 
     def close(self) -> None:
-        """Deliver what is due, for a few seconds at most."""
+        """Wait for an analysis that is being made, and deliver what is due."""
+        if self._analysing is not None and self._analysing.close():
+            now = time.time()
+            alerts = [*self._telling.take((), (), self._judge, now), *self._telling.flush(now)]
+            lines = b"".join(alert_line(alert, time=now) for alert in alerts)
+            if lines:
+                hand_in(self._run_dir, lines)
         self._telling.close()
 
     def _learn(self) -> None:
@@ -212,6 +226,8 @@ class Thinking:
             # What began before cannot be told from what was told: only what is new from here on.
             new, judged.transitions = [], []
             self._phase = self._judge.phase
+        if self._analysing is not None:
+            self._analysing.note(new)
         lines = [finding_line(finding) for finding in new]
         transitions = [one for one in map(self._changed, judged.transitions) if one is not None]
         lines += [phase_line(transition) for transition in transitions]

@@ -8,7 +8,8 @@ from typing import Any
 from training_monitor.notify.alert import Notice, clean
 from training_monitor.notify.texts import duration
 
-__all__ = ["PhaseChange", "Remaining", "StopAdvice", "of_phase", "of_stop", "of_user"]
+__all__ = ["PhaseChange", "Remaining", "StopAdvice", "of_analysis", "of_model", "of_phase",
+           "of_stop", "of_user"]  # fmt: skip
 
 # What findings say as well; then the phase is a part of their alert.
 _KINDS = {
@@ -20,6 +21,8 @@ _SEVERITIES = {"DIVERGING": "critical", "OVERFITTING_RISK": "warning", "PLATEAU"
 _LEVELS = {"INFO": "info", "WARN": "warning", "ERROR": "critical"}
 _STOP_COOLDOWN_SECS = 6 * 3600.0
 _PHASE_COOLDOWN_SECS = 60.0
+_ANALYSIS_COOLDOWN_SECS = 60.0
+_MODEL_COOLDOWN_SECS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,46 @@ def of_user(
         step=step,
         cooldown_secs=max(0.0, wait_secs),
         facts={"level": level},
+    )
+
+
+def of_analysis(
+    status: str, *, short: str, text: str, time: float, step: int | None = None
+) -> Notice:
+    """Return the notice of an analysis that says that something is wrong.
+
+    Args:
+        status: warning or critical.
+        short: In a line.
+        text: The whole.
+        time: Wall clock.
+        step: The step that it looked at last.
+    """
+    return Notice(
+        key="analysis",
+        severity=status,
+        title=f"{status}: analysis",
+        text=text,
+        short=short,
+        time=time,
+        step=step,
+        cooldown_secs=_ANALYSIS_COOLDOWN_SECS,
+        facts={"status": status},
+    )
+
+
+def of_model(text: str, *, time: float) -> Notice:
+    """Return the notice that the model cannot be asked as it should."""
+    return Notice(
+        key=f"model:{clean(text, 80)}",
+        severity="warning",
+        title="warning: no analysis by the model",
+        text=text,
+        short=clean(text, 200),
+        time=time,
+        step=None,
+        cooldown_secs=_MODEL_COOLDOWN_SECS,
+        facts={},
     )
 
 

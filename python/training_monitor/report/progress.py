@@ -168,7 +168,8 @@ class Progress:
             lines.append(_OF_PHASE[self.phase.after])
         if not lines:
             goes = "The training goes normally" if self.is_live else "No finding stands"
-            lines = [f"{goes}: no intervention is needed."]
+            lines = [f"{goes}: no intervention is needed." if not self.findings else
+                     "None: what stands has no advice of its own."]
         return list(dict.fromkeys(lines))[:_MOST_FINDINGS]
 
 

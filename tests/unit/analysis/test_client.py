@@ -277,10 +277,21 @@ def test_retry_after_is_told(gate: Outgoing) -> None:
 
 def everything_of(error: BaseException) -> list[str]:
     """Return what the nosiest of tools shows of an exception, and of all that led to it."""
-    lines = traceback.TracebackException.from_exception(error, capture_locals=True).format()
-    deeper = [one for one in (error.__cause__, error.__context__) if one is not None]
-    told = [repr(error), repr(vars(error)), *lines]
-    return told + [line for one in deeper for line in everything_of(one)]
+    told: list[str] = []
+    seen: list[BaseException | None] = [None]
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or one in seen:
+            continue
+        seen.append(one)
+        frames = one.__traceback__
+        if one is error and frames is not None:
+            frames = frames.tb_next  # the first one is the test, which knows the key
+        shown = traceback.TracebackException(type(one), one, frames, capture_locals=True)
+        told += [repr(one), repr(vars(one)), *shown.format(chain=False)]
+        left += [one.__cause__, one.__context__]
+    return told
 
 
 def test_key_stands_nowhere(

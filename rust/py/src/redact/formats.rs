@@ -1,46 +1,33 @@
 //! Tokens that are known by their looks.
 
-use super::is_word;
+use super::prefixes::{Letters, PREFIXES};
+use super::{Secret, is_word};
 
-/// Prefix, fewest bytes after it, and whether `-` belongs to the rest.
-const PREFIXES: [(&[u8], usize, bool); 25] = [
-    (b"sk-", 20, true),
-    (b"sk_live_", 16, false),
-    (b"rk_live_", 16, false),
-    (b"hf_", 20, false),
-    (b"ghp_", 20, false),
-    (b"gho_", 20, false),
-    (b"ghu_", 20, false),
-    (b"ghs_", 20, false),
-    (b"ghr_", 20, false),
-    (b"github_pat_", 20, false),
-    (b"xoxa-", 10, true),
-    (b"xoxb-", 10, true),
-    (b"xoxe-", 10, true),
-    (b"xoxp-", 10, true),
-    (b"xoxr-", 10, true),
-    (b"xoxs-", 10, true),
-    (b"AKIA", 16, false),
-    (b"ASIA", 16, false),
-    (b"AIza", 30, true),
-    (b"glpat-", 16, true),
-    (b"gsk_", 20, false),
-    (b"npm_", 30, false),
-    (b"pypi-", 40, true),
-    (b"r8_", 30, false),
-    (b"ya29.", 20, true),
-];
+/// No token is longer.
+const MOST_BYTES: usize = 4_096;
 
-/// The length of the token that `text` starts with.
-pub fn token(text: &[u8]) -> Option<usize> {
-    prefixed(text)
-        .or_else(|| telegram(text))
-        .or_else(|| jwt(text))
-        .or_else(|| bearer(text))
-        .or_else(|| pem(text))
+/// The token that `text` starts with.
+pub fn token(text: &[u8]) -> Option<Secret> {
+    let whole = |kind: &'static str| {
+        move |length| Secret {
+            kept: 0,
+            length,
+            kind,
+        }
+    };
+    match text.first()? {
+        b'0'..=b'9' => telegram(text).map(whole("Telegram token")),
+        b'b' | b'B' => scheme(text),
+        _ => prefixed(text)
+            .map(|(length, kind)| whole(kind)(length))
+            .or_else(|| jwt(text).map(whole("JSON web token")))
+            .or_else(|| discord(text).map(whole("Discord token")))
+            .or_else(|| twilio(text).map(whole("Twilio key"))),
+    }
 }
 
 fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    let text = text.get(..MOST_BYTES).unwrap_or(text);
     text.iter().take_while(|&&byte| belongs(byte)).count()
 }
 
@@ -48,15 +35,35 @@ fn is_base64_url(byte: u8) -> bool {
     is_word(byte) || byte == b'-'
 }
 
-fn prefixed(text: &[u8]) -> Option<usize> {
-    let (prefix, fewest, dashes) = PREFIXES
-        .iter()
-        .find(|(prefix, ..)| text.starts_with(prefix))?;
-    let rest = text.get(prefix.len()..)?;
-    let length = run(rest, |byte| is_word(byte) || (*dashes && byte == b'-'));
-    // `sk-something-in-plain-words` is a name: a token has digits.
-    let random = rest.get(..length)?.iter().any(u8::is_ascii_digit);
-    (length >= *fewest && random).then_some(prefix.len() + length)
+fn prefixed(text: &[u8]) -> Option<(usize, &'static str)> {
+    let [first, second, ..] = text else {
+        return None;
+    };
+    PREFIXES.iter().find_map(|(prefix, fewest, letters, kind)| {
+        // Nearly all words end here.
+        let [a, b, ..] = prefix.as_bytes() else {
+            return None;
+        };
+        if a != first || b != second {
+            return None;
+        }
+        let rest = text.strip_prefix(prefix.as_bytes())?;
+        let length = run(rest, |byte| letters.has(byte));
+        let length = match letters {
+            // What ends a sentence is no part of it.
+            Letters::Dotted => {
+                rest.get(..length)?.trim_ascii_end().len() - dots(rest.get(..length)?)
+            }
+            _ => length,
+        };
+        // `sk-something-in-plain-words` is a name: a token has digits.
+        let random = rest.get(..length)?.iter().any(u8::is_ascii_digit);
+        (length >= *fewest && random).then_some((prefix.len() + length, *kind))
+    })
+}
+
+fn dots(text: &[u8]) -> usize {
+    text.iter().rev().take_while(|&&byte| byte == b'.').count()
 }
 
 /// `digits:35 characters`.
@@ -86,156 +93,48 @@ fn jwt(text: &[u8]) -> Option<usize> {
     Some(length)
 }
 
-fn bearer(text: &[u8]) -> Option<usize> {
-    const WORD: &[u8] = b"bearer ";
-    let rest = text.get(WORD.len()..)?;
-    if !text.get(..WORD.len())?.eq_ignore_ascii_case(WORD) {
+/// `id.time.signature`, of which the id is a number in base64.
+fn discord(text: &[u8]) -> Option<usize> {
+    if !matches!(text.first(), Some(b'M' | b'N' | b'O')) {
         return None;
     }
-    let length = run(rest, |byte| is_base64_url(byte) || b".=+/".contains(&byte));
-    (length >= 12).then_some(WORD.len() + length)
+    let id = run(text, is_base64_url);
+    let time = run(text.get(id + 1..)?, is_base64_url);
+    let signature = run(text.get(id + time + 2..)?, is_base64_url);
+    let dotted = text.get(id) == Some(&b'.') && text.get(id + 1 + time) == Some(&b'.');
+    let fits = (23..=28).contains(&id) && (5..=7).contains(&time) && (25..=40).contains(&signature);
+    (dotted && fits).then_some(id + time + signature + 2)
 }
 
-fn pem(text: &[u8]) -> Option<usize> {
-    let head = text.strip_prefix(b"-----BEGIN ")?;
-    let line = head.get(..run(head, |byte| byte != b'\n' && byte != b'\\').min(64))?;
-    if !contains(line, b"PRIVATE KEY-----") {
-        return None;
-    }
-    let end = text.windows(9).position(|window| window == b"-----END ")?;
-    let tail = text.get(end + 9..)?;
-    let close = tail.windows(5).position(|window| window == b"-----")?;
-    Some(end + 9 + close + 5)
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
-}
-
-/// Services whose address is all that it takes to send there, as Apprise spells them.
-const SERVICES: [&str; 55] = [
-    "bark",
-    "barks",
-    "bulksms",
-    "clicksend",
-    "dapnet",
-    "dingtalk",
-    "discord",
-    "fcm",
-    "feishu",
-    "flock",
-    "gchat",
-    "gotify",
-    "gotifys",
-    "guilded",
-    "hassio",
-    "hassios",
-    "ifttt",
-    "join",
-    "lametric",
-    "lark",
-    "line",
-    "mailgun",
-    "mailto",
-    "mailtos",
-    "matrix",
-    "matrixs",
-    "mmost",
-    "mmosts",
-    "msteams",
-    "nexmo",
-    "notifico",
-    "ntfy",
-    "ntfys",
-    "opsgenie",
-    "pagerduty",
-    "pbul",
-    "pover",
-    "prowl",
-    "pushed",
-    "rocket",
-    "rockets",
-    "ryver",
-    "sendgrid",
-    "ses",
-    "signal",
-    "signals",
-    "slack",
-    "sns",
-    "tgram",
-    "twilio",
-    "vonage",
-    "webex",
-    "workflows",
-    "wxteams",
-    "zulip",
-];
-
-/// A secret in the URL whose `://` starts `text`: what is kept before it, and its length.
-pub fn url_secret(before: &[u8], text: &[u8]) -> Option<(usize, usize)> {
-    service(before, text)
-        .or_else(|| webhook(text))
-        .or_else(|| url_password(text))
-}
-
-/// All that follows the name of a service.
-fn service(before: &[u8], text: &[u8]) -> Option<(usize, usize)> {
-    let length = before
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(byte))
-        .count();
-    let scheme = before.get(before.len() - length..)?;
-    if !SERVICES
-        .iter()
-        .any(|service| scheme.eq_ignore_ascii_case(service.as_bytes()))
-    {
-        return None;
-    }
-    let secret = run(text.get(3..)?, is_of_url);
-    (secret > 0).then_some((3, secret))
-}
-
-/// The path of a webhook: who knows it can post there.
-fn webhook(text: &[u8]) -> Option<(usize, usize)> {
-    let url = text.get(3..)?;
-    let url = url.get(..run(url, is_of_url))?;
-    let host = run(url, |byte| byte != b'/');
-    let name = url.get(..host)?.to_ascii_lowercase();
-    let mut start = host + 1;
-    if name.ends_with(b".webhook.office.com") {
-        return (start < url.len()).then(|| (3 + start, url.len() - start));
-    }
-    let is_slack = name == b"hooks.slack.com";
-    for part in url.get(start..)?.split(|&byte| byte == b'/') {
-        start += part.len() + 1;
-        let part = part.to_ascii_lowercase();
-        let is_hook = matches!(part.as_slice(), b"webhook" | b"webhooks")
-            || is_slack && matches!(part.as_slice(), b"services" | b"workflows" | b"triggers");
-        if is_hook && start < url.len() {
-            return Some((3 + start, url.len() - start));
-        }
-    }
-    None
-}
-
-fn is_of_url(byte: u8) -> bool {
-    !byte.is_ascii_whitespace() && !b"\"'<>`\\".contains(&byte)
-}
-
-/// The password in `://user:password@`: what is kept before it, and its length.
-fn url_password(text: &[u8]) -> Option<(usize, usize)> {
-    let authority = text.get(3..)?;
-    let length = run(authority, |byte| {
-        !byte.is_ascii_whitespace() && !b"/?#\"'<>`\\".contains(&byte)
+fn twilio(text: &[u8]) -> Option<usize> {
+    let rest = text.strip_prefix(b"SK")?;
+    let length = run(rest, |byte| {
+        byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase()
     });
-    let authority = authority.get(..length)?;
-    let at = authority.iter().rposition(|&byte| byte == b'@')?;
-    let user = authority.get(..at)?;
-    match user.iter().position(|&byte| byte == b':') {
-        Some(colon) if colon + 1 < at => Some((3 + colon + 1, at - colon - 1)),
-        // A token in the place of the user.
-        None if at >= 16 => Some((3, at)),
-        _ => None,
-    }
+    let ends = !rest.get(length).copied().is_some_and(is_word);
+    (length == 32 && ends).then_some(34)
+}
+
+/// `Bearer …` and `Basic …`: the word stays, where it is followed by something random.
+fn scheme(text: &[u8]) -> Option<Secret> {
+    let bearer = after(text, b"bearer ");
+    let rest = bearer.or_else(|| after(text, b"basic "))?;
+    let length = run(rest, |byte| is_base64_url(byte) || b".=+/~".contains(&byte));
+    let token = rest.get(..length)?;
+    let mixed = token.iter().any(u8::is_ascii_digit)
+        || (token.iter().any(u8::is_ascii_lowercase) && token.ends_with(b"="));
+    (length >= 12 && mixed).then_some(Secret {
+        kept: 0,
+        length: text.len() - rest.len() + length,
+        kind: if bearer.is_some() {
+            "bearer token"
+        } else {
+            "password in a header"
+        },
+    })
+}
+
+fn after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = text.split_at_checked(word.len())?;
+    head.eq_ignore_ascii_case(word).then_some(rest)
 }

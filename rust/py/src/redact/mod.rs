@@ -3,8 +3,14 @@
 //! Works on bytes, as all marks of a secret are ASCII and the text between them may be anything.
 
 mod assignments;
+mod commands;
 mod formats;
+mod keys;
+mod name_before;
 mod names;
+mod prefixes;
+mod urls;
+mod values;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,6 +66,13 @@ fn cleaned(text: &[u8], mut note: impl FnMut((usize, &'static str)), keep_lines:
     let mut out = Vec::with_capacity(text.len());
     let (mut at, mut found) = (0, 0);
     while at < text.len() {
+        if let Some(length) = cut_key(&out, text, at) {
+            note((at - length, "private key"));
+            let lost = out.split_off(out.len() - length);
+            out.extend_from_slice(MARK);
+            out.extend(std::iter::repeat_n(b'\n', lines(&lost)));
+            found += 1;
+        }
         let Some(secret) = secret_at(text, at) else {
             out.extend(text.get(at));
             at += 1;
@@ -81,6 +94,13 @@ fn cleaned(text: &[u8], mut note: impl FnMut((usize, &'static str)), keep_lines:
     out
 }
 
+/// How much at the end of the output is of a key that ends here, and whose beginning is not there.
+fn cut_key(out: &[u8], text: &[u8], at: usize) -> Option<usize> {
+    let rest = text.get(at..)?;
+    let is_end = rest.first() == Some(&b'-') && rest.starts_with(b"-----END ");
+    is_end.then(|| keys::headless(out, rest)).flatten()
+}
+
 fn lines(text: &[u8]) -> usize {
     text.iter().filter(|&&byte| byte == b'\n').count()
 }
@@ -93,21 +113,20 @@ fn secret_at(text: &[u8], at: usize) -> Option<Secret> {
         .checked_sub(1)
         .and_then(|before| text.get(before))
         .copied();
-    let made = |(kept, length): (usize, usize)| Secret {
-        kept,
-        length,
-        kind: "secret",
-    };
-    if first == b':' && rest.starts_with(b"://") {
-        return formats::url_secret(text.get(..at)?, rest).map(made);
+    match first {
+        b':' if rest.starts_with(b"://") => return urls::secret(text.get(..at)?, rest),
+        b' ' | b'\t' => {
+            let before = text.get(..at)?;
+            return assignments::secret(before, rest).or_else(|| commands::secret(before, rest));
+        }
+        b'=' | b':' | b',' | b'>' => return assignments::secret(text.get(..at)?, rest),
+        b'-' if rest.starts_with(b"-----BEGIN ") => return keys::private_key(rest),
+        _ => {}
     }
-    if first == b'=' || first == b':' || first.is_ascii_whitespace() {
-        return assignments::value_after(text.get(..at)?, rest).map(made);
-    }
-    if before.is_some_and(is_word) {
+    if !first.is_ascii_alphanumeric() || before.is_some_and(is_word) {
         return None;
     }
-    formats::token(rest).map(|length| made((0, length)))
+    formats::token(rest)
 }
 
 /// Bytes that names and most tokens are made of.

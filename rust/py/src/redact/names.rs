@@ -1,5 +1,7 @@
 //! Names that say that their value is a secret.
 
+use super::values::looks_random;
+
 /// How much a name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrecy {
@@ -79,6 +81,33 @@ const KEY_OF: [&str; 10] = [
     "ssh",
     "user",
 ];
+/// Next to these a key is one to look something up by.
+const LOOKS_UP: [&str; 24] = [
+    "cache",
+    "sort",
+    "primary",
+    "foreign",
+    "public",
+    "group",
+    "dict",
+    "lookup",
+    "partition",
+    "hash",
+    "state",
+    "metric",
+    "image",
+    "batch",
+    "rng",
+    "prng",
+    "random",
+    "index",
+    "map",
+    "shard",
+    "idempotency",
+    "dedup",
+    "checkpoint",
+    "version",
+];
 /// Next to these a token is a piece of text that a model reads.
 const OF_A_MODEL: [&str; 26] = [
     "eos",
@@ -132,8 +161,9 @@ pub fn secrecy(name: &str) -> Option<Secrecy> {
     if token && !of_a_model {
         return Some(Secrecy::Token);
     }
+    let looks_up = words.iter().any(|word| is(word, &LOOKS_UP));
     let of_a_vendor = words.len() > 1 && words.last().is_some_and(|word| word == "key");
-    of_a_vendor.then_some(Secrecy::Key)
+    (of_a_vendor && !looks_up).then_some(Secrecy::Key)
 }
 
 /// `pgpassword`, `passwordhash`; `passwordless` is none.
@@ -164,17 +194,23 @@ fn looks_like_a_token(text: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_graphic() && !b"<>[](){}".contains(byte))
 }
 
-/// Long, and of the letters of hex or base64, mixed as no name of a column is.
-fn looks_random(text: &[u8]) -> bool {
-    const LEAST_CHARS: usize = 20;
-    let has = |kind: fn(&u8) -> bool| text.iter().any(kind);
-    let hex = text.iter().all(u8::is_ascii_hexdigit) && has(u8::is_ascii_alphabetic);
-    let base64 = text
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte))
-        && has(u8::is_ascii_lowercase)
-        && has(u8::is_ascii_uppercase);
-    text.len() >= LEAST_CHARS && has(u8::is_ascii_digit) && (hex || base64)
+/// Whether it is worth to take a name apart.
+pub fn may_say_secret(name: &str) -> bool {
+    const PARTS: [&[u8]; 10] = [
+        b"pass", b"pwd", b"secret", b"key", b"token", b"auth", b"cred", b"sig", b"bearer",
+        b"default",
+    ];
+    let name = name.as_bytes();
+    let begins = |text: &[u8]| {
+        let first = text.first().map(u8::to_ascii_lowercase);
+        PARTS.iter().any(|part| {
+            part.first() == first.as_ref()
+                && text
+                    .get(..part.len())
+                    .is_some_and(|head| head.eq_ignore_ascii_case(part))
+        })
+    };
+    (0..name.len()).any(|at| name.get(at..).is_some_and(begins)) || name == b"value"
 }
 
 /// `hfToken`, `HF_TOKEN` and `hf-token` are the same two words.
