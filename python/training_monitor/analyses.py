@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JOURNAL",
     "Analysis",
+    "Checks",
     "Evidence",
     "Issue",
     "Message",
@@ -68,6 +69,14 @@ class Issue:
     severity: str
     explanation: str
     evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """How many statements could be checked, and how many of them did not hold."""
+
+    checked: int
+    struck: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,11 @@ class Analysis:
     def score(self) -> float | None:
         """The share of the checked statements that hold; None: there was none to check."""
         return None if not self.checked else 1.0 - len(self.struck) / self.checked
+
+    @property
+    def checks(self) -> Checks:
+        """How many statements were checked, and how many struck."""
+        return Checks(self.checked, len(self.struck))
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON has it."""

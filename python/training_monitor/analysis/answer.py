@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 
+from training_monitor.analyses import Evidence, Issue
 from training_monitor.analysis.lenient import objects_in, read_json
 
 TYPE_CHECKING = False
@@ -50,39 +51,6 @@ _SAID_STATUS = re.compile(r"\bstatus\b\W{1,6}(ok|warning|critical)\b", re.IGNORE
 
 class ReportError(ValueError):
     """An answer that cannot be read; the message is written for the model that gave it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One thing that can be looked up: a value at a step, or lines of a file.
-
-    Attributes:
-        metric: The name of a metric.
-        step: The step of the value.
-        value: The value there.
-        file: A path in the snapshot.
-        line: The line, from 1.
-        last_line: The last one of several.
-        quote: What stands there.
-    """
-
-    metric: str | None = None
-    step: int | None = None
-    value: float | None = None
-    file: str | None = None
-    line: int | None = None
-    last_line: int | None = None
-    quote: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """Something that is wrong; `severity` is info, warning or critical."""
-
-    title: str
-    severity: str
-    explanation: str
-    evidence: tuple[Evidence, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,8 @@ from training_monitor.analysis.outgoing import Outgoing
 from training_monitor.analysis.privacy import allows, secret_values
 from training_monitor.analysis.prompt import packed
 from training_monitor.analysis.state import STATE, StateFile
+from training_monitor.analysis.tools.beside import RunsBeside
 from training_monitor.analysis.tools.tool import Toolbox
-from training_monitor.catalog import find_run
-from training_monitor.query import RunView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from training_monitor.analysis.prompt import Section
     from training_monitor.analysis.tools.tool import Tool
+    from training_monitor.query import RunView
     from training_monitor.settings import Settings
     from training_monitor.snapshot.snapshot import Snapshot
 
@@ -109,11 +109,10 @@ class Asking:
             read_final: Raises ValueError for arguments that do not do.
             purpose: What it is for.
         """
-        toolbox: Toolbox | None = self._toolbox(run, snapshot)
+        all_tools = self._toolbox(run, snapshot)
         room = self.chars(self._settings.max_prompt_len) - sum(len(one["content"]) for one in said)
-        of_tools = _chars_of(toolbox.tools)
-        if of_tools > _MOST_OF_TOOLS * room:
-            toolbox, of_tools = None, 0
+        of_tools = _chars_of(all_tools.tools)
+        toolbox = all_tools if of_tools <= _MOST_OF_TOOLS * room else None
 
         def messages(with_tools: bool) -> list[dict[str, Any]]:
             how = instruction + (TOOLS if with_tools else NO_TOOLS + _as_text(final_tool))
@@ -142,14 +141,13 @@ class Asking:
 
     def _toolbox(self, run: RunView, snapshot: Snapshot | None) -> Toolbox:
         settings = self._settings
-        root = os.path.dirname(self._run_dir)
         return Toolbox(
             run,
             snapshot,
             privacy=settings.privacy,
             sig_figs=settings.sig_figs,
             log_paths=settings.log_paths or (),
-            others=lambda name: RunView(find_run(os.path.join(root, name))),
+            others=RunsBeside(run),
         )
 
 

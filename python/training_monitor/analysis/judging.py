@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from training_monitor.analysis.claims import Sentence, Statement
-    from training_monitor.analysis.curve import Curve
+    from training_monitor.analysis.points import Curve
     from training_monitor.analysis.facts import Facts
     from training_monitor.analysis.lexicon import Mention
     from training_monitor.analysis.stepping import Place, Steps

@@ -14,8 +14,29 @@ from training_monitor.analysis.claims import STRUCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.analysis.answer import Evidence, Issue, Report
-    from training_monitor.analysis.claims import Grounded
+    from typing import Protocol
+
+    from training_monitor.analyses import Evidence, Issue
+
+    class Said(Protocol):
+        """A report, or an analysis as it is kept."""
+
+        @property
+        def status(self) -> str: ...
+        @property
+        def summary(self) -> str: ...
+        @property
+        def issues(self) -> tuple[Issue, ...]: ...
+        @property
+        def recommendations(self) -> tuple[str, ...]: ...
+
+    class Checked(Protocol):
+        """How many statements were checked, and how many struck."""
+
+        @property
+        def checked(self) -> int: ...
+        @property
+        def struck(self) -> int: ...
 
 __all__ = ["confirmed", "evidence_text", "harmless", "long_text", "markdown", "short_text"]
 
@@ -117,7 +138,7 @@ def _cut(text: str, most: int) -> str:
     return (head[:space] if space > most // 2 else head).rstrip(" ,;:.") + "\u2026"
 
 
-def confirmed(grounded: Grounded) -> str:
+def confirmed(grounded: Checked) -> str:
     """Say how much of an answer was found to be so: "12 of 13 statements confirmed, 1 struck"."""
     if not grounded.checked:
         return "no statement that could be checked"
@@ -143,7 +164,7 @@ def evidence_text(one: Evidence) -> str:
     return harmless("; ".join(parts), 400, lines=False)
 
 
-def short_text(report: Report, grounded: Grounded, *, run: str = "") -> str:
+def short_text(report: Said, grounded: Checked, *, run: str = "") -> str:
     """Return an analysis for a lock screen: 240 characters at most, on one line.
 
     Args:
@@ -160,7 +181,7 @@ def short_text(report: Report, grounded: Grounded, *, run: str = "") -> str:
     return head + _cut(words, SHORT_CHARS - len(head) - len(tail)) + tail
 
 
-def long_text(report: Report, grounded: Grounded) -> str:
+def long_text(report: Said, grounded: Checked) -> str:
     """Return an analysis whole, as plain text."""
     parts = [report.status.upper(), harmless(report.summary, 1500)]
     for number, issue in enumerate(report.issues, 1):
@@ -178,7 +199,7 @@ def long_text(report: Report, grounded: Grounded) -> str:
     return _cut("\n\n".join(parts), LONG_CHARS - len(end)) + end
 
 
-def markdown(report: Report, grounded: Grounded, *, title: str = "Analysis") -> str:
+def markdown(report: Said, grounded: Checked, *, title: str = "Analysis") -> str:
     """Return an analysis as Markdown, for files and for `status`."""
     parts = [f"## {harmless(title, 200, lines=False)}: {report.status}", _body(report.summary)]
     for issue in report.issues:

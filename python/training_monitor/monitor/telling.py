@@ -165,7 +165,11 @@ def _analysis_notice(said: Analysis) -> Notice:
     from training_monitor.analysis.wording import long_text, short_text
 
     return of_analysis(
-        said.status, short=short_text(said), text=long_text(said), time=said.time, step=said.step
+        said.status,
+        short=short_text(said, said.checks),
+        text=long_text(said, said.checks),
+        time=said.time,
+        step=said.step,
     )
 
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction};
 use super::error::StoreError;
 
 /// The format this build writes; `PRAGMA user_version` of the database.
-pub(crate) const FORMAT_VERSION: i64 = 3;
+pub(crate) const FORMAT_VERSION: i64 = 4;
 /// "TMdb": tells our database from any other SQLite file.
 pub(crate) const APPLICATION_ID: i64 = 0x544d_6462;
 
@@ -31,6 +31,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         to: 3,
         sql: include_str!("schema_3.sql"),
+    },
+    Migration {
+        to: 4,
+        sql: include_str!("schema_4.sql"),
     },
 ];
 

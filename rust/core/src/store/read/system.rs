@@ -156,7 +156,7 @@ impl RunReader {
     /// The database cannot be read.
     pub fn events(&self, kind: &str) -> Result<Vec<EventRow>, StoreError> {
         let mut select = self.conn.prepare_cached(
-            "SELECT time_ns, detail FROM events WHERE kind = ?1 AND detail IS NOT NULL ORDER BY id",
+            "SELECT time_ns, coalesce(detail, '') FROM events WHERE kind = ?1 ORDER BY id",
         )?;
         let rows = select.query_map([kind], |row| {
             Ok(EventRow {
