@@ -114,9 +114,9 @@ def _window(
     parts, count = [], 0
     for _, columns, _ in _core.PointStream(run.database, keys=[key], since=since):
         step = np.frombuffer(columns[0], np.int64)
-        value = columns[2]
-        value = boxed(value) if isinstance(value, list) else np.frombuffer(value, np.float64)
-        parts.append((step, numbers(value), np.frombuffer(columns[3], np.uint32)))
+        raw = columns[2]
+        value = numbers(boxed(raw)) if isinstance(raw, list) else np.frombuffer(raw, np.float64)
+        parts.append((step, value, np.frombuffer(columns[3], np.uint32)))
         count += len(step)
         # Chunks come in the order of their steps.
         if step[0] > until:
