@@ -342,10 +342,13 @@ def test_a_call_that_hangs_is_given_up(run: RunView) -> None:
         release.set()
 
 
-def test_a_tool_that_fails_is_told_without_its_words(run: RunView) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_tool_that_fails_is_told_without_its_words(
+    run: RunView, kind: type[BaseException]
+) -> None:
     class Broken(KeptCode):
         def lines(self, *_: Any, **__: Any) -> list[str]:
-            raise RuntimeError("/home/somebody/secret")
+            raise kind("/home/somebody/secret")
 
     answer = Toolbox(run, Broken({"a.py": "x"})).call("snapshot_read", {"file": 0})
     assert answer == "error: RuntimeError in the tool; try other arguments"
