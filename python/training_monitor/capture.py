@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import time
+import weakref
 
 from training_monitor import _core
 
@@ -32,6 +33,8 @@ _MOST_CHARS = 1 << 18
 _BAR_SECS = 30.0
 # Two bars below each other end a line with each step.
 _QUICK_BAR_SECS = 1.0
+# Words that end no line are joined after so many.
+_MOST_PIECES = 1000
 _UP = "\x1b[A"
 # By it `rust/core/src/belongings.rs` knows the file for ours.
 _MARK = "--- training_monitor: "
@@ -151,12 +154,15 @@ class _Lines:
 
     def __init__(self, file: _File) -> None:
         self._file: _File | None = file
-        self._begin()
+        self.begin()
         self._bar_at = -_BAR_SECS
+        _all_lines.add(self)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begin, or begin anew in a forked child: what is not ended is its parent's."""
         self._lock = _thread.allocate_lock()
-        self._pid = os.getpid()
+        # Appending to a list needs no lock, and most of what is printed ends no line.
+        self._pieces: list[str] = []
         # What is not ended yet, whether it was drawn over, and the last line of a quick bar.
         self._rest, self._is_bar, self._held = "", False, ""
 
@@ -165,29 +171,40 @@ class _Lines:
         if self._file is None:
             return
         try:
-            if os.getpid() != self._pid:
-                # A forked child: the rest is its parent's, and so is whoever held the lock.
-                self._begin()
-            if len(text) > _MOST_CHARS:
-                half = _MOST_CHARS // 2
-                left = len(text) - 2 * half
-                text = f"{text[:half]}\n[{left} characters are left out]\n{text[-half:]}"
-            # Another thread, or a signal handler above ourselves: never wait for it.
-            if not self._lock.acquire(blocking=False):
-                self._append([text])
-                return
-            try:
-                self._fold(text)
-            finally:
-                self._lock.release()
+            pieces = self._pieces
+            pieces.append(text)
+            if (
+                "\n" in text
+                or "\r" in text
+                or len(text) > _LINE_CHARS
+                or len(pieces) > _MOST_PIECES
+            ):
+                self._drain()
         except Exception:  # noqa: BLE001 -- protects the training: what it prints has gone out
             return
+
+    def _drain(self) -> None:
+        """Keep what was taken; another thread that is at it sees what came meanwhile.
+
+        Nobody ever waits: that thread may be below a signal handler that prints.
+        """
+        pieces = self._pieces
+        while pieces and self._lock.acquire(blocking=False):
+            try:
+                count = len(pieces)
+                text = "".join(pieces[:count])
+                del pieces[:count]
+                self._fold(_shortened(text))
+            finally:
+                self._lock.release()
+        if len(pieces) > 2 * _MOST_PIECES:
+            pieces.clear()
 
     def end(self) -> None:
         """Keep what did not end with a line break, and nothing more."""
         try:
-            if os.getpid() == self._pid:
-                self._append([self._held, _last_drawn(self._rest)])
+            self._drain()
+            self._append([self._held, _last_drawn(self._rest)])
         except Exception:  # noqa: BLE001 -- as above
             return
         finally:
@@ -236,9 +253,29 @@ class _Lines:
             file.append(_core.redact(text) + ("" if text.endswith("\n") else "\n"))
 
 
+def _shortened(text: str) -> str:
+    """Return beginning and end of a text that is too long to be looked at."""
+    if len(text) <= _MOST_CHARS:
+        return text
+    half = _MOST_CHARS // 2
+    left = len(text) - 2 * half
+    return f"{text[:half]}\n[{left} characters are left out]\n{text[-half:]}"
+
+
 def _last_drawn(line: str) -> str:
     """Return what a terminal would show of a line in the end."""
     return line.rstrip("\r").rpartition("\r")[2].replace(_UP, "")
+
+
+_all_lines: weakref.WeakSet[_Lines] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for lines in list(_all_lines):
+        lines.begin()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class _Stream:

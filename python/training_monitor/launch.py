@@ -21,8 +21,6 @@ from training_monitor.uncaught import watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from training_monitor.capture import Capture
     from training_monitor.job import Job
 
@@ -307,7 +305,7 @@ def _launch_facts(settings: Settings, name: str, job: Job) -> dict[str, object]:
         "rank": job.rank,
         "world_size": job.world,
         "settings": {
-            key: _RECORDED_AS.get(key, _as_it_is)(value)
+            key: _shown_addresses(value) if key == "notify" else value
             for key, value in settings
             if key not in ("config", "training_command")
         },
@@ -322,24 +320,6 @@ def _shown_addresses(addresses: list[str] | None) -> list[str] | None:
         return None
     parts = [address.partition("://") for address in addresses]
     return [f"{scheme}://[redacted]" if mark else "[redacted]" for scheme, mark, _ in parts]
-
-
-def _absolute(paths: list[str] | None) -> list[str] | None:
-    """Return paths, and patterns of them, that mean the same in every directory."""
-    here = _working_directory()
-    if paths is None or here is None:
-        return paths
-    return [os.path.normpath(os.path.join(here, path)) for path in paths]
-
-
-def _as_it_is(value: object) -> object:
-    return value
-
-
-_RECORDED_AS: dict[str, Callable[..., object]] = {
-    "notify": _shown_addresses,
-    "log_paths": _absolute,
-}
 
 
 def _script() -> str | None:

@@ -19,7 +19,7 @@ from training_monitor.kinds import (
     Size,
     StartMonitor,
 )
-from training_monitor.texts import Choice, Command, Name, Path, Texts, Url, Word
+from training_monitor.texts import Choice, Command, Files, Name, Path, Texts, Url, Word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Settings:
     llm_price_out = Setting[float | None](
         None, Maybe(Number(float, 0, 1e9)), "price of a million tokens that the model answers")
     log_paths = Setting[list[str] | None](
-        None, Maybe(Texts()), "log files that the LLM may read, as logs/*.txt", works=True)
+        None, Maybe(Files()), "log files that the LLM may read, as logs/*.txt", works=True)
     capture_output = Setting(
         False, Flag(), "keep what Python prints in output-rank<N>.log of the run", works=True,
         flag=False)

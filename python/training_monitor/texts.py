@@ -6,7 +6,7 @@ import os
 
 from training_monitor.kinds import Kind, Refused
 
-__all__ = ["Choice", "Command", "Name", "Path", "Texts", "Url", "Word", "quoted"]
+__all__ = ["Choice", "Command", "Files", "Name", "Path", "Texts", "Url", "Word", "quoted"]
 
 _NAME_BYTES = 128
 
@@ -112,6 +112,19 @@ class Texts(Kind["list[str]"]):
         import json
 
         return json.dumps(value)
+
+
+class Files(Texts):
+    """Files, or patterns of them, as they are seen from here: the paths are made absolute."""
+
+    def take(self, value: object) -> list[str]:
+        """Accept what a list of paths is."""
+        paths = super().take(value)
+        try:
+            return [os.path.abspath(path) for path in paths]
+        except OSError:
+            # The working directory is gone: only what is absolute means something.
+            return paths
 
 
 class Url(Kind[str]):

@@ -29,7 +29,7 @@ class KeptCode:
     """Has the interface of a snapshot; what is asked of it is noted."""
 
     texts: Mapping[str, str]
-    skipped: tuple[object, ...] = ()
+    skipped_counts: Mapping[str, int] = field(default_factory=dict)
     hash: str = "0123456789abcdef" * 4
     asked: list[object] = field(default_factory=list)
 

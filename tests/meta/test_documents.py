@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness import reading
+from harness.kept_code import KeptCode
 from meta import source
 
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "benches/README.md",
-             "docs/detection.md"]  # fmt: skip
+             "docs/detection.md", "docs/tools.md"]  # fmt: skip
 PATH_WORDS = re.compile(r"`((?:rust|python|tests|benches|examples|scripts)/[\w./-]+)`")
 
 
@@ -69,6 +70,22 @@ def test_thresholds_in_the_document_are_those_of_the_detectors() -> None:
         told = [None if one == "none" else float(one) for one in defaults.split(", ")]
         told = told * len(full) if len(told) == 1 else told
         assert {name: names[name] for name in full} == dict(zip(full, told, strict=True))
+
+
+def test_tools_in_the_document_are_those_of_a_model(a_run: Path) -> None:
+    from training_monitor.analysis.tools.beside import RunsBeside
+    from training_monitor.analysis.tools.tool import Toolbox
+    from training_monitor.query import RunView
+
+    text = (source.REPOSITORY / "docs/tools.md").read_text()
+    run = RunView(str(a_run / "ai_logger" / "grpo_v2"))
+    known = [tool.name for tool in Toolbox(run, KeptCode({}), others=RunsBeside(run)).tools]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == sorted(known)
+    (example,) = blocks("docs/tools.md", "python")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=a_run)
+    assert done.returncode == 0
+    printed = (a_run / "ai_logger/with_logs/output-rank0.log").read_text()
+    assert "kept in ai_logger/with_logs/output-rank0.log" in printed
 
 
 def test_readme_examples_run_in_order(tmp_path: Path) -> None:

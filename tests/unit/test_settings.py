@@ -95,7 +95,7 @@ def test_argument_beats_environment_beats_default() -> None:
         ("TM_NODE_LIMIT", "500 MB", 500_000_000),
         ("TM_NODE_LIMIT", "2g", 2_000_000_000),
         ("TM_ANALYSIS_INTERVAL_MIN", "0.5", 0.5),
-        ("TM_LOG_PATHS", "a.log, b.log", ["a.log", "b.log"]),
+        ("TM_CODE_SNAPSHOT_PATHS", "a.py, b.py", ["a.py", "b.py"]),
     ],
 )
 def test_environment_is_read(variable: str, text: str, value: object) -> None:
@@ -221,6 +221,17 @@ def test_config_may_be_any_object_with_named_values() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         settings().mode = "disabled"  # type: ignore[misc]
+
+
+def test_log_files_mean_the_same_in_every_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = settings(log_paths=["logs/*.txt", "../a.out", "/b.log"]).log_paths
+    assert given == [f"{tmp_path}/logs/*.txt", f"{tmp_path.parent}/a.out", "/b.log"]
+    told = TABLE["log_paths"].kind.spell(given)
+    monkeypatch.chdir("/")
+    assert resolve({"experiment_name": "run"}, {"TM_LOG_PATHS": told}).log_paths == given
 
 
 def test_settings_without_effect_are_those_that_somebody_gave() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from training_monitor import _core
 from training_monitor.analysis.figures import kept, span
-from training_monitor.answers import numbers
+from training_monitor.answers import boxed, numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Band", "band_of"]
 
 # A series up to this long is read whole; of a longer one the reader thins already.
-_READ_POINTS = 2_000_000
+_READ_POINTS = 500_000
 _THINNED_POINTS = 50_000
 
 
@@ -88,6 +89,12 @@ def band_of(
     Raises:
         KeyError: There is no metric of that name.
     """
+    if until is not None and points > _READ_POINTS:
+        found = _window(run, key, since, until)
+        if found is not None:
+            step, value, ranks = found
+            here = step <= until if rank is None else (step <= until) & (ranks == rank)
+            return _folded(step[here], value[here], ranks[here], whole=True)
     whole = points <= _READ_POINTS
     most = None if whole else _THINNED_POINTS
     series = run.series(key, since=since, rank=rank, max_points=most)
@@ -96,6 +103,31 @@ def band_of(
         here = step <= until
         step, value, ranks = step[here], value[here], ranks[here]
     return _folded(step, value, ranks, whole=whole)
+
+
+def _window(
+    run: RunView, key: str, since: int | None, until: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint32]] | None:
+    """Return the points of a window of a long series; None: it has too many as well."""
+    import numpy as np
+
+    parts, count = [], 0
+    for _, columns, _ in _core.PointStream(run.database, keys=[key], since=since):
+        step = np.frombuffer(columns[0], np.int64)
+        raw = columns[2]
+        value = numbers(boxed(raw)) if isinstance(raw, list) else np.frombuffer(raw, np.float64)
+        parts.append((step, value, np.frombuffer(columns[3], np.uint32)))
+        count += len(step)
+        # Chunks come in the order of their steps.
+        if step[0] > until:
+            break
+        if count > _READ_POINTS:
+            return None
+    steps, values, ranks = (
+        np.concatenate([part[at] for part in parts] or [np.empty(0, kind)])
+        for at, kind in enumerate((np.int64, np.float64, np.uint32))
+    )
+    return steps, values, ranks
 
 
 def _folded(

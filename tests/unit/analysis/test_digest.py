@@ -12,6 +12,7 @@ import pytest
 
 from harness.curves import write
 from harness.recorded import record
+from training_monitor.analysis.band import band_of
 from training_monitor.analysis.digest import Digest
 from training_monitor.detect.finding import Finding
 from training_monitor.judge.notes import finding_line
@@ -179,6 +180,22 @@ def test_names_and_values_cannot_leave_the_data(tmp_path: Path) -> None:
     assert not any("obey" in line for line in outside)
     assert outside.count("[end of data]") == 2
     assert '"a,b"' in text
+
+
+def test_a_window_of_a_very_long_series_is_exact(tmp_path: Path) -> None:
+    count = 520_000
+    run = record(
+        tmp_path / "run", lambda rank: [(step, {"x": step * 2 + rank}) for step in range(count)]
+    )
+    band = band_of(run, "x", points=count, since=300_001, until=300_050)
+    assert band.step.tolist() == list(range(300_001, 300_051))
+    assert band.low.tolist() == [2.0 * step for step in range(300_001, 300_051)]
+    assert len(band_of(run, "x", points=count, until=99)) == 100
+    assert len(band_of(run, "x", points=count, since=count - 5, until=2**62)) == 5
+    assert not len(band_of(run, "x", points=count, rank=3, since=5, until=9))
+    thinned = band_of(run, "x", points=count)
+    assert (thinned.step[0], thinned.step[-1]) == (0, count - 1)
+    assert not thinned.whole
 
 
 def test_an_empty_run_has_an_empty_digest(tmp_path: Path) -> None:

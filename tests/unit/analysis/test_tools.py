@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -213,110 +212,6 @@ def test_machine_shows_the_newest_samples_and_a_history(tmp_path: Path) -> None:
     assert "secret-host" not in masked
 
 
-# --- the code
-
-
-def test_code_is_listed_read_and_searched(run: RunView, code: KeptCode) -> None:
-    box = Toolbox(run, code)
-    assert rows(box.call("snapshot_manifest", {})) == [
-        "0 empty.py (0 lines, 0 bytes)",
-        "1 model/net.py (2 lines, 20 bytes)",
-        "2 train.py (504 lines, 3038 bytes)",
-    ]
-    by_path = box.call("snapshot_read", {"file": "model/net.py"})
-    assert rows(by_path) == ["1: class Net:", "2:     pass"]
-    assert by_path == box.call("snapshot_read", {"file": 1})
-    assert by_path == box.call("snapshot_read", {"file": "#1"})
-    found = box.call("snapshot_search", {"pattern": "lr =", "glob": "*.py"})
-    assert rows(found) == ["train.py:3: lr = 0.001"]
-    assert rows(box.call("snapshot_search", {"pattern": "LR", "ignore_case": True})) == rows(found)
-
-
-def test_a_long_file_says_how_to_go_on(run: RunView, code: KeptCode) -> None:
-    box = Toolbox(run, code)
-    first = box.call("snapshot_read", {"file": "train.py"})
-    assert len(rows(first)) == 200
-    assert first.endswith("go on with snapshot_read of file 2, first_line=201")
-    last = box.call("snapshot_read", {"file": 2, "first_line": 500, "last_line": 9999})
-    assert rows(last)[-1] == "504: x = 1"
-    assert "cut" not in last
-    beyond = box.call("snapshot_read", {"file": 2, "first_line": 600})
-    assert beyond.startswith('error: "train.py" has 504 lines')
-    assert box.call("snapshot_read", {"file": "empty.py"}) == 'error: "empty.py" is empty'
-
-
-def test_code_that_looks_like_the_end_of_data_stays_data(run: RunView, code: KeptCode) -> None:
-    answer = Toolbox(run, code).call("snapshot_read", {"file": "train.py", "last_line": 4})
-    assert rows(answer)[3] == "4: # [end of data]"
-    assert [line for line in answer.splitlines() if not line.startswith("|")][-1] == "[end of data]"
-
-
-def test_several_parts_are_read_and_one_wrong_one_does_not_hurt(
-    run: RunView, code: KeptCode
-) -> None:
-    parts = [{"file": "train.py", "first_line": 3, "last_line": 3}, {"file": "net.py"}, {"file": 1}]
-    answer = Toolbox(run, code).call("snapshot_read_many", {"slices": parts})
-    assert rows(answer) == ["3: lr = 0.001", "1: class Net:", "2:     pass"]
-    assert 'error: no file "net.py"; nearest: ' in answer
-    assert '"model/net.py"' in answer
-
-
-def test_a_bad_pattern_is_told(run: RunView, code: KeptCode) -> None:
-    answer = Toolbox(run, code).call("snapshot_search", {"pattern": "(", "regex": True})
-    assert answer == 'error: cannot search for "(": unclosed group'
-
-
-# --- logs
-
-
-def test_logs_are_those_of_the_list_only(run: RunView, tmp_path: Path) -> None:
-    (tmp_path / "a.log").write_text("one\nbar 10%\rbar 90%\r\n\x1b[31mred\x1b[0m\nlast\n")
-    (tmp_path / "b.log").write_bytes(b"\x00\x01\x02\x03\x04\n")
-    (tmp_path / "other.txt").write_text("not in the list")
-    (tmp_path / "link.log").symlink_to(tmp_path / "other.txt")
-    os.mkfifo(tmp_path / "pipe.log")
-    box = Toolbox(run, None, log_paths=[f"{tmp_path}/*.log", f"{tmp_path}/pipe.log"])
-    names = {line.split()[1] for line in rows(box.call("log_tail", {}))}
-    assert names == {"a.log", "b.log"}
-    assert rows(box.call("log_tail", {"file": "a.log"})) == ["one", "bar 90%", "red", "last"]
-    assert rows(box.call("log_tail", {"file": "b.log"})) == ["(binary, 5 bytes)"]
-    for name in ("other.txt", "link.log", "pipe.log", f"{tmp_path}/a.log", "../a.log", 0, 3):
-        assert box.call("log_tail", {"file": name}).startswith("error: no log file ")
-
-
-def test_logs_can_be_searched_and_end_with_the_newest(run: RunView, tmp_path: Path) -> None:
-    log = tmp_path / "a.log"
-    log.write_text("".join(f"line {number} {'ERROR' * (number % 1000 == 7)}\n"
-                           for number in range(100_000)))  # fmt: skip
-    box = Toolbox(run, None, log_paths=[str(log)])
-    answer = box.call("log_tail", {"lines": 3})
-    assert rows(answer) == ["line 99997 ", "line 99998 ", "line 99999 "]
-    found = box.call("log_tail", {"contains": "error", "ignore_case": True, "lines": 2})
-    assert rows(found) == ["line 98007 ERROR", "line 99007 ERROR"]
-    assert "of 100 lines" in found
-
-
-def test_secrets_in_logs_and_texts_are_taken_out(tmp_path: Path) -> None:
-    token = "ghp_" + "a1B2" * 9
-    log = tmp_path / "a.log"
-    log.write_text(f"token {token}\n")
-    run = record(tmp_path / "run", [(0, {"note": f"my {token}"}), (1, {"loss": 1.0})])
-    box = Toolbox(run, None, log_paths=[str(log)])
-    answers = [
-        box.call("log_tail", {}),
-        box.call("metrics_history", {"metric": "note"}),
-        box.call("metrics_list", {}),
-        box.call("steps_tail", {}),
-    ]
-    assert all("token" in answer or "my" in answer for answer in answers)
-    assert not any(token in answer for answer in answers)
-
-
-def test_without_log_files_it_says_how_to_get_some(run: RunView) -> None:
-    answer = Toolbox(run, None).call("log_tail", {})
-    assert answer.startswith("error: there are no log files: neither log_paths nor capture_output")
-
-
 # --- another run
 
 
@@ -447,10 +342,13 @@ def test_a_call_that_hangs_is_given_up(run: RunView) -> None:
         release.set()
 
 
-def test_a_tool_that_fails_is_told_without_its_words(run: RunView) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_tool_that_fails_is_told_without_its_words(
+    run: RunView, kind: type[BaseException]
+) -> None:
     class Broken(KeptCode):
         def lines(self, *_: Any, **__: Any) -> list[str]:
-            raise RuntimeError("/home/somebody/secret")
+            raise kind("/home/somebody/secret")
 
     answer = Toolbox(run, Broken({"a.py": "x"})).call("snapshot_read", {"file": 0})
     assert answer == "error: RuntimeError in the tool; try other arguments"

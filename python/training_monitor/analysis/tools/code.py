@@ -18,7 +18,7 @@ from training_monitor.analysis.tools.sight import nearest
 from training_monitor.errors import TrainingMonitorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Protocol
 
     from training_monitor.analysis.tools.answering import Answer
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         @property
         def entries(self) -> Sequence[Entry]: ...
         @property
-        def skipped(self) -> Sequence[object]: ...
+        def skipped_counts(self) -> Mapping[str, int]: ...
         def lines(
             self, path_or_id: str | int, first: int = 1, last: int | None = None
         ) -> list[str]: ...
@@ -145,8 +145,8 @@ class _Code:
         found = [entry for entry in self._code.entries if wanted in entry.path.lower()]
         answer = self._sight.answer()
         which = f" whose path contains {quoted(contains)}" if contains else ""
-        left = len(self._code.skipped)
-        more = f"; {left} more were left out of the snapshot" if left else ""
+        left = ", ".join(f"{count} {why}" for why, count in self._code.skipped_counts.items())
+        more = f"; left out of the snapshot: {left}" if left else ""
         answer.say(f"{len(found)} files{which}{more}; hash {self._code.hash[:12]}")
         lines = [f"{one.id} {one.path} ({one.lines} lines, {one.size} bytes)"
                  for one in found[offset:]]  # fmt: skip

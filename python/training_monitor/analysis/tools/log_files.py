@@ -9,6 +9,8 @@ import stat
 from dataclasses import dataclass
 from itertools import islice
 
+from training_monitor.snapshot.kinds import is_secret
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +21,7 @@ OUTPUT_PATTERN = "output-rank*.log*"
 _MOST_FILES = 100
 # A pattern may match a directory of many files: so many are looked at.
 _LOOKED_AT = 2000
+_OF_THE_SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
 _LINE_BYTES = 64 << 10
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-9;:?<=>!]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,400}(?:\x07|\x1b\\)?|[@-Z\\-_])"
@@ -31,18 +34,16 @@ class LogFile:
     """One log file.
 
     Attributes:
-        path: Where it is; never shown.
+        path: Where it is, links resolved; never shown.
         name: How it is shown: as much of the path as tells it from the others.
         size: Bytes.
         written: Wall clock of the last change.
-        follow: Whether a link is followed: only where the user has named this very path.
     """
 
     path: str
     name: str
     size: int
     written: float
-    follow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +66,49 @@ def find_logs(run_dir: str, paths: Sequence[str]) -> list[LogFile]:
         run_dir: The run directory; the captured output is in it.
         paths: Files, or patterns of them.
     """
-    output = os.path.join(glob.escape(run_dir), OUTPUT_PATTERN)
-    found: dict[str, tuple[os.stat_result, bool]] = {}
-    for path, follow in islice(_candidates([output, *paths]), _LOOKED_AT):
-        facts = _regular(path, follow=follow)
-        if facts is not None:
-            found.setdefault(os.path.normpath(path), (facts, follow))
-    newest = sorted(found, key=lambda path: -found[path][0].st_mtime)[:_MOST_FILES]
-    names = _short(newest)
+    output = os.path.join(glob.escape(os.path.abspath(run_dir)), OUTPUT_PATTERN)
+    found: dict[str, tuple[str, os.stat_result]] = {}
+    for path, real in islice(_candidates([output, *paths]), _LOOKED_AT):
+        facts = _regular(real)
+        if facts is not None and _may_be_a_log(real):
+            found.setdefault(real, (os.path.normpath(path), facts))
+    newest = sorted(found, key=lambda real: -found[real][1].st_mtime)[:_MOST_FILES]
+    names = _short([found[real][0] for real in newest])
     return [
-        LogFile(path, names[path], facts.st_size, facts.st_mtime, follow)
-        for path, (facts, follow) in ((path, found[path]) for path in newest)
+        LogFile(real, names[path], facts.st_size, facts.st_mtime)
+        for real, (path, facts) in ((real, found[real]) for real in newest)
     ]
 
 
-def _candidates(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield what paths and patterns name, and whether a link may be followed there."""
+def _candidates(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what paths and patterns name, and where it is.
+
+    A link is followed where the user has named this very path; what a pattern finds may be
+    anybody's.
+    """
     for path in paths:
         if "\0" in path or not os.path.isabs(path):
             continue
         if os.path.lexists(path) or not glob.has_magic(path):
-            yield path, True
-        else:
-            yield from ((one, False) for one in glob.iglob(path, recursive=True))
+            yield path, os.path.realpath(path)
+            continue
+        for one in glob.iglob(path, recursive=True):
+            folder, name = os.path.split(one)
+            yield one, os.path.join(os.path.realpath(folder), name)
 
 
-def _regular(path: str, *, follow: bool) -> os.stat_result | None:
+def _may_be_a_log(path: str) -> bool:
+    """Return whether a file may be read as a log, whoever says that it is one.
+
+    The paths come with the run, and a run may come from anywhere.
+    """
+    hidden = os.path.join(os.path.realpath(os.path.expanduser("~")), ".")
+    return not (is_secret(path) or path.startswith((*_OF_THE_SYSTEM, hidden)))
+
+
+def _regular(path: str) -> os.stat_result | None:
     try:
-        facts = os.stat(path, follow_symlinks=follow)
+        facts = os.stat(path, follow_symlinks=False)
     except (OSError, ValueError):
         return None
     return facts if stat.S_ISREG(facts.st_mode) else None
@@ -120,10 +136,9 @@ def read_end(log: LogFile, most_bytes: int) -> End:
     Raises:
         OSError: It cannot be opened, or is not a regular file any more.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    flags |= 0 if log.follow else os.O_NOFOLLOW
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
     # Looked at before it is opened: opening a device may already do something.
-    if _regular(log.path, follow=log.follow) is None:
+    if _regular(log.path) is None:
         raise FileNotFoundError(2, "it is gone, or no regular file")
     handle = os.open(log.path, flags)
     try:

@@ -82,7 +82,7 @@ class _Machine:
             raise ToolError(f"{quoted(metric)} has no samples there")
         chosen = kept(series.low, series.high, most)
         figs = self._sight.sig_figs
-        name = series.name.rpartition(":")[2] if self._sight.only_numbers else series.name
+        name = metric if self._sight.only_numbers else series.name
         answer = self._sight.answer()
         answer.say(f"{quoted(name)}: {len(series)} samples over "
                    f"{duration(float(series.time[-1] - series.time[0]))}; {len(chosen)} shown, "

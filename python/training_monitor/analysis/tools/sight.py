@@ -9,6 +9,7 @@ from training_monitor.analysis.fencing import inert, quoted
 from training_monitor.analysis.importance import by_importance
 from training_monitor.analysis.tools.answering import Answer
 from training_monitor.analysis.tools.form import Limits, ToolError
+from training_monitor.found import read_phases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ __all__ = ["Sight", "nearest"]
 _COMPARED = 3000
 _NAMED = 5
 _READ_CHARS = 200
-# Judging the points of a run anew takes microseconds a point.
-_JUDGED_POINTS = 100_000
+# Judging the points of a run anew takes some 50 us a point.
+_JUDGED_POINTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Sight:
         """Return what was found, the oldest first; what was never judged is judged now if short."""
         found = self.run.findings()
         points = sum(attempt.points for attempt in self.run.attempts)
-        if points > _JUDGED_POINTS or any(one.by == "detector" for one in found):
+        judged = any(one.by == "detector" for one in found) or read_phases(self.run._reader)
+        if judged or points > _JUDGED_POINTS:
             return found
         if points not in self._judged:
             self._judged.clear()

@@ -29,7 +29,7 @@ class Timed:
         self._hanging: list[threading.Thread] = []
 
     def within(self, seconds: float, call: Callable[[], str]) -> str:
-        """Return what a call returns, or raise what it raises.
+        """Return what a call returns, or raise what it raises, as an Exception.
 
         Raises:
             TookTooLong: It did not return in time.
@@ -38,13 +38,16 @@ class Timed:
         self._hanging = [thread for thread in self._hanging if thread.is_alive()]
         if len(self._hanging) >= _MOST_HANGING:
             raise Busy
-        outcome: list[str | BaseException] = []
+        outcome: list[str | Exception] = []
 
         def run() -> None:
             try:
                 outcome.append(call())
-            except BaseException as error:  # noqa: BLE001 -- raised again in the thread that waits
+            except Exception as error:  # noqa: BLE001 -- raised again in the thread that waits
                 outcome.append(error)
+            except BaseException as error:  # noqa: BLE001
+                # As a panic below: it ends the call, and not the conversation.
+                outcome.append(RuntimeError(type(error).__name__))
 
         thread = threading.Thread(target=run, name="training_monitor tool", daemon=True)
         thread.start()
@@ -52,6 +55,6 @@ class Timed:
         if not outcome:
             self._hanging.append(thread)
             raise TookTooLong
-        if isinstance(outcome[0], BaseException):
+        if isinstance(outcome[0], Exception):
             raise outcome[0]
         return outcome[0]
