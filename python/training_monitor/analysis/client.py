@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from training_monitor._core import redact
-from training_monitor.analysis.privacy import PrivacyError
+from training_monitor.analysis.privacy import LEAST_SECRET_CHARS, PrivacyError
 from training_monitor.analysis.reply import Reply, ToolCall, read_reply
 from training_monitor.analysis.trouble import (
     ModelError,
@@ -236,7 +236,9 @@ class ModelClient:
     def _hidden(self, content: bytes) -> bytes:
         """Return an answer without our key, which a server may well repeat."""
         key = self._key.show().encode()
-        return content if key == NO_KEY.encode() else content.replace(key, b"[redacted]")
+        # What stands in the place of a key is a word like "EMPTY", and may be one of the answer.
+        is_none = key == NO_KEY.encode() or len(key) < LEAST_SECRET_CHARS
+        return content if is_none else content.replace(key, b"[redacted]")
 
     def _hide(self, text: str) -> str:
         return self._hidden(text.encode("utf-8", "replace")).decode("utf-8", "replace")
@@ -269,7 +271,7 @@ class ModelClient:
             self._effort = None
             effort = body["reasoning_effort"]
             text = f"{self._asked} refuses reasoning_effort={effort!r}: asked without it"
-            return ModelError("parameter", text, again=True)
+            return ModelError("reasoning_effort", text, again=True)
         return error
 
 
