@@ -83,6 +83,7 @@ class Talk:
         privacy: str = "full",
         timeout_secs: float = 60.0,
         reasoning_effort: str | None = None,
+        remembered: bool = True,
     ) -> None:
         self.clock = Clock() if clock is None else clock
         self.toolbox = FakeToolbox() if toolbox is None else toolbox
@@ -94,7 +95,7 @@ class Talk:
             timeout_secs=timeout_secs,
             max_output_tokens=500,
         )
-        state = StateFile(str(run_dir))
+        state = StateFile(str(run_dir) if remembered else None)
         self.bounds = Bounds(limits, state=state, clock=self.clock)
         self.ladder = Ladder(model="m", to=self.client.to, state=state, clock=self.clock)
         self.outgoing = Outgoing(str(run_dir), privacy=privacy, secrets=[], clock=self.clock)

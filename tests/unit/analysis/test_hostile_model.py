@@ -11,8 +11,8 @@ import pytest
 from harness.conversations import Clock, FakeToolbox, Talk
 from harness.openai_server import ServerReply, calls, completion, fails, openai_server, raw, says
 from training_monitor.analysis.bounds import Limits
-from training_monitor.analysis.client import ModelError
 from training_monitor.analysis.reply import read_reply
+from training_monitor.analysis.trouble import error_of_status
 
 REPLIES = 10_000
 TEXTS = [
@@ -96,8 +96,7 @@ def reply(draw: random.Random) -> ServerReply:
     """Return an answer of any kind, mostly one with calls of tools."""
     kind = draw.random()
     if kind < 0.9:
-        made = completion(message(draw), usage=usage(draw), finish=draw.choice(["stop", "x", 4]))
-        return made
+        return completion(message(draw), usage=usage(draw), finish=draw.choice(["stop", "x", 4]))
     if kind < 0.93:
         body = json.dumps(completion(message(draw)).content).encode()
         return raw(body[: draw.randint(0, len(body))])
@@ -119,6 +118,7 @@ def hostile(draw: random.Random, seen: list[int]) -> Callable[[Any, Any], Server
     return script
 
 
+@pytest.mark.timeout(600)
 def test_hostile_model_raises_nothing_and_passes_no_bound(tmp_path: Path) -> None:
     """Plays answers over real sockets where they are few, and without where they are many."""
     draw = random.Random(20)
@@ -137,7 +137,14 @@ def test_hostile_model_raises_nothing_and_passes_no_bound(tmp_path: Path) -> Non
     toolbox = FakeToolbox(answers=lambda _, arguments: str(arguments)[:3000])
     answered: list[int] = []
     with openai_server(hostile(draw, [])) as server:
-        talk = Talk(tmp_path, server.base_url, limits=limits, toolbox=toolbox, clock=clock)
+        talk = Talk(
+            tmp_path,
+            server.base_url,
+            limits=limits,
+            toolbox=toolbox,
+            clock=clock,
+            remembered=False,
+        )
         talk.client = Offline(talk.client, draw, answered)  # type: ignore[assignment]
         hours: dict[int, int] = {}
         while len(answered) < REPLIES:
@@ -174,11 +181,13 @@ class Offline:
             return self._client.ask(messages, tools, **how)
         json.dumps(how["outgoing"].clean([messages, tools]), ensure_ascii=False).encode()
         made = reply(self._draw)
+        body = made.content
+        if isinstance(body, dict):
+            body = json.dumps(body).encode()
         if made.status != 200:
-            raise ModelError("server", f"status {made.status}")
-        body = (
-            made.content if isinstance(made.content, bytes) else json.dumps(made.content).encode()
-        )
+            raise error_of_status(
+                made.status, made.headers, body, now=0.0, asked="m", tools=tools is not None
+            )
         return read_reply(body, asked="m", seconds=0.0)
 
 
