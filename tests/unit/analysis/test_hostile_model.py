@@ -14,7 +14,7 @@ from training_monitor.analysis.bounds import Limits
 from training_monitor.analysis.reply import read_reply
 from training_monitor.analysis.trouble import error_of_status
 
-REPLIES = 10_000
+REPLIES = 2_500  # of each of four models
 TEXTS = [
     "",
     " ",
@@ -68,7 +68,7 @@ def message(draw: random.Random) -> dict[str, Any]:
     if draw.random() < 0.8:
         made["tool_calls"] = [
             draw.choice([call(draw), call(draw), call(draw), None, {}, {"function": None}])
-            for _ in range(draw.choice([0, 1, 1, 2, 5, 90]))
+            for _ in range(90 if draw.random() < 0.01 else draw.choice([0, 1, 1, 2, 5]))
         ]
     return made
 
@@ -118,10 +118,10 @@ def hostile(draw: random.Random, seen: list[int]) -> Callable[[Any, Any], Server
     return script
 
 
-@pytest.mark.timeout(600)
-def test_hostile_model_raises_nothing_and_passes_no_bound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_hostile_model_raises_nothing_and_passes_no_bound(seed: int, tmp_path: Path) -> None:
     """Plays answers over real sockets where they are few, and without where they are many."""
-    draw = random.Random(20)
+    draw = random.Random(20 + seed)
     limits = Limits(
         requests=6,
         tool_calls=15,
@@ -163,11 +163,11 @@ def test_hostile_model_raises_nothing_and_passes_no_bound(tmp_path: Path) -> Non
             hours[hour] = hours.get(hour, 0) + outcome.requests
             # The next conversation begins when it may.
             clock.now += max(talk.ladder.paused_secs, 1.0 if outcome.requests else 600.0)
-    assert len(hours) > 100
+    assert len(hours) > 20
 
 
 class Offline:
-    """Answers most questions as the server would, without a socket; every fiftieth over one."""
+    """Answers most questions as the server would, without a socket; one in two hundred over one."""
 
     def __init__(self, client: Any, draw: random.Random, answered: list[int]) -> None:
         self.max_output_tokens = client.max_output_tokens
@@ -177,9 +177,8 @@ class Offline:
 
     def ask(self, messages: Any, tools: Any, **how: Any) -> Any:
         self._answered.append(1)
-        if len(self._answered) % 50 == 0:
+        if len(self._answered) % 200 == 0:
             return self._client.ask(messages, tools, **how)
-        json.dumps(how["outgoing"].clean([messages, tools]), ensure_ascii=False).encode()
         made = reply(self._draw)
         body = made.content
         if isinstance(body, dict):
