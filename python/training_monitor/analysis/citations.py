@@ -217,7 +217,7 @@ def _stands(quote: str, flat: list[str], where: range) -> bool:
         return False
     text = "\n".join(flat[at - 1] for at in where if 1 <= at <= len(flat))
     # 0.0 does not stand in 0.01.
-    return bool(re.search(rf"(?<![\w.]){re.escape(wanted)}(?!\w|\.\d)", text)) or (
+    return bool(re.search(rf"(?<!\w)(?<!\d\.){re.escape(wanted)}(?!\w|\.\d)", text)) or (
         not wanted[0].isalnum() and wanted in text
     )
 

@@ -13,6 +13,7 @@ _ABOUT_SHARE = 0.05
 # A model sees values with so many digits, and may round once more.
 SIG_FIGS = 5
 _EPSILON = 1e-9
+_MOST_POWER = 250
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)(?:\.\d+)?|\.\d+"
 _EXPONENT = r"(?:[eE][-+]?\d{1,3}|\s?[x\u00d7*\u00b7]\s?10(?:\^|\*\*)?[({]?-?[\d\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+[)}]?)?"
@@ -114,7 +115,9 @@ def numerals_in(text: str) -> list[Numeral]:
             continue
         if any(start <= at < end for start, end in taken):
             continue
-        found.append(_numeral(text, match))
+        numeral = _numeral(text, match)
+        if isfinite(numeral.value) and isfinite(numeral.half):
+            found.append(numeral)
     return _compound(text, sorted(found, key=lambda one: one.start))
 
 
@@ -153,9 +156,9 @@ def _power(exponent: str) -> int:
     if not exponent:
         return 0
     if exponent[0] in "eE":
-        return int(exponent[1:])
+        return max(-_MOST_POWER, min(int(exponent[1:]), _MOST_POWER))
     power = re.sub(r"^\s?[x\u00d7*\u00b7]\s?10(?:\^|\*\*)?[({]?|[)}]$", "", exponent)
-    return int(power.translate(_SUPERSCRIPTS))
+    return max(-_MOST_POWER, min(int(power.translate(_SUPERSCRIPTS) or 0), _MOST_POWER))
 
 
 def _kind(unit: str) -> tuple[str, float]:

@@ -68,7 +68,7 @@ _SLOPE = re.compile(
     r"^\W{0,2}(?:per|each|every|/)\W{0,2}(?:[\d,]+ ?)?(?:steps?|iterations?|epochs?|k steps)\b",
     _FLAGS,
 )
-_TO_RIGHT = re.compile(r"^\W{0,3}(?:->|\u2192|=>)")
+_TO_RIGHT = re.compile(r"^\W{0,3}(?:->|\u2192|=>)\W*$")
 _DIRECTION = re.compile(
     rf"\b(?:up|down|off|rose|fell|dropped|increased|decreased|declined|grew|improved|shrank|gained|lost|climbed|jumped|slid|plunged|sank|changed|worsened|widened|narrowed)(?:\W+by)?{_TAIL}",
     _FLAGS,
@@ -83,6 +83,12 @@ _COUNTED = re.compile(
     r"images|tokens|parameters|params|items|actions|evaluations|evals|checkpoints|seeds|runs|experiments|bits|features|"
     r"units|channels|neurons|dimensions|categories|labels|tasks|shards|nodes|processes|threads|cores|people|"
     r"spikes?|findings?|alerts?|attempts?|metrics|gpus|ranks|warnings?|outliers?|nans|restarts?|crash(?:es)?|files)\b(?! ?(?:/|per\b))",
+    _FLAGS,
+)
+_OF_THEM = re.compile(r"^ of (?:them|these|those|which)\b", _FLAGS)
+_HELPS = re.compile(
+    r"^\W*(?:\w+\W+){0,2}?(?:could|would|might|may|should) (?:also |well |probably )?(?:help|work|suffice|do\b|improve|"
+    r"stabili[sz]e|reduce|be (?:enough|better|worth|a |safer|fine|tried))",
     _FLAGS,
 )
 _AVERAGE_AFTER = re.compile(r"^\W{0,3}(?:on average|in the mean|average\b|mean\b|avg\b)", _FLAGS)
@@ -174,7 +180,7 @@ def is_proposal(before: str, after: str, *, advised: bool) -> bool:
         after: What follows it.
         advised: Whether the whole text is advice.
     """
-    if _REJECTED.search(before):
+    if _REJECTED.search(before) or _HELPS.match(after):
         return True
     conditions = list(_CONDITION.finditer(before))
     if _GENERAL.search(before):
@@ -195,7 +201,7 @@ def is_proposal(before: str, after: str, *, advised: bool) -> bool:
 
 def is_count(after: str) -> bool:
     """Whether a number counts things: "10 classes"."""
-    return bool(_COUNTED.match(after))
+    return bool(_COUNTED.match(after) or _OF_THEM.match(after))
 
 
 def role_of(kind: str, before: str, after: str) -> str:

@@ -18,6 +18,8 @@ ABOUT = (
     r"(?:about|around|roughly|approximately|approx\.?|circa|ca\.|nearly|almost|close to|near"
     r"|some|~|an estimated|just (?:over|under|above|below)|slightly (?:over|under|above|below))"
 )
+# No run has so many steps.
+_FAR = 1e18
 _N = rf"(?:{NUMBER})(?:[kKM](?!\w))?"
 _NAMED = re.compile(
     rf"(?<![\w/])`?(?P<word>{_WORD})`?(?:\s*(?:#|=|:|number)|-)?\s*(?P<about>{ABOUT}\s*)?(?P<first>{_N})(?![\w%]|\.\d|/s)",
@@ -124,7 +126,8 @@ def _place(match: re.Match[str], group: str) -> Place:
         if factor > 1 or "." in digits
         else 0.0
     )
-    return Place(match.start(group), match.end(group), float(digits) * factor, half)
+    value = min(float(digits) * factor, _FAR)
+    return Place(match.start(group), match.end(group), value, min(half, _FAR))
 
 
 def _named(text: str) -> Iterator[Steps]:
