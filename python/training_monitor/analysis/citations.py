@@ -16,8 +16,6 @@ from training_monitor.analysis.numerals import numerals_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from training_monitor.analysis.facts import Facts
 
 __all__ = ["Citation", "Verdict", "citations_in", "look_up"]
@@ -29,7 +27,12 @@ _SUFFIXES = (
     "py|pyi|yaml|yml|json|jsonl|toml|cfg|ini|sh|bash|txt|md|ipynb|cpp|cc|cu|cuh|c|h|hpp|rs|go|js|ts|jl|"
     "lua|r|scala|java|proto|gin|jsonnet|conf|env|sbatch|slurm|rst|csv|tsv|sql"
 )
-_PATH = rf"(?:\.{{0,2}}/)?[\w@+-][\w@+.-]*(?:/[\w@+.-]+)*\.(?:{_SUFFIXES})(?![\w])|(?:[\w@+.-]+/)*(?:Makefile|Dockerfile)(?!\w)"
+_PART = r"[\w@+.-]{1,80}"
+# A path starts where a word does: looked for from each letter, a long word would take long.
+_PATH = (
+    rf"(?<![\w@+./-])(?:\.{{0,2}}/)?(?:{_PART}/){{0,12}}{_PART}\.(?:{_SUFFIXES})(?!\w)"
+    rf"|(?<![\w@+./-])(?:{_PART}/){{0,12}}(?:Makefile|Dockerfile)(?!\w)"
+)
 _SPAN = r"(?P<{0}>\d+)(?:\s*(?:-|\u2013|to|through|and|,)\s*(?:L|line )?(?P<{1}>\d+)(?!\.\d))?"
 _FORMS = (
     rf"`?(?P<path>{_PATH})`?\s?(?::|#L|@|:L|::)\s?{_SPAN.format('first', 'last')}(?::\d+)?",
@@ -42,7 +45,7 @@ _CITED = tuple(re.compile(form, re.IGNORECASE) for form in _FORMS)
 _LINES_ALONE = re.compile(
     rf"\b(?:on |at )?lines?\s*[#~]?\s*{_SPAN.format('first', 'last')}(?![\w%]|\.\d)", re.IGNORECASE
 )
-_FILE = re.compile(rf"(?<![\w/.:-])`?(?P<path>{_PATH})`?", re.IGNORECASE)
+_FILE = re.compile(rf"`?(?P<path>{_PATH})`?", re.IGNORECASE)
 _CODE = re.compile(
     r"`([^`\n]{2,200})`|\"([^\"\n]{3,200})\""
     r"|(?<![\w`./])(\w+ ?= ?[\w.'-]*\w|\w+(?:\.\w+)*\(\)|[a-z]\w*_\w+)(?![\w/`]|\.\w)"

@@ -58,6 +58,7 @@ _INDEX = re.compile(
 _MASK = "\x1f"
 # What is said of a step that opens a sentence reaches over its "while" and "but".
 _OPENING_CHARS = 24
+_MOST_LISTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +278,9 @@ class _Binder:
         self._numerals = numerals
         self._steps = steps
         self._taken: set[int] = set()
+        self._asides = {
+            one.start for one in mentions if _ASIDE.search(text[max(0, one.start - 40) : one.start])
+        }
 
     def beside(self, at: int) -> tuple[str, str]:
         """Return the words before and after a number, to the next number."""
@@ -326,9 +330,10 @@ class _Binder:
     def _group(self, at: int) -> list[int]:
         """Return the numbers that stand in one list with a number."""
         group = [at]
-        while group[0] > 0 and self._listed(group[0] - 1):
+        while group[0] > max(0, at - _MOST_LISTED) and self._listed(group[0] - 1):
             group.insert(0, group[0] - 1)
-        while group[-1] + 1 < len(self._numerals) and self._listed(group[-1]):
+        last = min(len(self._numerals) - 1, at + _MOST_LISTED)
+        while group[-1] < last and self._listed(group[-1]):
             group.append(group[-1] + 1)
         return group
 
@@ -337,8 +342,7 @@ class _Binder:
         ends = [self._numerals[at].end for at in group[:-1]]
         starts = [self._numerals[at].start for at in group[1:]]
         return all(
-            _ADDED.fullmatch(self._text[end:start])
-            for end, start in zip(ends, starts, strict=True)
+            _ADDED.fullmatch(self._text[end:start]) for end, start in zip(ends, starts, strict=True)
         )
 
     def _listed(self, at: int) -> bool:
@@ -379,7 +383,12 @@ class _Binder:
         opening = phrase.start < _OPENING_CHARS and not any(
             one.end <= phrase.start for one in self._numerals
         )
-        if (_CUT.search(between) and not opening) or phrase.kind in ("future", "every", "total", "span"):
+        if (_CUT.search(between) and not opening) or phrase.kind in (
+            "future",
+            "every",
+            "total",
+            "span",
+        ):
             return None
         return phrase
 
@@ -390,7 +399,7 @@ class _Binder:
         left = [one for one in self._mentions if one.end <= numeral.start]
         right = [one for one in self._mentions if one.start >= numeral.end]
         near = self._attached(at, right, alone=not left)
-        ahead = [one for one in left if not _ASIDE.search(self._text[: one.start])] or left
+        ahead = [one for one in left if one.start not in self._asides] or left
         if ahead:
             statement.subjects = self._coordinated(ahead, at, statement)
         if near is not None:
@@ -405,13 +414,17 @@ class _Binder:
         gap = self._text[numeral.end : right[0].start]
         if _RIGHT.match(gap):
             return right[0]
-        article = re.search(r"\b(?:a|an|the)\W*$", self._text[: numeral.start], re.IGNORECASE)
+        article = re.search(
+            r"\b(?:a|an|the)\W*$",
+            self._text[max(0, numeral.start - 8) : numeral.start],
+            re.IGNORECASE,
+        )
         return right[0] if (alone or article) and _NEXT_TO.match(gap) else None
 
     def _coordinated(self, ahead: list[Mention], at: int, statement: Statement) -> list[Mention]:
         """Return the subjects before a number: the nearest, or its part of a list of them."""
         listed = [ahead[-1]]
-        for one in reversed(ahead[:-1]):
+        for one in reversed(ahead[-_MOST_LISTED:-1]):
             if not _BETWEEN_LISTED.fullmatch(self._text[one.end : listed[0].start]):
                 break
             listed.insert(0, one)

@@ -107,7 +107,7 @@ def _looked_up(one: Evidence, metrics: tuple[str, ...], facts: Facts) -> tuple[b
                 *curve.middles(),
             ]
             held = one.value is not None and (
-                _is_one(one.value, landmarks) or isnan(one.value) and bool(np.isnan(values).any())
+                _is_one(one.value, landmarks) or (isnan(one.value) and bool(np.isnan(values).any()))
             )
             return held, False, f"{name} {'has' if held else 'has no'} {one.value}"
         there = curve.at(one.step)

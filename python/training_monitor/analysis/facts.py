@@ -57,7 +57,29 @@ _SYSTEM_POINTS = 2000
 _MOST_SEARCHES = 60
 _MOST_CONFIG = 2000
 _WORDS_ASIDE = frozenset(
-    "a an and at by for from in is it of on or per than that the this to was with".split()
+    [
+        "a",
+        "an",
+        "and",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "is",
+        "it",
+        "of",
+        "on",
+        "or",
+        "per",
+        "than",
+        "that",
+        "the",
+        "this",
+        "to",
+        "was",
+        "with",
+    ]
 )
 
 
@@ -294,7 +316,5 @@ def _flatten(given: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> No
             return
         if isinstance(value, dict):
             _flatten(value, f"{prefix}{key}/", found)
-        elif isinstance(value, (list, tuple)):
-            found[f"{prefix}{key}"] = value
-        elif not isinstance(value, float) or isfinite(value):
+        elif isinstance(value, (list, tuple)) or not isinstance(value, float) or isfinite(value):
             found[f"{prefix}{key}"] = value

@@ -387,7 +387,7 @@ def _of_place(
         return None
     if phrase.kind in ("every", "total", "span", "last", "first", "ago"):
         verdict = _of_count(value, phrase, sentence, facts)
-        if verdict is None or proposed and phrase.kind in ("every", "total", "span"):
+        if verdict is None or (proposed and phrase.kind in ("every", "total", "span")):
             return None
         if (
             verdict[0]
@@ -460,7 +460,7 @@ def _of_event(
             continue
         if event == "spike" and curve.stands_out(value, reach):
             return True, f"{name} stands out there"
-        if event == "nan" and len(found := curve.at(value, reach)) and not (found == found).all():  # noqa: PLR0124
+        if event == "nan" and len(found := curve.at(value, reach)) and not (found == found).all():
             return True, f"{name} has no number there"
         low, high = whole.extremes()
         wanted = {"max": high, "min": low, "best": [*low, *high]}.get(event, [])

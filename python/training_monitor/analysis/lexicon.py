@@ -30,9 +30,68 @@ _UNITS = ("percent", "byte", "watt", "celsiu", "celsius", "sec", "ms")
 SPLITS = frozenset(("train", "val", "eval", "test", "dev"))
 # Words that no metric is meant by unless they stand in backticks.
 _COMMON = frozenset(
-    "a all an and are as at average be best by count current data day delta epoch for from gap global hour "
-    "i if in is it iter iteration last line max mean min n no not now of on or out per percent "
-    "rank run sec size std step the time to total up value with x y z".split()
+    [
+        "a",
+        "all",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "average",
+        "be",
+        "best",
+        "by",
+        "count",
+        "current",
+        "data",
+        "day",
+        "delta",
+        "epoch",
+        "for",
+        "from",
+        "gap",
+        "global",
+        "hour",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "iter",
+        "iteration",
+        "last",
+        "line",
+        "max",
+        "mean",
+        "min",
+        "n",
+        "no",
+        "not",
+        "now",
+        "of",
+        "on",
+        "or",
+        "out",
+        "per",
+        "percent",
+        "rank",
+        "run",
+        "sec",
+        "size",
+        "std",
+        "step",
+        "the",
+        "time",
+        "to",
+        "total",
+        "up",
+        "value",
+        "with",
+        "x",
+        "y",
+        "z",
+    ]
 )
 
 
@@ -127,7 +186,11 @@ def _shorter(name: str, words: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
         forms |= {form[:-1] for form in forms if len(form) > 1 and form[-1] in endings}
     forms |= {(form[0], *form[2:]) for form in forms if len(form) > 2 and form[1].isdigit()}
     # The host or the GPU alone is no number.
-    return sorted(form for form in forms - {words, ()} if form not in (("gpu",), ("host",), ("val",), ("eval",), ("test",)))
+    return sorted(
+        form
+        for form in forms - {words, ()}
+        if form not in (("gpu",), ("host",), ("val",), ("eval",), ("test",))
+    )
 
 
 class Lexicon:

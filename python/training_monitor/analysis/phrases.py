@@ -6,9 +6,25 @@ import re
 
 from training_monitor.analysis.stepping import ABOUT
 
-__all__ = ["DERIVED", "is_about", "is_count", "is_present", "is_proposal", "of_window", "role_of", "sentences"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "DERIVED",
+    "is_about",
+    "is_count",
+    "is_present",
+    "is_proposal",
+    "of_window",
+    "role_of",
+    "sentences",
+]
 
 _FLAGS = re.IGNORECASE
+_MOST_CHARS = 1500
+# The words that are looked at before and after a number.
+_NEAR_CHARS = 200
 _SENTENCE_END = re.compile(
     r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bapprox)(?<!\bca)(?<!\bno)[.!?][\"')\]*`]*\s+(?=[\"'(\[*`]*[A-Z\x1f\d])"
     r"|\n+(?!\s*\n)"
@@ -77,7 +93,10 @@ _PRESENT = re.compile(
     r"\b(?:is|are|'s|sits?|stands?|currently|now|remains?|hovers?|has (?:now )?reached)\b", _FLAGS
 )
 # "an 80 % interval" says how sure, not how much.
-_LEVEL = re.compile(r"^\W{0,2}(?:(?:confidence|prediction|credible) )?(?:intervals?|CI|confidence|quantile|percentile|probability|chance|sure|certain|likely|PI|band)\b", _FLAGS)
+_LEVEL = re.compile(
+    r"^\W{0,2}(?:(?:confidence|prediction|credible) )?(?:intervals?|CI|confidence|quantile|percentile|probability|chance|sure|certain|likely|PI|band)\b",
+    _FLAGS,
+)
 _COUNTED = re.compile(
     r"^ (?:\w+[ -])?(?:class(?:es)?|layers|heads|blocks|options|things|ways|reasons|issues|problems|workers|samples|examples|"
     r"images|tokens|parameters|params|items|actions|evaluations|evals|checkpoints|seeds|runs|experiments|bits|features|"
@@ -156,7 +175,17 @@ def sentences(text: str) -> list[tuple[int, int]]:
         start = match.end()
     if start < len(text):
         found.append((start, len(text)))
-    return found
+    return [piece for start, end in found for piece in _pieces(text, start, end)]
+
+
+def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut what is too long for a sentence, between two words where it can."""
+    while end - start > _MOST_CHARS:
+        space = text.rfind(" ", start + _MOST_CHARS // 2, start + _MOST_CHARS)
+        cut = space + 1 if space > 0 else start + _MOST_CHARS
+        yield start, cut
+        start = cut
+    yield start, end
 
 
 def is_about(before: str) -> bool:
@@ -180,6 +209,7 @@ def is_proposal(before: str, after: str, *, advised: bool) -> bool:
         after: What follows it.
         advised: Whether the whole text is advice.
     """
+    before, after = before[-_NEAR_CHARS:], after[:_NEAR_CHARS]
     if _REJECTED.search(before) or _HELPS.match(after):
         return True
     conditions = list(_CONDITION.finditer(before))
@@ -216,6 +246,7 @@ def role_of(kind: str, before: str, after: str) -> str:
         delta, relative, ratio, slope; from, to, below, above, max, min, best, spike, mean, median,
         std, p5, p95, p99, first, last, within, plain.
     """
+    before, after = before[-_NEAR_CHARS:], after[:_NEAR_CHARS]
     if kind == "percent" and _LEVEL.search(after):
         return "level"
     if kind == "number" and is_count(after):

@@ -47,20 +47,20 @@ _OPENED = re.compile(
 )
 _BETWEEN = re.compile(r"\bbetween\W+(?:the\W+)?$", re.IGNORECASE)
 _KINDS = (
-    ("last", re.compile(r"\b(?:last|past|previous|recent|preceding|latest|trailing|final)\W+$", re.I)),
-    ("first", re.compile(r"\b(?:first|initial|opening)\W+$", re.I)),
-    ("future", re.compile(r"\b(?:next|another|further|coming|following|remaining|extra|additional)\W+$", re.I)),
-    ("every", re.compile(r"\b(?:every|each|interval (?:of|is)|once per|frequency of)\W+$", re.I)),
-    ("total", re.compile(r"\b(?:of|out of|total of|planned|all|full)\W+(?:the )?$", re.I)),
-    ("position", re.compile(r"\b(?:after|at|by|reached|completed|until|since|done|ran for|run for|trained for|through)\W+(?:only\W+)?(?:the\W+)?$", re.I)),
+    ("last", re.compile(r"\b(?:last|past|previous|recent|preceding|latest|trailing|final)\W+$", re.IGNORECASE)),
+    ("first", re.compile(r"\b(?:first|initial|opening)\W+$", re.IGNORECASE)),
+    ("future", re.compile(r"\b(?:next|another|further|coming|following|remaining|extra|additional)\W+$", re.IGNORECASE)),
+    ("every", re.compile(r"\b(?:every|each|interval (?:of|is)|once per|frequency of)\W+$", re.IGNORECASE)),
+    ("total", re.compile(r"\b(?:of|out of|total of|planned|all|full)\W+(?:the )?$", re.IGNORECASE)),
+    ("position", re.compile(r"\b(?:after|at|by|reached|completed|until|since|done|ran for|run for|trained for|through)\W+(?:only\W+)?(?:the\W+)?$", re.IGNORECASE)),
 )  # fmt: skip
 _AFTER = (
-    ("future", re.compile(r"^\W{0,2}(?:more\b|left\b|remain|to go\b|from now)", re.I)),
-    ("total", re.compile(r"^\W{0,2}(?:in total|total|planned|overall)\b", re.I)),
-    ("future", re.compile(r"^\W{0,2}(?:of |)?warm-?up\b", re.I)),
-    ("ago", re.compile(r"^\W{0,2}(?:ago|earlier|before)\b", re.I)),
+    ("future", re.compile(r"^\W{0,2}(?:more\b|left\b|remain|to go\b|from now)", re.IGNORECASE)),
+    ("total", re.compile(r"^\W{0,2}(?:in total|total|planned|overall)\b", re.IGNORECASE)),
+    ("future", re.compile(r"^\W{0,2}(?:of |)?warm-?up\b", re.IGNORECASE)),
+    ("ago", re.compile(r"^\W{0,2}(?:ago|earlier|before)\b", re.IGNORECASE)),
 )
-_MORE = re.compile(r"\b(?:more|further|additional|extra|planned)\b", re.I)
+_MORE = re.compile(r"\b(?:more|further|additional|extra|planned)\b", re.IGNORECASE)
 _VAGUE = re.compile(
     rf"\b(?:{ABOUT}|by|shortly after|shortly before|just before|just after)\W*$", re.IGNORECASE
 )

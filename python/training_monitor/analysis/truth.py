@@ -56,7 +56,12 @@ def fits(
     """Return the value that a number may stand for; None: none of them."""
     for value in values:
         for written, half in reading(numeral):
-            if close(written, half * slack * (_zeros(written) if slack > 1.0 else 1.0), value, about=about):
+            if close(
+                written,
+                half * slack * (_zeros(written) if slack > 1.0 else 1.0),
+                value,
+                about=about,
+            ):
                 return value
     return None
 

@@ -36,7 +36,9 @@ _TAG = re.compile(
 )
 _OPENING = re.compile(r"<(?=[A-Za-z/!?])")
 _SCHEME = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{1,20}):(?=[/\\]{1,2}\S)")
-_BARE_SCHEME = re.compile(r"(javascript|vbscript|\b(?:data|mailto|tel|sms|tg|magnet))\s?:(?=\S)", re.IGNORECASE)
+_BARE_SCHEME = re.compile(
+    r"(javascript|vbscript|\b(?:data|mailto|tel|sms|tg|magnet))\s?:(?=\S)", re.IGNORECASE
+)
 _ENDINGS = (
     "com|net|org|edu|gov|io|ai|dev|app|xyz|info|biz|ru|cn|uk|eu|gg|tv|link|click|site|online|shop|ly|"
     "page|cloud|live|pro|win|icu|tk|ga|cf|gq|zip|mov|example"

@@ -103,7 +103,9 @@ def test_no_true_sentence_about_a_random_run_is_struck(random_runs: list[Facts])
         case = sentences.make(template, facts.run, draw)
         grounded = ground_text(case.text, facts)
         if grounded.struck or not grounded.checked:
-            struck.append((seed, case.text, [claim for claim in grounded.claims if not claim.holds]))
+            struck.append(
+                (seed, case.text, [claim for claim in grounded.claims if not claim.holds])
+            )
     assert not struck
 
 
