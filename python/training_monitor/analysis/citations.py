@@ -24,7 +24,8 @@ __all__ = ["Citation", "Verdict", "citations_in", "look_up"]
 NEAR_LINES = 2
 _MOST_LINES = 20_000
 _SUFFIXES = (
-    "py|pyi|yaml|yml|json|jsonl|toml|cfg|ini|sh|bash|txt|md|ipynb|cpp|cc|cu|cuh|c|h|hpp|rs|go|js|ts|jl|"
+    "py|pyi|yaml|yml|json|jsonl|toml|cfg|ini|sh|bash|txt|md|ipynb|"
+    "cpp|cc|cu|cuh|c|h|hpp|rs|go|js|ts|jl|"
     "lua|r|scala|java|proto|gin|jsonnet|conf|env|sbatch|slurm|rst|csv|tsv|sql"
 )
 _PART = r"[\w@+.-]{1,80}"
@@ -36,8 +37,14 @@ _PATH = (
 _SPAN = r"(?P<{0}>\d+)(?:\s*(?:-|\u2013|to|through|and|,)\s*(?:L|line )?(?P<{1}>\d+)(?!\.\d))?"
 _FORMS = (
     rf"`?(?P<path>{_PATH})`?\s?(?::|#L|@|:L|::)\s?{_SPAN.format('first', 'last')}(?::\d+)?",
-    rf"`?(?P<path>{_PATH})`?[\s,:(\[*`]*(?:at |on |around |near |in |see )?\b(?:lines?|L|ln\.?|l\.)[\s.#:~]*{_SPAN.format('first', 'last')}",
-    rf"\blines?\s*[#~]?\s*{_SPAN.format('first', 'last')}\s*(?:of|in|from|at|\()\s*(?:the (?:file|script)\s*)?`?(?P<path>{_PATH})`?",
+    (
+        rf"`?(?P<path>{_PATH})`?[\s,:(\[*`]*(?:at |on |around |near |in "
+        rf"|see )?\b(?:lines?|L|ln\.?|l\.)[\s.#:~]*{_SPAN.format('first', 'last')}"
+    ),
+    (
+        rf"\blines?\s*[#~]?\s*{_SPAN.format('first', 'last')}\s*(?:of|in|"
+        rf"from|at|\()\s*(?:the (?:file|script)\s*)?`?(?P<path>{_PATH})`?"
+    ),
     rf"\bL{_SPAN.format('first', 'last')}\s*(?:of|in|from)\s*`?(?P<path>{_PATH})`?",
     rf"`?(?P<path>{_PATH})`?\s*\((?:lines?\s*)?{_SPAN.format('first', 'last')}\)",
 )

@@ -62,8 +62,11 @@ _GAP = re.compile(r"\b(?:gap|difference|margin|spread)\b", re.IGNORECASE)
 _HIGH = ("peak", "max", "high", "spik", "larg", "jump")
 _LOW = ("min", "low", "small", "best", "bottom")
 _BASE = re.compile(
-    r"^\W{0,2}(?:\w+\W+){0,2}?(?:of|above|below|over|under|than|from|off|as|its|their|the)?\W*(?:\w+\W+)?(?:its|the|their)\W+"
-    r"(?:running |recent |own |overall )?(?:(?P<first>initial|start\w*|first|original)|(?P<low>min\w*|lowest|best)|(?P<high>max\w*|peak|highest)"
+    r"^\W{0,2}(?:\w+\W+){0,2}?(?:of|above|below|over|under|than|from|"
+    r"off|as|its|their|the)?\W*(?:\w+\W+)?(?:its|the|their)\W+"
+    r"(?:running |recent |own |overall )?(?:(?P<first>initial|start\w*|"
+    r"first|original)|(?P<low>min\w*|lowest|best)|(?P<high>max\w*|"
+    r"peak|highest)"
     r"|(?P<middle>median|mean|average|usual|typical|normal|baseline))\b",
     re.IGNORECASE,
 )

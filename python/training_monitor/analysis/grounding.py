@@ -13,13 +13,14 @@ from dataclasses import replace
 from itertools import islice
 
 from training_monitor.analysis.citations import citations_in, look_up
-from training_monitor.analysis.claims import STRUCK, Claim, Grounded, read_sentence
+from training_monitor.analysis.claims import STRUCK, Claim, Grounded
 from training_monitor.analysis.evidence import ground_evidence
 from training_monitor.analysis.facts import Facts
 from training_monitor.analysis.judging import judge
 from training_monitor.analysis.names import names_in
 from training_monitor.analysis.numerals import plain_text
 from training_monitor.analysis.phrases import sentences
+from training_monitor.analysis.reading import read_sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

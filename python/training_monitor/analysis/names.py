@@ -21,7 +21,8 @@ _SPLIT_NAMES = re.compile(
     re.IGNORECASE,
 )
 _VALUE_NEAR = re.compile(
-    r"^`?\W{0,4}(?:(?:is|was|at|of|to|from|rose|fell|reached|=|:|has|metric|\w+ed|\w+s)\W+){0,4}-?[\d.]"
+    r"^`?\W{0,4}(?:(?:is|was|at|of|to|from|rose|fell|reached|=|:|has|"
+    r"metric|\w+ed|\w+s)\W+){0,4}-?[\d.]"
 )
 _METRIC_NEAR = re.compile(
     r"\b(?:metrics?|series|curve|logged)\W*$|^`?\W*(?:metric|series|curve)\b", re.IGNORECASE

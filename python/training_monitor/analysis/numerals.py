@@ -16,7 +16,10 @@ _EPSILON = 1e-9
 _MOST_POWER = 250
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)(?:\.\d+)?|\.\d+"
-_EXPONENT = r"(?:[eE][-+]?\d{1,3}|\s?[x\u00d7*\u00b7]\s?10(?:\^|\*\*)?[({]?-?[\d\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+[)}]?)?"
+_EXPONENT = (
+    r"(?:[eE][-+]?\d{1,3}|\s?[x\u00d7*\u00b7]\s?10(?:\^|\*\*)?[({]?-?[\d\u207b\u2070"
+    r"\u00b9\u00b2\u00b3\u2074-\u2079]+[)}]?)?"
+)
 _UNIT = (
     r"%|percent(?:age points?)?|per cent|pp\b|points?\b|[x\u00d7](?![\w])|times\b|-?fold\b"
     r"|days?\b|hours?\b|hrs?\b|minutes?\b|mins?\b|seconds?\b|secs?\b|milliseconds?\b"
@@ -38,7 +41,8 @@ _NAMES = re.compile(
     r"|\b(?:python|cuda|pytorch|torch|version|v|numpy|jax|tensorflow|driver|top|level|option"
     r"|phase|stage|section|figure|fig\.?|table|part|cudnn|nccl|gpt|llama|qwen|gemma|mistral)"
     r"[ -]v?\d+(?:\.\d+)*\b"
-    r"|\b(?!\d+[dhm]\d)\d+(?=[A-Za-z_]\w*)(?!(?:k|K|M|B|x|h|m|s|d|ms|pp|min|mins|hr|hrs|sec|secs|e|E)\b)"
+    r"|\b(?!\d+[dhm]\d)\d+(?=[A-Za-z_]\w*)(?!(?:k|K|M|B|x|h|m|s|d|"
+    r"ms|pp|min|mins|hr|hrs|sec|secs|e|E)\b)"
     r"(?!(?:[KMGT]i?B)\b)(?![eE][-+]?\d)\w+",
     re.IGNORECASE,
 )

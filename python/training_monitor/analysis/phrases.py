@@ -26,10 +26,14 @@ _MOST_CHARS = 1500
 # The words that are looked at before and after a number.
 _NEAR_CHARS = 200
 _SENTENCE_END = re.compile(
-    r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bapprox)(?<!\bca)(?<!\bno)[.!?][\"')\]*`]*\s+(?=[\"'(\[*`]*[A-Z\x1f\d])"
+    r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bapprox)(?<!\bca)(?<!\bno)[.!?][\"')\]*`"
+    r"]*\s+(?=[\"'(\[*`]*[A-Z\x1f\d])"
     r"|\n+(?!\s*\n)"
 )
-_ASIDE = r"(?:\W|\b(?:a|an|the|its|only|just|as much as|as low as|as high as|still|even|up to|value of|step)\b)*"
+_ASIDE = (
+    r"(?:\W|\b(?:a|an|the|its|only|just|as much as|as low as|as high "
+    r"as|still|even|up to|value of|step)\b)*"
+)
 _TAIL = rf"(?:\W*{ABOUT})?\W*$"
 
 # Roles whose number is computed from others.
@@ -44,36 +48,92 @@ _BEFORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     for role, pattern in (
         ("delta", r"(?:\u0394|\u2206|\bdelta)\W*(?:of|is|was)?"),
         ("delta", rf"\b{_CHANGE}s?\W+(?:of|is|was|by|:|=)"),
-        ("delta", r"\b(?:gap|difference|margin|spread)\b[^,;.\d]*\b(?:is|was|are|to|of|at|by|now|currently|=|:)(?:\W+(?:now|currently|already))*"),
+        (
+            "delta",
+            (
+                r"\b(?:gap|difference|margin|spread)\b[^,;.\d]*\b(?:is|was|are|"
+                r"to|of|at|by|now|currently|=|:)(?:\W+(?:now|currently|already))*"
+            ),
+        ),
         ("delta", r"\bby"),
         ("delta", r"\b(?:up|down|off|higher|lower|above|below) by"),
         ("within", r"\b(?:within|to within)"),
-        ("from", r"\bfrom(?:\W+(?:a|an|the|its|initial|initially|starting|value|peak|low|high|level|of|best|minimum|maximum|roughly))*"),
-        ("to", r"(?:\b(?:to|towards?|reach(?:ed|es|ing)?|hit(?:s|ting)?|into|onto)|->|\u2192|=>)(?:\W+(?:a|an|the|its|value|of|level|just|only|new))*"),
-        ("below", r"(?:\b(?:below|under|less than|lower than|at most|beneath|no more than|smaller than|fewer than|not exceed(?:ed|ing)?|never exceed(?:ed|s|ing)?)|<=?|\u2264)"),
-        ("above", r"(?:\b(?:above|over|exceed(?:s|ed|ing)?|more than|greater than|at least|beyond|past|higher than|larger than|surpass(?:ed|es|ing)?|upwards of|no less than)|>=?|\u2265)"),
+        (
+            "from",
+            (
+                r"\bfrom(?:\W+(?:a|an|the|its|initial|initially|starting|value|"
+                r"peak|low|high|level|of|best|minimum|maximum|roughly))*"
+            ),
+        ),
+        (
+            "to",
+            (
+                r"(?:\b(?:to|towards?|reach(?:ed|es|ing)?|hit(?:s|ting)?|into|"
+                r"onto)|->|\u2192|=>)(?:\W+(?:a|an|the|its|value|of|level|just|"
+                r"only|new))*"
+            ),
+        ),
+        (
+            "below",
+            (
+                r"(?:\b(?:below|under|less than|lower than|at most|beneath|no "
+                r"more than|smaller than|fewer than|not exceed(?:ed|ing)?|never "
+                r"exceed(?:ed|s|ing)?)|<=?|\u2264)"
+            ),
+        ),
+        (
+            "above",
+            (
+                r"(?:\b(?:above|over|exceed(?:s|ed|ing)?|more than|greater than|"
+                r"at least|beyond|past|higher than|larger than|surpass(?:ed|es|"
+                r"ing)?|upwards of|no less than)|>=?|\u2265)"
+            ),
+        ),
     )
-)  # fmt: skip
+)
 _EXTREMES = (
-    ("max", r"\b(?:peak(?:s|ed|ing)?|max(?:imum|ima|ed)?|highest|largest|greatest|high (?:of|point)|"
-            r"record high|top(?:s|ped|ping)? out|worst|biggest)\b"),
-    ("min", r"\b(?:min(?:imum|ima)?|lowest|smallest|bottom(?:s|ed)?(?: out)?|trough|low (?:of|point)|"
-            r"record low|floor|least)\b"),
+    (
+        "max",
+        r"\b(?:peak(?:s|ed|ing)?|max(?:imum|ima|ed)?|highest|largest|greatest|high (?:of|point)|"
+        r"record high|top(?:s|ped|ping)? out|worst|biggest)\b",
+    ),
+    (
+        "min",
+        r"\b(?:min(?:imum|ima)?|lowest|smallest|bottom(?:s|ed)?(?: out)?|trough|low (?:of|point)|"
+        r"record low|floor|least)\b",
+    ),
     ("best", r"\b(?:best|optimum|optimal)\b"),
-    ("spike", r"\b(?:spik(?:e|es|ed|ing)|outliers?|burst|surg(?:e|ed)|shot up|blew up|jump(?:s|ed)?|dip(?:s|ped)?)\b"),
+    (
+        "spike",
+        (
+            r"\b(?:spik(?:e|es|ed|ing)|outliers?|burst|surg(?:e|ed)|shot up|"
+            r"blew up|jump(?:s|ed)?|dip(?:s|ped)?)\b"
+        ),
+    ),
     ("std", r"\b(?:std|standard deviation|stdev|variance)\b|\u03c3|\u00b1"),
     ("median", r"\b(?:median|p50|50th percentile)\b"),
     ("p95", r"\b(?:p95|95th percentile)\b"),
     ("p99", r"\b(?:p99|99th percentile)\b"),
     ("p5", r"\b(?:p5|5th percentile)\b"),
     ("mean", r"\b(?:mean|averag(?:e|es|ed|ing)|avg)\b"),
-    ("first", r"\b(?:initial(?:ly)?|start(?:s|ed|ing)?|began|begin(?:s|ning)?|originally|first (?:value|logged|recorded|point)|at first)\b"),
-    ("last", r"\b(?:current(?:ly)?|now|latest|last (?:value|logged|recorded|point|reading)|final(?:ly)?|ended?|ending|finish(?:ed|es)?|"
-             r"most recent(?:ly)?|at present|presently|today|at the moment|stands at|sits at|so far)\b"),
-)  # fmt: skip
+    (
+        "first",
+        (
+            r"\b(?:initial(?:ly)?|start(?:s|ed|ing)?|began|begin(?:s|ning)?|"
+            r"originally|first (?:value|logged|recorded|point)|at first)\b"
+        ),
+    ),
+    (
+        "last",
+        r"\b(?:current(?:ly)?|now|latest|last (?:value|logged|recorded|"
+        r"point|reading)|final(?:ly)?|ended?|ending|finish(?:ed|es)?|"
+        r"most recent(?:ly)?|at present|presently|today|at the moment|stands at|sits at|so far)\b",
+    ),
+)
 _QUALIFIED = tuple((role, re.compile(pattern, _FLAGS)) for role, pattern in _EXTREMES)
 _AFTER_DELTA = re.compile(
-    rf"^\W{{0,2}}(?:[\w-]+ )?(?:{_CHANGE}\b|higher\b|lower\b|more\b|less\b|larger\b|smaller\b|faster\b|slower\b"
+    rf"^\W{{0,2}}(?:[\w-]+ )?(?:{_CHANGE}\b|higher\b|lower\b|more\b|"
+    rf"less\b|larger\b|smaller\b|faster\b|slower\b"
     r"|worse\b|better\b|above\b|below\b|greater\b|smaller\b|bigger\b|increas|decreas)",
     _FLAGS,
 )
@@ -86,7 +146,11 @@ _SLOPE = re.compile(
 )
 _TO_RIGHT = re.compile(r"^\W{0,3}(?:->|\u2192|=>)\W*$")
 _DIRECTION = re.compile(
-    rf"\b(?:up|down|off|rose|fell|dropped|increased|decreased|declined|grew|improved|shrank|gained|lost|climbed|jumped|slid|plunged|sank|changed|worsened|widened|narrowed)(?:\W+by)?{_TAIL}",
+    (
+        rf"\b(?:up|down|off|rose|fell|dropped|increased|decreased|declined|"
+        rf"grew|improved|shrank|gained|lost|climbed|jumped|slid|plunged|"
+        rf"sank|changed|worsened|widened|narrowed)(?:\W+by)?{_TAIL}"
+    ),
     _FLAGS,
 )
 _PRESENT = re.compile(
@@ -94,69 +158,130 @@ _PRESENT = re.compile(
 )
 # "an 80 % interval" says how sure, not how much.
 _LEVEL = re.compile(
-    r"^\W{0,2}(?:(?:confidence|prediction|credible) )?(?:intervals?|CI|confidence|quantile|percentile|probability|chance|sure|certain|likely|PI|band)\b",
+    (
+        r"^\W{0,2}(?:(?:confidence|prediction|credible) )?(?:intervals?|"
+        r"CI|confidence|quantile|percentile|probability|chance|sure|certain|"
+        r"likely|PI|band)\b"
+    ),
     _FLAGS,
 )
 _COUNTED = re.compile(
-    r"^ (?:\w+[ -])?(?:class(?:es)?|layers|heads|blocks|options|things|ways|reasons|issues|problems|workers|samples|examples|"
-    r"images|tokens|parameters|params|items|actions|evaluations|evals|checkpoints|seeds|runs|experiments|bits|features|"
-    r"units|channels|neurons|dimensions|categories|labels|tasks|shards|nodes|processes|threads|cores|people|"
-    r"spikes?|findings?|alerts?|attempts?|metrics|gpus|ranks|warnings?|outliers?|nans|restarts?|crash(?:es)?|files)\b(?! ?(?:/|per\b))",
+    r"^ (?:\w+[ -])?(?:class(?:es)?|layers|heads|blocks|options|things|"
+    r"ways|reasons|issues|problems|workers|samples|examples|"
+    r"images|tokens|parameters|params|items|actions|evaluations|evals|"
+    r"checkpoints|seeds|runs|experiments|bits|features|"
+    r"units|channels|neurons|dimensions|categories|labels|tasks|shards|"
+    r"nodes|processes|threads|cores|people|"
+    r"spikes?|findings?|alerts?|attempts?|metrics|gpus|ranks|warnings?|"
+    r"outliers?|nans|restarts?|crash(?:es)?|files)\b(?! ?(?:/|per\b))",
     _FLAGS,
 )
 _OF_THEM = re.compile(r"^ of (?:them|these|those|which)\b", _FLAGS)
 _HELPS = re.compile(
-    r"^\W*(?:\w+\W+){0,2}?(?:could|would|might|may|should) (?:also |well |probably )?(?:help|work|suffice|do\b|improve|"
+    r"^\W*(?:\w+\W+){0,2}?(?:could|would|might|may|should) (?:also "
+    r"|well |probably )?(?:help|work|suffice|do\b|improve|"
     r"stabili[sz]e|reduce|be (?:enough|better|worth|a |safer|fine|tried))",
     _FLAGS,
 )
 _AVERAGE_AFTER = re.compile(r"^\W{0,3}(?:on average|in the mean|average\b|mean\b|avg\b)", _FLAGS)
 _EXTREME_AFTER = (
-    ("max", re.compile(r"^\W{0,3}(?:at (?:its|the) (?:peak|max|highest)|\(?(?:peak|max(?:imum)?|the highest)\b)", _FLAGS)),
-    ("min", re.compile(r"^\W{0,3}(?:at (?:its|the) (?:lowest|min|best)|\(?(?:min(?:imum)?|the lowest)\b)", _FLAGS)),
-    ("first", re.compile(r"^\W{0,3}(?:at the (?:start|beginning|outset)|initially|at first|originally)\b", _FLAGS)),
-    ("last", re.compile(r"^\W{0,3}(?:now\b|at the end|at present|currently|most recently|by the end|as of now|right now|today)", _FLAGS)),
+    (
+        "max",
+        re.compile(
+            (
+                r"^\W{0,3}(?:at (?:its|the) (?:peak|max|highest)|\(?(?:peak|max(?:imum)?|"
+                r"the highest)\b)"
+            ),
+            _FLAGS,
+        ),
+    ),
+    (
+        "min",
+        re.compile(
+            r"^\W{0,3}(?:at (?:its|the) (?:lowest|min|best)|\(?(?:min(?:imum)?|the lowest)\b)",
+            _FLAGS,
+        ),
+    ),
+    (
+        "first",
+        re.compile(
+            r"^\W{0,3}(?:at the (?:start|beginning|outset)|initially|at first|originally)\b", _FLAGS
+        ),
+    ),
+    (
+        "last",
+        re.compile(
+            (
+                r"^\W{0,3}(?:now\b|at the end|at present|currently|most recently|"
+                r"by the end|as of now|right now|today)"
+            ),
+            _FLAGS,
+        ),
+    ),
     ("best", re.compile(r"^\W{0,3}(?:at best)\b", _FLAGS)),
-)  # fmt: skip
+)
 
 _VERBS = (
     "try|consider|set|lower|reduce|increase|raise|use|switch|add|clip|enable|change|decrease|drop|"
-    "halve|double|aim|target|wait|run|train|resume|restart|roll|warm|schedule|decay|anneal|cap|limit|keep|apply|"
+    "halve|double|aim|target|wait|run|train|resume|restart|roll|warm|"
+    "schedule|decay|anneal|cap|limit|keep|apply|"
     "evaluate|log|save|monitor|watch|alert|stop|check|test|move|bump|cut|scale|start|go|make|give|"
-    "extend|shorten|adjust|tune|turn|replace|introduce|ramp|tighten|relax|continue|revisit|allow|pick|"
-    "experiment|sweep|search|bring|dial|put|let|aim|plan|expect|look|inspect|verify|ensure|compare|rerun|re-run"
+    "extend|shorten|adjust|tune|turn|replace|introduce|ramp|tighten|"
+    "relax|continue|revisit|allow|pick|"
+    "experiment|sweep|search|bring|dial|put|let|aim|plan|expect|look|"
+    "inspect|verify|ensure|compare|rerun|re-run"
 )
 _GERUNDS = (
     "reducing|lowering|setting|increasing|raising|using|switching|adding|clipping|changing|"
-    "decreasing|halving|doubling|trying|applying|decaying|annealing|capping|training for|running for|waiting|scaling"
+    "decreasing|halving|doubling|trying|applying|decaying|annealing|"
+    "capping|training for|running for|waiting|scaling"
 )
 _PROPOSED = re.compile(
-    rf"(?:^|[,;:.(\u2014\u2013-]|\b(?:and|or|then|to|please|also|instead|so|otherwise|either|maybe|perhaps|first|next|i'd|we'd|by|of|not|simply|just|about|again))\W*"
-    rf"(?:(?:then|also|please|instead|first|maybe|perhaps|simply|just) )*(?:{_VERBS})\b(?!\W+(?:of|in|at|from|from its|by|to)\b(?!\W*[\d.]))"
+    rf"(?:^|[,;:.(\u2014\u2013-]|\b(?:and|or|then|to|please|also|instead|"
+    rf"so|otherwise|either|maybe|perhaps|first|next|i'd|we'd|by|of|"
+    rf"not|simply|just|about|again))\W*"
+    rf"(?:(?:then|also|please|instead|first|maybe|perhaps|simply|just) "
+    rf")*(?:{_VERBS})\b(?!\W+(?:of|in|at|from|from its|by|to)\b(?!\W*[\d.]))"
     rf"|\b(?:{_GERUNDS})\b"
-    r"|\b(?:should|could|would|might|may want|recommend\w*|suggest\w*|consider|let's|i'd|will|e\.g\.|"
-    r"for example|for instance|such as|ideally|worth trying|expect(?:ed)?|typical(?:ly)?|usual(?:ly)?|normal(?:ly)?|"
-    r"common(?:ly)?|general(?:ly)?|rule of thumb|healthy|by default|if|unless|in case|whenever|chance level|"
+    r"|\b(?:should|could|would|might|may want|recommend\w*|suggest\w*|"
+    r"consider|let's|i'd|will|e\.g\.|"
+    r"for example|for instance|such as|ideally|worth trying|expect(?:ed)?|"
+    r"typical(?:ly)?|usual(?:ly)?|normal(?:ly)?|"
+    r"common(?:ly)?|general(?:ly)?|rule of thumb|healthy|by default|"
+    r"if|unless|in case|whenever|chance level|"
     r"random guessing|threshold|budget|aim|goal|target|something like|perhaps|try)\b",
     _FLAGS,
 )
 _ASSERTED = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|currently|current|now|rose|risen|fell|fallen|dropped|increased|"
-    r"decreased|reached|reaches|hits|peaked|peaks|spiked|jumped|climbed|declined|grew|stands|sits|stayed|"
-    r"stays|remained|remains|went|gone|ended|started|began|averaged|averages|exceeded|exceeds|showed|shows|observed|"
-    r"logged|recorded|measured|because|since|given|due to|although|though|whereas|while|already|moved|"
-    r"came|sank|plunged|improved|worsened|bottomed|hovered|hovers|oscillated|oscillates|diverged|fluctuates|fluctuated|"
-    r"ranged|ranges|lies|from|as your|in your config|you use|you set|config has|falls|rises|drops)\b"
+    r"\b(?:is|are|was|were|has|have|had|currently|current|now|rose|"
+    r"risen|fell|fallen|dropped|increased|"
+    r"decreased|reached|reaches|hits|peaked|peaks|spiked|jumped|climbed|"
+    r"declined|grew|stands|sits|stayed|"
+    r"stays|remained|remains|went|gone|ended|started|began|averaged|"
+    r"averages|exceeded|exceeds|showed|shows|observed|"
+    r"logged|recorded|measured|because|since|given|due to|although|"
+    r"though|whereas|while|already|moved|"
+    r"came|sank|plunged|improved|worsened|bottomed|hovered|hovers|"
+    r"oscillated|oscillates|diverged|fluctuates|fluctuated|"
+    r"ranged|ranges|lies|from|as your|in your config|you use|you set|"
+    r"config has|falls|rises|drops)\b"
     r"|, (?:but|as|which|where|and (?:the|it|its))\b",
     _FLAGS,
 )
 _CONDITION = re.compile(
-    r"\b(?:if|unless|in case|whenever|once|until|when)\b(?!\W+\w+(?:\W+\w+){0,3}?\W+(?:was|were|rose|fell|reached|had|\w+ed)\b)",
+    (
+        r"\b(?:if|unless|in case|whenever|once|until|when)\b(?!\W+\w+(?:\W+\w+){0,"
+        r"3}?\W+(?:was|were|rose|fell|reached|had|\w+ed)\b)"
+    ),
     _FLAGS,
 )
 _GENERAL = re.compile(
-    r"\b(?:typical|healthy|recommended|common|usual|ideal|expected|reasonable|safe|default|chance)(?:ly)?\W+(?:[\w`\x1f-]+\W+){0,4}?"
-    r"(?:is|are|would be|lies?|be|between|around|of|to)\b[^,;.:]*$|\b(?:usually|typically|commonly|generally)\W+(?:considered|regarded|seen|set|chosen|used)\b[^,;.:]*$",
+    r"\b(?:typical|healthy|recommended|common|usual|ideal|expected|"
+    r"reasonable|safe|default|chance)(?:ly)?\W+(?:[\w`\x1f-]+\W+){0,"
+    r"4}?"
+    r"(?:is|are|would be|lies?|be|between|around|of|to)\b[^,;.:]*$|"
+    r"\b(?:usually|typically|commonly|generally)\W+(?:considered|regarded|"
+    r"seen|set|chosen|used)\b[^,;.:]*$",
     _FLAGS,
 )
 _CLAUSE_END = re.compile(r"[,;:.)\u2014]|\bthen\b", _FLAGS)
@@ -293,9 +418,18 @@ def role_of(kind: str, before: str, after: str) -> str:
 
 
 _WINDOW = (
-    ("since", re.compile(rf"\b(?:since|after|from|beyond|past|following|starting (?:at|from|around))\W*(?:{ABOUT})?\W*$", _FLAGS)),
+    (
+        "since",
+        re.compile(
+            (
+                rf"\b(?:since|after|from|beyond|past|following|starting (?:at|from|"
+                rf"around))\W*(?:{ABOUT})?\W*$"
+            ),
+            _FLAGS,
+        ),
+    ),
     ("until", re.compile(rf"\b(?:before|until|up to|prior to|through)\W*(?:{ABOUT})?\W*$", _FLAGS)),
-)  # fmt: skip
+)
 
 
 def of_window(before: str) -> str | None:

@@ -22,17 +22,24 @@ ABOUT = (
 _FAR = 1e18
 _N = rf"(?:{NUMBER})(?:[kKM](?!\w))?"
 _NAMED = re.compile(
-    rf"(?<![\w/])`?(?P<word>{_WORD})`?(?:\s*(?:#|=|:|number)|-)?\s*(?P<about>{ABOUT}\s*)?(?P<first>{_N})(?![\w%]|\.\d|/s)",
+    (
+        rf"(?<![\w/])`?(?P<word>{_WORD})`?(?:\s*(?:#|=|:|number)|-)?\s*(?P<about>{ABOUT}"
+        rf"\s*)?(?P<first>{_N})(?![\w%]|\.\d|/s)"
+    ),
     re.IGNORECASE,
 )
 _NEXT = re.compile(
-    rf"(?P<join>\s*(?:-|\u2013|\u2192|->|/|,\s*(?:and|or)|,|&|\.\.\.?|\b(?:to|through|until|till|and|or|of|vs\.?)\b)\s*)"
-    rf"(?P<word>(?:{_WORD})\s*)?(?P<about>{ABOUT}\s*)?(?P<next>{_N})(?![\w%]|\.\d|/s| ?(?:%|percent|x\b|times\b|[kMG]?B\b|ms\b|s\b|hours?\b|minutes?\b))",
+    rf"(?P<join>\s*(?:-|\u2013|\u2192|->|/|,\s*(?:and|or)|,|&|\.\.\.?|"
+    rf"\b(?:to|through|until|till|and|or|of|vs\.?)\b)\s*)"
+    rf"(?P<word>(?:{_WORD})\s*)?(?P<about>{ABOUT}\s*)?(?P<next>{_N})(?![\w%]|"
+    rf"\.\d|/s| ?(?:%|percent|x\b|times\b|[kMG]?B\b|ms\b|s\b|hours?\b|"
+    rf"minutes?\b))",
     re.IGNORECASE,
 )
 _COUNTED = re.compile(
     rf"(?<![\w.,/])(?P<about>{ABOUT}\s*)?(?:(?P<done>{_N})\s?/\s?)?(?P<first>{_N})[ -]?"
-    rf"(?:(?:more|further|additional|total|consecutive|recorded|logged|completed|earlier|new|extra|planned|warm-?up) )?{_WORD}\b"
+    rf"(?:(?:more|further|additional|total|consecutive|recorded|logged|"
+    rf"completed|earlier|new|extra|planned|warm-?up) )?{_WORD}\b"
     r"(?!\s*(?:/|per\b|a second))",
     re.IGNORECASE,
 )
@@ -47,13 +54,36 @@ _OPENED = re.compile(
 )
 _BETWEEN = re.compile(r"\bbetween\W+(?:the\W+)?$", re.IGNORECASE)
 _KINDS = (
-    ("last", re.compile(r"\b(?:last|past|previous|recent|preceding|latest|trailing|final)\W+$", re.IGNORECASE)),
+    (
+        "last",
+        re.compile(
+            r"\b(?:last|past|previous|recent|preceding|latest|trailing|final)\W+$", re.IGNORECASE
+        ),
+    ),
     ("first", re.compile(r"\b(?:first|initial|opening)\W+$", re.IGNORECASE)),
-    ("future", re.compile(r"\b(?:next|another|further|coming|following|remaining|extra|additional)\W+$", re.IGNORECASE)),
-    ("every", re.compile(r"\b(?:every|each|interval (?:of|is)|once per|frequency of)\W+$", re.IGNORECASE)),
+    (
+        "future",
+        re.compile(
+            r"\b(?:next|another|further|coming|following|remaining|extra|additional)\W+$",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "every",
+        re.compile(r"\b(?:every|each|interval (?:of|is)|once per|frequency of)\W+$", re.IGNORECASE),
+    ),
     ("total", re.compile(r"\b(?:of|out of|total of|planned|all|full)\W+(?:the )?$", re.IGNORECASE)),
-    ("position", re.compile(r"\b(?:after|at|by|reached|completed|until|since|done|ran for|run for|trained for|through)\W+(?:only\W+)?(?:the\W+)?$", re.IGNORECASE)),
-)  # fmt: skip
+    (
+        "position",
+        re.compile(
+            (
+                r"\b(?:after|at|by|reached|completed|until|since|done|ran for|"
+                r"run for|trained for|through)\W+(?:only\W+)?(?:the\W+)?$"
+            ),
+            re.IGNORECASE,
+        ),
+    ),
+)
 _AFTER = (
     ("future", re.compile(r"^\W{0,2}(?:more\b|left\b|remain|to go\b|from now)", re.IGNORECASE)),
     ("total", re.compile(r"^\W{0,2}(?:in total|total|planned|overall)\b", re.IGNORECASE)),

@@ -34,12 +34,16 @@ _AROUND_SHARE = 0.02
 _PERCENTILES = {"p5": 5.0, "p95": 95.0, "p99": 99.0}
 _QUANTILE_SHARE = 0.01
 _ALL = re.compile(
-    r"\b(?:stay(?:s|ed)?|remain(?:s|ed|ing)?|never|always|throughout|not exceed|all|consistently|kept?|held|holds)\b",
+    (
+        r"\b(?:stay(?:s|ed)?|remain(?:s|ed|ing)?|never|always|throughout|"
+        r"not exceed|all|consistently|kept?|held|holds)\b"
+    ),
     re.IGNORECASE,
 )
 _BACK = re.compile(r"\b(?:back|return\w*|recover\w*|settl\w*|revert\w*|normal)\b", re.IGNORECASE)
 _LEVEL = re.compile(
-    r"\b(?:typical\w*|usual\w*|normal\w*|stable|steady|hover\w*|level|baseline|overall|constant|flat|"
+    r"\b(?:typical\w*|usual\w*|normal\w*|stable|steady|hover\w*|level|"
+    r"baseline|overall|constant|flat|"
     r"plateau\w*|settled|stabiliz\w*|stabilis\w*|consistent\w*)\b",
     re.IGNORECASE,
 )

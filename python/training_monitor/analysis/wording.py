@@ -29,8 +29,10 @@ _REFERENCE = re.compile(r"^[ \t]*\[[^\]\n]+\]:[ \t]*\S.*$", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _ACTIVE = re.compile(r"<(script|style|iframe|svg)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(
-    r"</?(?:a|abbr|audio|b|base|blockquote|body|br|button|center|code|details|div|em|embed|font|form|"
-    r"h[1-6]|head|hr|html|i|iframe|img|input|kbd|li|link|meta|object|ol|p|pre|s|script|section|small|"
+    r"</?(?:a|abbr|audio|b|base|blockquote|body|br|button|center|code|"
+    r"details|div|em|embed|font|form|"
+    r"h[1-6]|head|hr|html|i|iframe|img|input|kbd|li|link|meta|object|"
+    r"ol|p|pre|s|script|section|small|"
     r"span|strike|strong|style|sub|summary|sup|svg|table|tbody|td|th|thead|tr|u|ul|video)\b[^<>]*>",
     re.IGNORECASE,
 )
@@ -40,11 +42,15 @@ _BARE_SCHEME = re.compile(
     r"(javascript|vbscript|\b(?:data|mailto|tel|sms|tg|magnet))\s?:(?=\S)", re.IGNORECASE
 )
 _ENDINGS = (
-    "com|net|org|edu|gov|io|ai|dev|app|xyz|info|biz|ru|cn|uk|eu|gg|tv|link|click|site|online|shop|ly|"
+    "com|net|org|edu|gov|io|ai|dev|app|xyz|info|biz|ru|cn|uk|eu|gg|"
+    "tv|link|click|site|online|shop|ly|"
     "page|cloud|live|pro|win|icu|tk|ga|cf|gq|zip|mov|example"
 )
 _HOST = re.compile(
-    rf"\b((?:www\.[\w-]+(?:\.[\w-]+)*)|(?:[\w-]+\.)+(?:{_ENDINGS})(?![\w(]|\.\w)|\d{{1,3}}(?:\.\d{{1,3}}){{3}})",
+    (
+        rf"\b((?:www\.[\w-]+(?:\.[\w-]+)*)|(?:[\w-]+\.)+(?:{_ENDINGS})(?![\w(]|"
+        rf"\.\w)|\d{{1,3}}(?:\.\d{{1,3}}){{3}})"
+    ),
     re.IGNORECASE,
 )
 _AFTER_SCHEME = re.compile(r"(?<=://)[^\s/\\]+")
