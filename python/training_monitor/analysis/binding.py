@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from training_monitor.analysis import phrases
-from training_monitor.analysis.lexicon import Mention
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from training_monitor.analysis.claims import Sentence, Statement
+    from training_monitor.analysis.lexicon import Mention
     from training_monitor.analysis.numerals import Numeral
     from training_monitor.analysis.stepping import Steps
 
@@ -75,6 +75,7 @@ class Binder:
     # --- steps
 
     def give_steps(self, at: int, statement: Statement, sentence: Sentence) -> None:
+        """Find the steps that a number is said of."""
         phrase = self._right_step(at)
         if phrase is None and statement.role not in ("first", "count", "level"):
             phrase = self._left_step(at)
@@ -82,15 +83,12 @@ class Binder:
             places = [one for one in self._steps if one.kind in ("at", "range")]
             statement.maybe = places[0] if len(places) == 1 else None
             return
-        numeral = self._numerals[at]
         before = self._text[max(0, phrase.start - 40) : phrase.start]
         if phrase.kind in ("at", "position", "ago") and len(phrase.places) == 1:
             side = phrases.of_window(before)
-            if side is not None and not phrase.kind == "position":
+            if side is not None and phrase.kind != "position":
                 statement.window, statement.side = phrase, side
-            if phrase.kind != "ago" and (
-                side is None or phrase.kind == "position" or phrase.end <= numeral.start or True
-            ):
+            if phrase.kind != "ago":
                 statement.place = phrase.places[0]
                 statement.around = phrase.about or phrase.places[0].half > 0 or side is not None
                 sentence.paired.add(phrase.places[0].start)
@@ -178,6 +176,7 @@ class Binder:
     # --- subjects
 
     def give_subjects(self, at: int, statement: Statement) -> None:
+        """Find the names that a number is said of."""
         numeral = self._numerals[at]
         left = [one for one in self._mentions if one.end <= numeral.start]
         right = [one for one in self._mentions if one.start >= numeral.end]
@@ -217,9 +216,6 @@ class Binder:
         group = self._group(first)
         if len(group) == len(listed) and at in group:
             return [listed[group.index(at)]]
-        between = self._text[listed[0].start : self._numerals[at].start]
-        statement.every = (
-            bool(re.search(r"\b(?:both|all|each)\b", self._text[: self._numerals[at].start]))
-            or "both" in between
-        )
-        return listed if at == first or len(listed) < 2 else listed
+        before = self._text[: self._numerals[at].start]
+        statement.every = bool(re.search(r"\b(?:both|all|each)\b", before, re.IGNORECASE))
+        return listed

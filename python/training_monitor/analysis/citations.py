@@ -1,8 +1,8 @@
 """Places in the code that a text cites: found, and looked up in the snapshot.
 
 A line that is cited together with its text, or with a name of the code beside it, must have that
-text. Two lines off is taken as true; further off it does not hold, and the reason says where the text
-stands, if it stands on one line of the file only.
+text. Two lines off is taken as true; further off it does not hold, and the reason says where the
+text stands, if it stands on one line of the file only.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from math import isfinite
 
 from training_monitor.analysis.lexicon import SPLITS, words_of
@@ -52,7 +53,7 @@ def derives(
         return False
     if before is not None:
         pairs += _paired(list(_operands(statement, before)))
-    pairs += _of_landmarks(statement, facts, names)
+    pairs += _of_landmarks(facts, names)
     if len(written) == 2:
         pairs += _with_one(written[0], facts, names)
     return _any_fits(statement, pairs)
@@ -154,30 +155,36 @@ def _of_steps(
     """Yield the values of the metric at the steps of the sentence."""
     places = [place.value for phrase in sentence.steps if phrase.kind in ("at", "range", "position")
               for place in phrase.places]  # fmt: skip
-    for name in names:
-        curve = facts.curve(name)
+    for curve in (facts.curve(name) for name in names):
         if curve is None:
             continue
-        for at, one in enumerate(places):
-            for other in places[at + 1 :]:
-                yield from _ends(curve, *sorted((one, other)))
-        window = statement.window
-        if window is not None and len(span_of(statement, curve)):
-            part = span_of(statement, curve)
-            low, high = part.extremes()
-            starts = [*part.oldest(), *_carried(curve, float(part.step[0]) - 1)]
-            for start in starts:
-                for end in part.newest():
-                    yield start, end, float(part.step[0]), float(part.step[-1])
-            if window.kind != "range":
-                yield from ((a, b, None, None) for a in low for b in high)
+        for one, other in combinations(places[:_MOST_OPERANDS], 2):
+            yield from _ends(curve, *sorted((one, other)))
+        if statement.window is not None:
+            yield from _of_window(curve, statement)
         elif statement.place is not None and len(places) == 1:
-            step = statement.place.value
-            for there in endpoint(curve, step, start=False):
-                for old in [*curve.around(step)[0], *curve.oldest()]:
-                    yield old, there, None, step
-                for new in curve.newest():
-                    yield there, new, step, float(curve.step[-1])
+            yield from _of_one_step(curve, statement.place.value)
+
+
+def _of_window(curve: Curve, statement: Statement) -> Iterator[Pair]:
+    part = span_of(statement, curve)
+    if not len(part) or statement.window is None:
+        return
+    first, last = float(part.step[0]), float(part.step[-1])
+    for start in [*part.oldest(), *_carried(curve, first - 1)]:
+        for end in part.newest():
+            yield start, end, first, last
+    if statement.window.kind != "range":
+        low, high = part.extremes()
+        yield from ((a, b, None, None) for a in low for b in high)
+
+
+def _of_one_step(curve: Curve, step: float) -> Iterator[Pair]:
+    for there in endpoint(curve, step, start=False):
+        for old in [*curve.around(step)[0], *curve.oldest()]:
+            yield old, there, None, step
+        for new in curve.newest():
+            yield there, new, step, float(curve.step[-1])
 
 
 def _carried(curve: Curve, step: float) -> list[float]:
@@ -190,7 +197,7 @@ def _ends(curve: Curve, first: float, last: float) -> Iterator[Pair]:
             yield a, b, first, last
 
 
-def _of_landmarks(statement: Statement, facts: Facts, names: list[str]) -> Iterator[Pair]:
+def _of_landmarks(facts: Facts, names: list[str]) -> Iterator[Pair]:
     """Yield from where to where a metric may be said to have gone."""
     newest: list[tuple[str, list[float]]] = []
     for name in names:

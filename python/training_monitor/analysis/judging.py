@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from training_monitor.analysis import phrases
 from training_monitor.analysis.derived import derives
@@ -47,7 +48,7 @@ def judge(sentence: Sentence, before: Sentence | None, facts: Facts) -> list[Ste
         metrics = [name for mention in one.subjects for name in mention.metrics]
         if not one.holds and (one.inherited or not metrics) and one.numeral.value in sentence.cited:
             one.holds, one.why = True, "it stands in the line that is cited"
-    for one, other in zip(ordinary, ordinary[1:], strict=False):
+    for one, other in pairwise(ordinary):
         _from_beside(one, other, facts)
     for one in sentence.statements:
         if one.role in phrases.DERIVED:
@@ -247,10 +248,7 @@ def _somewhere(one: Statement, facts: Facts, *, anywhere: bool) -> bool:
         if found.source in facts.metrics and (anywhere or found.name in one.words)
     ]  # fmt: skip
     few = list(facts.metrics)[:_FEW_METRICS] if anywhere else []
-    for name in dict.fromkeys([*told, *few]):
-        if _of_metric(one, name, facts, []):
-            return True
-    return False
+    return any(_of_metric(one, name, facts, []) for name in dict.fromkeys([*told, *few]))
 
 
 def _counted(one: Statement, facts: Facts) -> bool:

@@ -24,7 +24,8 @@ _SAME = {
     "temperature": "temp", "average": "mean", "avg": "mean", "minimum": "min", "maximum": "max",
     "reward": "reward", "percent": "percent", "second": "sec", "s": "sec", "learning": "learning",
     "tok": "token", "testing": "test", "epochs": "epoch", "per": "per", "eps": "eps",
-    "processor": "cpu", "use": "used", "usage": "used", "steps": "step", "heldout": "val", "returns": "return",
+    "processor": "cpu", "use": "used", "usage": "used", "steps": "step", "heldout": "val",
+    "returns": "return",
 }  # fmt: skip
 _UNITS = ("percent", "byte", "watt", "celsiu", "celsius", "sec", "ms")
 SPLITS = frozenset(("train", "val", "eval", "test", "dev"))
@@ -256,10 +257,7 @@ class Lexicon:
         for length in range(most, 0, -1):
             piece = tuple(word for word, _, _ in words[at : at + length])
             start, end = words[at][1], words[at + length - 1][2]
-            if length == 1 and (piece[0] in _COMMON or piece[0].isdigit()):
-                if not _quoted(text, start, end):
-                    continue
-            if length == 1 and _inside_a_word(text, start, end):
+            if length == 1 and not _may_stand_alone(piece[0], text, start, end):
                 continue
             metrics, config, system = (index.find(piece) for index in self._by_kind)
             if length == 1 and not self._alone(piece[0], config):
@@ -271,6 +269,13 @@ class Lexicon:
     def _alone(self, word: str, config: tuple[str, ...]) -> bool:
         """Whether one word is enough to mean a key of the configuration."""
         return len(word) > 1 and any(len(words_of(key.rsplit("/", 1)[-1])) == 1 for key in config)
+
+
+def _may_stand_alone(word: str, text: str, start: int, end: int) -> bool:
+    """Whether one word can be a name: not a common one, and not a part of another word."""
+    if (word in _COMMON or word.isdigit()) and not _quoted(text, start, end):
+        return False
+    return not _inside_a_word(text, start, end)
 
 
 def _quoted(text: str, start: int, end: int) -> bool:

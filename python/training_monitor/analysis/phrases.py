@@ -94,13 +94,17 @@ _BEFORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 _EXTREMES = (
     (
         "max",
-        r"\b(?:peak(?:s|ed|ing)?|max(?:imum|ima|ed)?|highest|largest|greatest|high (?:of|point)|"
-        r"record high|top(?:s|ped|ping)? out|worst|biggest)\b",
+        (
+            r"\b(?:peak(?:s|ed|ing)?|max(?:imum|ima|ed)?|highest|largest|greatest|high (?:of|point)|"
+            r"record high|top(?:s|ped|ping)? out|worst|biggest)\b"
+        ),
     ),
     (
         "min",
-        r"\b(?:min(?:imum|ima)?|lowest|smallest|bottom(?:s|ed)?(?: out)?|trough|low (?:of|point)|"
-        r"record low|floor|least)\b",
+        (
+            r"\b(?:min(?:imum|ima)?|lowest|smallest|bottom(?:s|ed)?(?: out)?|trough|low (?:of|point)|"
+            r"record low|floor|least)\b"
+        ),
     ),
     ("best", r"\b(?:best|optimum|optimal)\b"),
     (
@@ -125,9 +129,11 @@ _EXTREMES = (
     ),
     (
         "last",
-        r"\b(?:current(?:ly)?|now|latest|last (?:value|logged|recorded|"
-        r"point|reading)|final(?:ly)?|ended?|ending|finish(?:ed|es)?|"
-        r"most recent(?:ly)?|at present|presently|today|at the moment|stands at|sits at|so far)\b",
+        (
+            r"\b(?:current(?:ly)?|now|latest|last (?:value|logged|recorded|"
+            r"point|reading)|final(?:ly)?|ended?|ending|finish(?:ed|es)?|"
+            r"most recent(?:ly)?|at present|presently|today|at the moment|stands at|sits at|so far)\b"
+        ),
     ),
 )
 _QUALIFIED = tuple((role, re.compile(pattern, _FLAGS)) for role, pattern in _EXTREMES)
@@ -185,6 +191,7 @@ _HELPS = re.compile(
 )
 _AVERAGE_AFTER = re.compile(r"^\W{0,3}(?:on average|in the mean|average\b|mean\b|avg\b)", _FLAGS)
 _EXTREME_AFTER = (
+    ("mean", _AVERAGE_AFTER),
     (
         "max",
         re.compile(
@@ -384,39 +391,33 @@ def role_of(kind: str, before: str, after: str) -> str:
     role = next((role for role, words in _BEFORE if words.search(before)), "plain")
     if role == "delta" or (changed and role in ("plain", "below", "above")):
         return "relative" if kind == "percent" else "delta"
-    if (
-        kind == "percent"
-        and role == "plain"
-        and re.search(r"\b(?:a|an|of)\W*$", before)
-        and _AFTER_RATIO.search(after)
-    ):
+    if kind == "percent" and role == "plain" and _is_share(before, after):
         return "share"
-    for name, words in _EXTREME_AFTER:
-        if words.search(after):
-            return name
-    if _AVERAGE_AFTER.search(after):
-        return "mean"
-    qualified = [
-        (found.end(), name) for name, words in _QUALIFIED for found in words.finditer(before)
-    ]
-    nearest = max(qualified)[1] if qualified else None
-    if role in ("below", "above", "within"):
-        return role
+    said_after = next((name for name, words in _EXTREME_AFTER if words.search(after)), None)
+    if said_after is not None:
+        return said_after
+    return _qualified(role, before, after)
+
+
+def _is_share(before: str, after: str) -> bool:
+    return bool(re.search(r"\b(?:a|an|of)\W*$", before) and _AFTER_RATIO.search(after))
+
+
+def _qualified(role: str, before: str, after: str) -> str:
+    """Return the role by the nearest word as "peak" or "currently" before a number."""
+    found = [(one.end(), name) for name, words in _QUALIFIED for one in words.finditer(before)]
+    nearest = max(found)[1] if found else "plain"
     if role == "from":
-        if nearest == "first":
-            return "first"
-        return (
-            nearest
-            if nearest in ("max", "min", "best") and re.search(r"from\W+(?:a|an|its|the)\W", before)
-            else "from"
-        )
+        owned = nearest in ("max", "min", "best") and _OWNED.search(before)
+        return nearest if owned or nearest == "first" else "from"
     if role == "to":
         return nearest if nearest in ("max", "min", "best", "mean", "median") else "to"
-    if _TO_RIGHT.search(after):
-        return "from"
-    return nearest or "plain"
+    if role != "plain":
+        return role
+    return "from" if _TO_RIGHT.search(after) else nearest
 
 
+_OWNED = re.compile(r"\bfrom\W+(?:a|an|its|the)\W", _FLAGS)
 _WINDOW = (
     (
         "since",

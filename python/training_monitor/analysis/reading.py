@@ -156,13 +156,13 @@ def _mark_ranges(text: str, sentence: Sentence) -> None:
 
 
 def _mark_lists(text: str, sentence: Sentence) -> None:
+    """Find lists of three values and more, between commas or arrows."""
     _mark_arrows(text, sentence)
     chain: list[Statement] = []
     for one in [*sentence.statements, None]:
-        if one is not None and one.place is None and one.role in ("plain", "from", "to", "listed"):
-            if not chain or _LISTED.match(text[chain[-1].numeral.end : one.numeral.start]):
-                chain.append(one)
-                continue
+        if one is not None and _continues(one, chain, text):
+            chain.append(one)
+            continue
         if len(chain) > 2:
             for link in chain:
                 link.role = "listed"
@@ -170,8 +170,14 @@ def _mark_lists(text: str, sentence: Sentence) -> None:
         chain = [] if one is None or one.place is not None else [one]
 
 
+def _continues(one: Statement, chain: list[Statement], text: str) -> bool:
+    if one.place is not None or one.role not in ("plain", "from", "to", "listed"):
+        return False
+    return not chain or bool(_LISTED.match(text[chain[-1].numeral.end : one.numeral.start]))
+
+
 def _mark_arrows(text: str, sentence: Sentence) -> None:
-    """Let "from" reach over a list with arrows: the first is where it began, the last where it is."""
+    """Take what stands before an arrow for where it began, and what follows for where it is."""
     for one, other in zip(sentence.statements, sentence.statements[1:], strict=False):
         between = text[one.numeral.end : other.numeral.start]
         if re.match(r"^\s*(?:->|\u2192|=>)\s*$", between):

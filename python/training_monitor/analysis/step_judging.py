@@ -36,6 +36,7 @@ StepVerdict = tuple["Place", bool, str]
 
 
 def step_verdicts(sentence: Sentence, facts: Facts) -> Iterator[StepVerdict]:
+    """Yield for each step of a sentence whether it holds, and why."""
     for phrase in sentence.steps:
         before = sentence.text[: phrase.start]
         if phrase.total is not None:
@@ -206,6 +207,7 @@ def _of_total(value: float, facts: Facts) -> tuple[bool, str]:
 
 
 def totals_of(facts: Facts) -> Iterator[float]:
+    """Yield the numbers of steps that the configuration has."""
     for key, value in facts.config.items():
         if isinstance(value, (int, float)) and {"step", "iter", "iteration"} & set(words_of(key)):
             yield float(value)

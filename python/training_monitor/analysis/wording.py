@@ -136,7 +136,7 @@ def confirmed(grounded: Grounded) -> str:
 
 
 def evidence_text(one: Evidence) -> str:
-    """Say one piece of evidence: "val_loss 1.314 at step 700" or "train.py:12 (weight_decay=0.0)"."""
+    """Say one piece of evidence: "val_loss 1.3 at step 700", "train.py:12 (weight_decay=0.0)"."""
     parts = []
     if one.metric is not None or one.value is not None or one.step is not None:
         value = "" if one.value is None else f" {one.value:g}"
