@@ -42,9 +42,11 @@ _STEP_RIGHT = re.compile(
     r"just\s+|final\s+|previous\s+|recent\s+|initial\s+|training\s+)*[(\[*`]*$",
     re.IGNORECASE,
 )
-_CUT = re.compile(
-    r"[;]|\b(?:while|whereas|but|although|though|now|currently|since then)\b|\. ", re.IGNORECASE
+_APART = re.compile(
+    r"\b(?:except|apart|aside|other than|outside|excluding|besides|despite|until)\b", re.IGNORECASE
 )
+_TURN = re.compile(r";|\b(?:while|whereas|but|although|though)\b|\. ", re.IGNORECASE)
+_NOW = re.compile(r"\b(?:now|current|currently|latest|most recent|since then)\b", re.IGNORECASE)
 # What is said of a step that opens a sentence reaches over its "while" and "but".
 _OPENING_CHARS = 24
 _MOST_LISTED = 8
@@ -143,8 +145,10 @@ class Binder:
             elif phrase.start > limit:
                 return None
             gap = self._text[end : phrase.start]
-            if not _STEP_RIGHT.match(gap) or any(
-                end <= one.start < phrase.start for one in self._mentions
+            if (
+                not _STEP_RIGHT.match(gap)
+                or _APART.search(gap)
+                or any(end <= one.start < phrase.start for one in self._mentions)
             ):
                 return None
             parted = re.search(r",|\band\b|;", gap) and not gap.rstrip().endswith("(")
@@ -164,11 +168,16 @@ class Binder:
         opening = phrase.start < _OPENING_CHARS and not any(
             one.end <= phrase.start for one in self._numerals
         )
-        if (_CUT.search(between) and not opening) or phrase.kind in (
-            "future",
-            "every",
-            "total",
-            "span",
+        if (
+            _NOW.search(between)
+            or (_TURN.search(between) and not opening)
+            or phrase.kind
+            in (
+                "future",
+                "every",
+                "total",
+                "span",
+            )
         ):
             return None
         return phrase
@@ -196,7 +205,8 @@ class Binder:
         gap = self._text[numeral.end : right[0].start]
         if _RIGHT.match(gap):
             return right[0]
-        article = re.search(
+        united = numeral.kind in ("percent", "bytes") and gap == " "
+        article = united or re.search(
             r"\b(?:a|an|the)\W*$",
             self._text[max(0, numeral.start - 8) : numeral.start],
             re.IGNORECASE,

@@ -77,6 +77,7 @@ class Statement:
         window: The steps over which it is said.
         maybe: The only steps of the sentence, where these are said of another number in it.
         side: "since" or "until" where the window is open on one side.
+        bound: "above" or "below" where a computed number is a bound.
         about: Whether the number is not exact.
         present: Whether it is said of now.
         inherited: Whether the subjects stand in the sentence before.
@@ -96,6 +97,7 @@ class Statement:
     window: Steps | None = None
     side: str | None = None
     maybe: Steps | None = None
+    bound: str = ""
     about: bool = False
     present: bool = False
     inherited: bool = False

@@ -23,6 +23,8 @@ __all__ = ["derives"]
 Pair = tuple[float, float, float | None, float | None]
 # Pairs of numbers that stand in a sentence; more say nothing.
 _MOST_OPERANDS = 8
+# "More than 50 %" is said of up to 62 %.
+_LOOSE_SHARE = 0.25
 
 
 def derives(
@@ -43,7 +45,7 @@ def derives(
             return True
         tops = _newest(facts, names)
         return _any_fits(statement, [(a, b, None, None) for a in base for b in tops])
-    if statement.role == "delta" and _GAP.search(statement.before):
+    if _GAP.search(statement.before):
         names = [*names, *_counterparts(names, facts)]
     pairs = list(_paired(written))
     pairs += _of_steps(statement, sentence, facts, names)
@@ -59,7 +61,7 @@ def derives(
     return _any_fits(statement, pairs)
 
 
-_GAP = re.compile(r"\b(?:gap|difference|margin|spread)\b", re.IGNORECASE)
+_GAP = re.compile(r"\b(?:gap|difference|margin|spread|ratio)\b", re.IGNORECASE)
 _HIGH = ("peak", "max", "high", "spik", "larg", "jump")
 _LOW = ("min", "low", "small", "best", "bottom")
 _BASE = re.compile(
@@ -242,7 +244,17 @@ def _any_fits(statement: Statement, pairs: Iterable[Pair]) -> bool:
         # A percentage is meant as such, never the same digits as a share.
         elif any(close(numeral.value, numeral.half, value, about=about) for value in wanted):
             return True
+        if any(_bounded(statement, value) for value in wanted):
+            return True
     return False
+
+
+def _bounded(statement: Statement, value: float) -> bool:
+    """Whether a value is over "more than 50 %", and not so far that one would have said more."""
+    written = statement.numeral.value
+    if statement.bound == "above":
+        return written <= value <= written * (1.0 + _LOOSE_SHARE)
+    return statement.bound == "below" and written * (1.0 - _LOOSE_SHARE) <= value <= written
 
 
 def _computed(

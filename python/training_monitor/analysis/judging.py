@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["judge"]
 
+_MACHINE = (
+    (re.compile(r"^ ?(?:\u00b0C?|degrees|celsius)", re.IGNORECASE), ("temp",)),
+    (re.compile(r"^ ?(?:W|watts?)\b"), ("watt",)),
+)
 _PROGRESS = re.compile(
     r"^\W{0,3}(?:done|complete|finished|through|of the (?:run|training|way|total|planned))",
     re.IGNORECASE,
@@ -217,7 +221,8 @@ def _loose(one: Statement, facts: Facts) -> bool:
         if any(close(numeral.value, numeral.half, value, about=True) for value in seconds):
             one.why = "the clock of the run"
             return True
-    if numeral.kind == "percent" and _PROGRESS.search(one.after):
+    unbound = not one.subjects or one.inherited
+    if numeral.kind == "percent" and (unbound or _PROGRESS.search(one.after)):
         last = facts.steps[1]
         totals = [*facts.ahead["total"], *totals_of(facts)]
         if any(
@@ -227,6 +232,15 @@ def _loose(one: Statement, facts: Facts) -> bool:
         ):
             one.why = "the progress of the run"
             return True
+    unit = next((words for form, words in _MACHINE if form.match(one.after)), ())
+    unit = ("byte",) if numeral.kind == "bytes" else unit
+    if unit and any(
+        fits_machine(one, series)
+        for name, series in facts.machine.items()
+        if set(unit) & set(words_of(name))
+    ):
+        one.why = "the machine"
+        return True
     if _PER_SECOND.match(one.after):
         rates = [1.0 / rate for rate in facts.ahead["rate"] if rate]
         if any(close(numeral.value, numeral.half, rate, about=True) for rate in rates):
@@ -302,13 +316,18 @@ def _count_holds(one: Statement, facts: Facts) -> bool | None:
 def _from_beside(one: Statement, other: Statement, facts: Facts) -> None:
     """Judge "from" once more by the step of its "to", and the other way round."""
     for failed, held in ((one, other), (other, one)):
-        if failed.holds or not held.holds or failed.place is not None or not held.true:
+        if (
+            failed.holds
+            or not held.holds
+            or not held.true
+            or failed.place not in (None, held.place)
+        ):
             continue
         if failed.role in ("from", "to") and held.true[0][2] is not None:
-            failed.true = list(held.true)
+            place, failed.place, failed.true = failed.place, None, list(held.true)
             _judge(failed, facts)
             if not failed.holds:
-                failed.true = []
+                failed.place, failed.true = place, []
 
 
 def _judge_derived(

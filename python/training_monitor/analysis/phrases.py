@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DERIVED",
+    "bound_of",
     "is_about",
     "is_count",
     "is_present",
@@ -34,7 +35,11 @@ _ASIDE = (
     r"(?:\W|\b(?:a|an|the|its|only|just|as much as|as low as|as high "
     r"as|still|even|up to|value of|step)\b)*"
 )
-_TAIL = rf"(?:\W*{ABOUT})?\W*$"
+_MORE = (
+    r"(?:another|a further|further|an additional|only|just|a total of|more than|less than|over|"
+    r"at least|up to|well over|as much as)"
+)
+_TAIL = rf"(?:\W*\b(?:{_MORE})\b|\W*{ABOUT})*\W*$"
 
 # Roles whose number is computed from others.
 DERIVED = frozenset(("delta", "relative", "ratio", "slope"))
@@ -95,14 +100,16 @@ _EXTREMES = (
     (
         "max",
         (
-            r"\b(?:peak(?:s|ed|ing)?|max(?:imum|ima|ed)?|highest|largest|greatest|high (?:of|point)|"
+            r"\b(?:peak(?:s|ed|ing)?|max(?:imum|ima|ed)?|highest|largest|"
+            r"greatest|high (?:of|point)|"
             r"record high|top(?:s|ped|ping)? out|worst|biggest)\b"
         ),
     ),
     (
         "min",
         (
-            r"\b(?:min(?:imum|ima)?|lowest|smallest|bottom(?:s|ed)?(?: out)?|trough|low (?:of|point)|"
+            r"\b(?:min(?:imum|ima)?|lowest|smallest|bottom(?:s|ed)?(?: out)?|"
+            r"trough|low (?:of|point)|"
             r"record low|floor|least)\b"
         ),
     ),
@@ -132,7 +139,8 @@ _EXTREMES = (
         (
             r"\b(?:current(?:ly)?|now|latest|last (?:value|logged|recorded|"
             r"point|reading)|final(?:ly)?|ended?|ending|finish(?:ed|es)?|"
-            r"most recent(?:ly)?|at present|presently|today|at the moment|stands at|sits at|so far)\b"
+            r"most recent(?:ly)?|at present|presently|today|at the moment|"
+            r"stands at|sits at|so far)\b"
         ),
     ),
 )
@@ -152,11 +160,9 @@ _SLOPE = re.compile(
 )
 _TO_RIGHT = re.compile(r"^\W{0,3}(?:->|\u2192|=>)\W*$")
 _DIRECTION = re.compile(
-    (
-        rf"\b(?:up|down|off|rose|fell|dropped|increased|decreased|declined|"
-        rf"grew|improved|shrank|gained|lost|climbed|jumped|slid|plunged|"
-        rf"sank|changed|worsened|widened|narrowed)(?:\W+by)?{_TAIL}"
-    ),
+    r"\b(?:up|down|off|rose|risen|fell|fallen|dropped|increased|decreased|declined|grew|grown|"
+    r"improved|shrank|gained|lost|climbed|jumped|slid|plunged|sank|changed|worsened|widened|"
+    rf"narrowed|come down|came down|gone up)(?:\W+by)?{_TAIL}",
     _FLAGS,
 )
 _PRESENT = re.compile(
@@ -179,24 +185,29 @@ _COUNTED = re.compile(
     r"units|channels|neurons|dimensions|categories|labels|tasks|shards|"
     r"nodes|processes|threads|cores|people|"
     r"spikes?|findings?|alerts?|attempts?|metrics|gpus|ranks|warnings?|"
-    r"outliers?|nans|restarts?|crash(?:es)?|files)\b(?! ?(?:/|per\b))",
+    r"outliers?|nans|restarts?|crash(?:es)?|files)\b(?! ?(?:/|per (?!batch|step|device|gpu|rank|epoch)))",
     _FLAGS,
 )
 _OF_THEM = re.compile(r"^ of (?:them|these|those|which)\b", _FLAGS)
+_COMMON = re.compile(
+    r"^\W*(?:is|are|would be|being) (?:a |an |the |generally |usually |quite |considered |often )*"
+    r"(?:common|typical|usual|standard|reasonable|default|sensible|safe)\b",
+    _FLAGS,
+)
 _HELPS = re.compile(
     r"^\W*(?:\w+\W+){0,2}?(?:could|would|might|may|should) (?:also "
     r"|well |probably )?(?:help|work|suffice|do\b|improve|"
     r"stabili[sz]e|reduce|be (?:enough|better|worth|a |safer|fine|tried))",
     _FLAGS,
 )
-_AVERAGE_AFTER = re.compile(r"^\W{0,3}(?:on average|in the mean|average\b|mean\b|avg\b)", _FLAGS)
+_AVERAGE_AFTER = re.compile(r"^[ (]{0,2}(?:on average|in the mean|average\b|mean\b|avg\b)", _FLAGS)
 _EXTREME_AFTER = (
     ("mean", _AVERAGE_AFTER),
     (
         "max",
         re.compile(
             (
-                r"^\W{0,3}(?:at (?:its|the) (?:peak|max|highest)|\(?(?:peak|max(?:imum)?|"
+                r"^[ (]{0,2}(?:at (?:its|the) (?:peak|max|highest)|\(?(?:peak|max(?:imum)?|"
                 r"the highest)\b)"
             ),
             _FLAGS,
@@ -205,27 +216,28 @@ _EXTREME_AFTER = (
     (
         "min",
         re.compile(
-            r"^\W{0,3}(?:at (?:its|the) (?:lowest|min|best)|\(?(?:min(?:imum)?|the lowest)\b)",
+            r"^[ (]{0,2}(?:at (?:its|the) (?:lowest|min|best)|\(?(?:min(?:imum)?|the lowest)\b)",
             _FLAGS,
         ),
     ),
     (
         "first",
         re.compile(
-            r"^\W{0,3}(?:at the (?:start|beginning|outset)|initially|at first|originally)\b", _FLAGS
+            r"^[ (]{0,2}(?:at the (?:start|beginning|outset)|initially|at first|originally)\b",
+            _FLAGS,
         ),
     ),
     (
         "last",
         re.compile(
             (
-                r"^\W{0,3}(?:now\b|at the end|at present|currently|most recently|"
+                r"^[ (]{0,2}(?:now\b|at the end|at present|currently|most recently|"
                 r"by the end|as of now|right now|today)"
             ),
             _FLAGS,
         ),
     ),
-    ("best", re.compile(r"^\W{0,3}(?:at best)\b", _FLAGS)),
+    ("best", re.compile(r"^[ (]{0,2}(?:at best)\b", _FLAGS)),
 )
 
 _VERBS = (
@@ -342,7 +354,7 @@ def is_proposal(before: str, after: str, *, advised: bool) -> bool:
         advised: Whether the whole text is advice.
     """
     before, after = before[-_NEAR_CHARS:], after[:_NEAR_CHARS]
-    if _REJECTED.search(before) or _HELPS.match(after):
+    if _REJECTED.search(before) or _HELPS.match(after) or _COMMON.match(after):
         return True
     conditions = list(_CONDITION.finditer(before))
     if _GENERAL.search(before):
@@ -387,8 +399,12 @@ def role_of(kind: str, before: str, after: str) -> str:
         return "slope"
     if kind == "times":
         return "ratio"
+    if _RATIO.search(before):
+        return "ratio"
     changed = bool(_AFTER_DELTA.search(after) or _DIRECTION.search(before))
     role = next((role for role, words in _BEFORE if words.search(before)), "plain")
+    if _VERSUS.match(after) and not _DIRECTION.search(before):
+        role, changed = ("plain" if role == "delta" else role), False
     if role == "delta" or (changed and role in ("plain", "below", "above")):
         return "relative" if kind == "percent" else "delta"
     if kind == "percent" and role == "plain" and _is_share(before, after):
@@ -415,6 +431,25 @@ def _qualified(role: str, before: str, after: str) -> str:
     if role != "plain":
         return role
     return "from" if _TO_RIGHT.search(after) else nearest
+
+
+_RATIO = re.compile(rf"\bratio\b[^,;.\d]*(?:\b(?:is|was|are|of|at|to|now)\b|[=:(]){_TAIL}", _FLAGS)
+_VERSUS = re.compile(r"^\W{0,2}(?:vs\.?|versus|against|compared (?:to|with))\W", _FLAGS)
+_MORE_THAN = re.compile(
+    rf"\b(?:more than|over|at least|well over|exceed\w*|above|upwards of)\W*(?:{ABOUT})?\W*$",
+    _FLAGS,
+)
+_LESS_THAN = re.compile(
+    rf"\b(?:less than|under|at most|up to|below|no more than)\W*(?:{ABOUT})?\W*$", _FLAGS
+)
+
+
+def bound_of(before: str) -> str:
+    """Return "above" or "below" where a number is a bound: "more than 78 %"; else nothing."""
+    before = before[-_NEAR_CHARS:]
+    if _MORE_THAN.search(before):
+        return "above"
+    return "below" if _LESS_THAN.search(before) else ""
 
 
 _OWNED = re.compile(r"\bfrom\W+(?:a|an|its|the)\W", _FLAGS)

@@ -22,6 +22,7 @@ __all__ = ["read_sentence"]
 _LISTED = re.compile(
     r"\s*(?:,|/|&|and|or|,\s*and|,\s*then|->|\u2192|=>|to)\s*(?:~|about |to )?\s*$"
 )
+_ASKED = re.compile(r"\W*(?:is|are|should|could|would|can|may|might|will)\b", re.IGNORECASE)
 _RANGE = re.compile(r"^\s*(?:-|\u2013|\bto\b|\band\b|\.\.\.?)\s*(?:about |around |~)?\s*$")
 _IN_RANGE = re.compile(
     r"\b(?:between|range[sd]?(?:\W+from|\W+of|\W+is|\W+between)?|in "
@@ -63,7 +64,8 @@ def read_sentence(
     words = spoken(text)
     for at, numeral in enumerate(numerals):
         left, right = binder.beside(at)
-        if phrases.is_proposal(bare[: numeral.start], right, advised=advised):
+        asked = bool(_ASKED.match(text)) and text.rstrip().endswith("?")
+        if asked or phrases.is_proposal(bare[: numeral.start], right, advised=advised):
             sentence.aside.append(numeral)
             continue
         statement = Statement(
@@ -73,6 +75,7 @@ def read_sentence(
             before=left,
             after=right,
             about=phrases.is_about(left),
+            bound=phrases.bound_of(left),
             present=phrases.is_present(left),
             words=words,
         )
@@ -108,22 +111,21 @@ def _bare_steps(
     for at, one in enumerate(numerals):
         earlier = [phrase for phrase in steps if phrase.end <= one.start and phrase.kind == "at"]
         whole = one.kind == "number" and one.value == int(one.value) and not one.signed
-        if (
-            whole
-            and earlier
-            and left
-            and left[-1].end < one.start
-            and earlier[-1].start < left[-1].start
-            and re.search(
-                r"(?:\bat|@|\bby)\s*(?:about |around |~)?\s*$", text[left[-1].end : one.start]
-            )
-            and one.value > earlier[-1].places[-1].value
-        ):
+        if whole and left and _is_bare_step(text[left[-1].end : one.start], one, left[-1], earlier):
             place = Place(one.start, one.end, one.value, one.half if one.half > 0.5 else 0.0)
             steps.append(Steps(one.start, one.end, "at", (place,)))
         else:
             left.append(numerals[at])
     return left, sorted(steps, key=lambda phrase: phrase.start)
+
+
+def _is_bare_step(between: str, one: Numeral, last: Numeral, earlier: Sequence[Steps]) -> bool:
+    if re.fullmatch(r"\s*@\s*", between):
+        return True
+    if not earlier or earlier[-1].start > last.start:
+        return False
+    at = re.search(r"(?:\bat|@|\bby)\s*(?:about |around |~)?\s*$", between)
+    return bool(at) and one.value > earlier[-1].places[-1].value
 
 
 def _give_special(statement: Statement, text: str) -> None:

@@ -70,7 +70,7 @@ def _of_place(
     value = place.value
     if phrase.kind == "future":
         return None
-    if phrase.kind in ("every", "total", "span", "last", "first", "ago"):
+    if phrase.kind in ("every", "total", "span", "last", "first", "ago", "left"):
         verdict = _of_count(value, phrase, sentence, facts)
         if verdict is None or (proposed and phrase.kind in ("every", "total", "span")):
             return None
@@ -161,6 +161,8 @@ def _of_count(
     length = last - first + 1
     if phrase.kind == "total":
         return _of_total(value, facts)
+    if phrase.kind == "left":
+        return _of_rest(value, phrase, facts)
     if phrase.kind == "every":
         spacings = _spacings(facts, sentence)
         held = value in spacings or any(value == one for one in facts.config.values())
@@ -186,6 +188,15 @@ def _of_count(
         return value <= length + slack, f"the run has {length:,} steps"
     slack = 0.05 * value if phrase.about else phrase.places[0].half
     return value <= length + slack, f"the run has {length:,} steps"
+
+
+def _of_rest(value: float, phrase: Steps, facts: Facts) -> tuple[bool, str] | None:
+    """Check how many steps are left; None where nobody knows how many there will be."""
+    totals = [*facts.ahead["total"], *totals_of(facts)]
+    rests = [total - facts.steps[1] - less for total in totals for less in (0, 1)]
+    slack = 0.05 * value if phrase.about else phrase.places[0].half
+    held = any(rest >= 0 and abs(rest - value) <= slack for rest in rests)
+    return (held, "the steps that are left") if totals else None
 
 
 def _spacings(facts: Facts, sentence: Sentence) -> set[float]:

@@ -37,7 +37,7 @@ _NEXT = re.compile(
     re.IGNORECASE,
 )
 _COUNTED = re.compile(
-    rf"(?<![\w.,/])(?P<about>{ABOUT}\s*)?(?:(?P<done>{_N})\s?/\s?)?(?P<first>{_N})[ -]?"
+    rf"(?<![\w.,/])(?P<about>{ABOUT}\s*)?(?:(?P<done>{_N})\s?(?:/|of(?: the| your)?\s)\s?)?(?P<first>{_N})[ -]?"
     rf"(?:(?:more|further|additional|total|consecutive|recorded|logged|"
     rf"completed|earlier|new|extra|planned|warm-?up) )?{_WORD}\b"
     r"(?!\s*(?:/|per\b|a second))",
@@ -85,7 +85,8 @@ _KINDS = (
     ),
 )
 _AFTER = (
-    ("future", re.compile(r"^\W{0,2}(?:more\b|left\b|remain|to go\b|from now)", re.IGNORECASE)),
+    ("left", re.compile(r"^\W{0,2}(?:left\b|remain|to go\b)", re.IGNORECASE)),
+    ("future", re.compile(r"^\W{0,2}(?:more\b|from now)", re.IGNORECASE)),
     ("total", re.compile(r"^\W{0,2}(?:in total|total|planned|overall)\b", re.IGNORECASE)),
     ("future", re.compile(r"^\W{0,2}(?:of |)?warm-?up\b", re.IGNORECASE)),
     ("ago", re.compile(r"^\W{0,2}(?:ago|earlier|before)\b", re.IGNORECASE)),
@@ -113,7 +114,7 @@ class Steps:
     Attributes:
         start: Where it starts.
         end: Where it ends.
-        kind: at, range; of counts last, first, future, every, total, position, ago or span.
+        kind: at, range; of counts last, first, left, future, every, total, position, ago or span.
         places: The numbers in it.
         about: Whether it says that it is not exact.
         total: A number of steps in all that is part of it: "step 80 of 1000".
@@ -214,7 +215,8 @@ def _counted(text: str, match: re.Match[str]) -> Steps:
     place = _place(match, "first")
     about = bool(match["about"]) or bool(_VAGUE.search(before))
     if match["done"]:
-        return Steps(start, match.end(), "at", (_place(match, "done"),), about, place)
+        of_rest = "left" if _AFTER[0][1].search(after) else "at"
+        return Steps(start, match.end(), of_rest, (_place(match, "done"),), about, place)
     kind = next((kind for kind, words in _AFTER if words.search(after)), None)
     if kind is None and _MORE.search(match[0]):
         kind = "future"
