@@ -19,7 +19,7 @@ _BETWEEN_LISTED = re.compile(
     r"[\s`*_]*(?:,|/|&|\band\b|\bor\b|,\s*and\b|\bas well as\b)[\s`*_]*(?:the\s+)?$"
 )
 _LISTED = re.compile(
-    r"\s*(?:,|/|&|and|or|,\s*and|,\s*then|->|\u2192|=>|to)\s*(?:~|about |to )?\s*$"
+    r"\s*(?:,|/|&|and|or|,\s*and|,\s*then|->|\u2192|=>|to|then|,\s*then|vs\.?|versus)\s*(?:~|about |to )?\s*$"
 )
 _ADDED = re.compile(r"\s*(?:,|/|&|and|or|,\s*and)\s*(?:~|about )?\s*", re.IGNORECASE)
 _ASIDE = re.compile(
@@ -79,6 +79,8 @@ class Binder:
     def give_steps(self, at: int, statement: Statement, sentence: Sentence) -> None:
         """Find the steps that a number is said of."""
         phrase = self._right_step(at)
+        if phrase is None and self._of_several(at, statement, sentence):
+            return
         if phrase is None and statement.role not in ("first", "count", "level"):
             phrase = self._left_step(at)
         if phrase is None:
@@ -100,6 +102,21 @@ class Binder:
             statement.window = phrase
             if phrase.kind == "range":
                 sentence.paired |= {place.start for place in phrase.places}
+
+    def _of_several(self, at: int, statement: Statement, sentence: Sentence) -> bool:
+        """Pair "(1.3 vs 1.1)" with the steps that stand before it, in their order."""
+        group = self._group(at)
+        start = self._numerals[group[0]].start
+        before = [one for one in self._steps if one.end <= start and one.kind == "at"]
+        places = [place for one in before for place in one.places if one.start not in self._taken]
+        between = self._text[places[0].end if places else start : start]
+        if len(group) < 2 or len(places) != len(group) or re.search(r"\d", between[-12:]):
+            return False
+        if not self._text[:start].rstrip().endswith(("(", ":")):
+            return False
+        statement.place = places[group.index(at)]
+        sentence.paired.add(statement.place.start)
+        return True
 
     def _zip(self, at: int, phrase: Steps, statement: Statement, sentence: Sentence) -> None:
         """Pair "0.8, 0.6 and 0.5" with "steps 0, 40 and 80"."""

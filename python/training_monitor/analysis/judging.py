@@ -32,6 +32,11 @@ _MACHINE = (
     (re.compile(r"^ ?(?:\u00b0C?|degrees|celsius)", re.IGNORECASE), ("temp",)),
     (re.compile(r"^ ?(?:W|watts?)\b"), ("watt",)),
 )
+_PART = re.compile(r"\b(gpu|cpu|ram|memory|disk|swap)s?\b[^,;.]{0,30}$", re.IGNORECASE)
+_PER_STEP = re.compile(
+    r"^ ?(?:/|per |a |each )(?:training )?(?:step|iteration|it\b)", re.IGNORECASE
+)
+_PER_BATCH = re.compile(r"\bper (?:batch|step|device|gpu|rank)\b", re.IGNORECASE)
 _PROGRESS = re.compile(
     r"^\W{0,3}(?:done|complete|finished|through|of the (?:run|training|way|total|planned))",
     re.IGNORECASE,
@@ -52,6 +57,9 @@ def judge(sentence: Sentence, before: Sentence | None, facts: Facts) -> list[Ste
         metrics = [name for mention in one.subjects for name in mention.metrics]
         if not one.holds and (one.inherited or not metrics) and one.numeral.value in sentence.cited:
             one.holds, one.why = True, "it stands in the line that is cited"
+        if one.holds is False and one.numeral.signed and one.role == "plain":
+            one.role = "relative" if one.numeral.kind == "percent" else "delta"
+    _of_the_pace(sentence)
     for one, other in pairwise(ordinary):
         _from_beside(one, other, facts)
     for one in sentence.statements:
@@ -198,6 +206,7 @@ def _judge_named(one: Statement, facts: Facts) -> None:
             for name in names
         ) or any(fits_config(one.numeral, facts.config[key]) for key in keys)
         held = held or facts.was_given(one.numeral, (), frozenset(("epoch",)), about=one.about)
+        held = held or _all_epochs(one, names, facts)
         one.holds, one.why = held, "the epochs of the run"
         return
     if one.index == "attempt":
@@ -232,14 +241,22 @@ def _loose(one: Statement, facts: Facts) -> bool:
         ):
             one.why = "the progress of the run"
             return True
+    told = [value for found in facts.findings for value in (found.value, found.reference)]
+    if unbound and fits(numeral, told, about=one.about) is not None:
+        one.why = "a finding says so"
+        return True
     unit = next((words for form, words in _MACHINE if form.match(one.after)), ())
     unit = ("byte",) if numeral.kind == "bytes" else unit
+    if numeral.kind == "percent" and (part := _PART.search(one.before)):
+        unit = words_of(part[1])
     if unit and any(
         fits_machine(one, series)
         for name, series in facts.machine.items()
         if set(unit) & set(words_of(name))
     ):
         one.why = "the machine"
+        return True
+    if _PER_STEP.match(one.after) and _is_pace(one, facts):
         return True
     if _PER_SECOND.match(one.after):
         rates = [1.0 / rate for rate in facts.ahead["rate"] if rate]
@@ -253,6 +270,27 @@ def _loose(one: Statement, facts: Facts) -> bool:
     if not metrics and _counted(one, facts):
         return True
     return facts.was_given(numeral, (), one.words, about=one.about)
+
+
+def _is_pace(one: Statement, facts: Facts) -> bool:
+    """Whether a duration is that of a step."""
+    known = [*facts.ahead["rate"]]
+    for name in facts.metrics:
+        curve = facts.curve(name) if {"step", "time"} <= set(words_of(name)) else None
+        known += [*curve.newest(), *curve.middles(), *curve.recents()] if curve is not None else []
+    one.why = "the pace of the run"
+    return fits(one.numeral, known, about=one.about) is not None
+
+
+def _of_the_pace(sentence: Sentence) -> None:
+    """Take a duration as so that is a number of steps times the duration of one."""
+    paces = [one.numeral.value for one in sentence.statements
+             if one.holds and _PER_STEP.match(one.after)]  # fmt: skip
+    counts = [place.value for phrase in sentence.steps for place in phrase.places]
+    for one in sentence.statements:
+        if one.holds is False and one.numeral.kind == "duration":
+            spans = [pace * count for pace in paces for count in counts]
+            one.holds = fits(one.numeral, spans, about=True) is not None
 
 
 def _somewhere(one: Statement, facts: Facts, *, anywhere: bool) -> bool:
@@ -307,6 +345,8 @@ def _count_holds(one: Statement, facts: Facts) -> bool | None:
             return value in (len(found), len(near)) if found else None
         if noun in ("metric", "attempt", "finding", "gpu", "file"):
             return False
+    if _PER_BATCH.search(one.after):
+        return False
     text = f"{value:g}"
     if facts.has_number(text) or facts.was_given(one.numeral, (), one.words, about=one.about):
         return True
@@ -344,3 +384,16 @@ def _judge_derived(
     if not one.holds and one.role == "delta" and one.numeral.kind in ("duration", "number"):
         # "by 0.54" is a difference, "by 14:30" or "by 3 h" a time.
         one.holds = one.numeral.kind == "duration" and _loose(one, facts)
+
+
+def _all_epochs(one: Statement, names: list[str], facts: Facts) -> bool:
+    """Whether a number is that of all epochs, by the steps of those so far."""
+    last = facts.steps[1]
+    totals = [*facts.ahead["total"], *totals_of(facts)]
+    for name in names:
+        curve = facts.curve(name)
+        highest = max(curve.extremes()[1], default=0.0) if curve is not None else 0.0
+        wanted = [total * (highest + more) / (last + 1) for total in totals for more in (0, 1)]
+        if fits(one.numeral, wanted) is not None:
+            return True
+    return False

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "Lexicon", "Mention", "words_of"]
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+|%")
-_BETWEEN = re.compile(r"[\s_/.\-`*'()|:]{0,2}|'s | per |_per_")
+_BETWEEN = re.compile(r"[\s_/.\-`*]{0,2}|[(:|]|'s | per |_per_")
 _MOST_WORDS = 10
 # Of runs with more metrics only whole names are known, not their last words alone.
 _MOST_SHORTENED = 5000

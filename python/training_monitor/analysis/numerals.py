@@ -36,6 +36,7 @@ _NAMES = re.compile(
     r"|\b[A-Za-z_]\w*\d\w*\b"
     r"|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?\b"
     r"|\bv?\d+\.\d+\.\d+(?:\.\d+)*\b"
+    r"|\b\d{1,2}(?:\.5)?/(?:5|10)\b(?! ?steps?)"
     r"|\b(?:ln|log|log2|log10|exp|sqrt)\s?\([\d.]+\)"
     r"|(?<!\w)#\d+\b|\b\d+(?:st|nd|rd|th)\b(?! percentile)"
     r"|\b(?:python|cuda|pytorch|torch|version|v|numpy|jax|tensorflow|driver|top|level|option"

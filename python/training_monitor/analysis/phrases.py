@@ -39,7 +39,8 @@ _MORE = (
     r"(?:another|a further|further|an additional|only|just|a total of|more than|less than|over|"
     r"at least|up to|well over|as much as)"
 )
-_TAIL = rf"(?:\W*\b(?:{_MORE})\b|\W*{ABOUT})*\W*$"
+# A masked name ends what is said before it: "below `val_loss` (1.3)" bounds nothing.
+_TAIL = rf"(?:[^\w\x1f]*\b(?:{_MORE})\b|[^\w\x1f]*{ABOUT})*[^\w\x1f]*$"
 
 # Roles whose number is computed from others.
 DERIVED = frozenset(("delta", "relative", "ratio", "slope"))
@@ -52,7 +53,7 @@ _BEFORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (role, re.compile(pattern + _TAIL, _FLAGS))
     for role, pattern in (
         ("delta", r"(?:\u0394|\u2206|\bdelta)\W*(?:of|is|was)?"),
-        ("delta", rf"\b{_CHANGE}s?\W+(?:of|is|was|by|:|=)"),
+        ("delta", rf"\b{_CHANGE}s?(?:\W+(?:in|of|for)\W+(?:the\W+)?\x1f+)?\W+(?:of|is|was|by|:|=)"),
         (
             "delta",
             (
@@ -146,7 +147,7 @@ _EXTREMES = (
 )
 _QUALIFIED = tuple((role, re.compile(pattern, _FLAGS)) for role, pattern in _EXTREMES)
 _AFTER_DELTA = re.compile(
-    rf"^\W{{0,2}}(?:[\w-]+ )?(?:{_CHANGE}\b|higher\b|lower\b|more\b|"
+    rf"^\W{{0,2}}(?:(?!is |was |are |were |has )[\w-]+ )?(?:{_CHANGE}\b|higher\b|lower\b|more\b|"
     rf"less\b|larger\b|smaller\b|faster\b|slower\b"
     r"|worse\b|better\b|above\b|below\b|greater\b|smaller\b|bigger\b|increas|decreas)",
     _FLAGS,
@@ -190,6 +191,7 @@ _COUNTED = re.compile(
 )
 _OF_THEM = re.compile(r"^ of (?:them|these|those|which)\b", _FLAGS)
 _COMMON = re.compile(
+    r"^\W*(?:is|are) (?:well )?worth\b|"
     r"^\W*(?:is|are|would be|being) (?:a |an |the |generally |usually |quite |considered |often )*"
     r"(?:common|typical|usual|standard|reasonable|default|sensible|safe)\b",
     _FLAGS,
@@ -200,6 +202,8 @@ _HELPS = re.compile(
     r"stabili[sz]e|reduce|be (?:enough|better|worth|a |safer|fine|tried))",
     _FLAGS,
 )
+_CLAUSE = re.compile(r"[,;:()]|\bso\b|\band\b", _FLAGS)
+_SECOND = re.compile(r"^\s*(?:-|\u2013|to|or)\s*[\d.,e-]+\s?%?")
 _AVERAGE_AFTER = re.compile(r"^[ (]{0,2}(?:on average|in the mean|average\b|mean\b|avg\b)", _FLAGS)
 _EXTREME_AFTER = (
     ("mean", _AVERAGE_AFTER),
@@ -342,7 +346,7 @@ _ABOUT_END = re.compile(rf"(?:{ABOUT})\W*$", _FLAGS)
 
 def is_present(before: str) -> bool:
     """Whether the words before a number are about now."""
-    return bool(_PRESENT.search(before))
+    return bool(_PRESENT.search(_CLAUSE.split(before)[-1]))
 
 
 def is_proposal(before: str, after: str, *, advised: bool) -> bool:
@@ -353,7 +357,7 @@ def is_proposal(before: str, after: str, *, advised: bool) -> bool:
         after: What follows it.
         advised: Whether the whole text is advice.
     """
-    before, after = before[-_NEAR_CHARS:], after[:_NEAR_CHARS]
+    before, after = before[-_NEAR_CHARS:], _SECOND.sub("", after[:_NEAR_CHARS])
     if _REJECTED.search(before) or _HELPS.match(after) or _COMMON.match(after):
         return True
     conditions = list(_CONDITION.finditer(before))

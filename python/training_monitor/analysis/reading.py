@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from training_monitor.analysis import phrases
 from training_monitor.analysis.binding import Binder
@@ -23,6 +24,16 @@ _LISTED = re.compile(
     r"\s*(?:,|/|&|and|or|,\s*and|,\s*then|->|\u2192|=>|to)\s*(?:~|about |to )?\s*$"
 )
 _ASKED = re.compile(r"\W*(?:is|are|should|could|would|can|may|might|will)\b", re.IGNORECASE)
+_OTHERWISE = re.compile(
+    r"^\W*(?:both )?(?:before and after|before that|afterwards|otherwise|elsewhere)\b",
+    re.IGNORECASE,
+)
+_PER_LONGER = re.compile(
+    r"^ ?(?:tokens?|samples?|steps?|iterations?|images?|examples?) ?(?:/|per |an? )(h|hour|min|minute|day)\b",
+    re.IGNORECASE,
+)
+_SECONDS = {"h": 3600.0, "hour": 3600.0, "min": 60.0, "minute": 60.0, "day": 86_400.0}
+_LAST_FEW = re.compile(r"\b(?:last|recent|latest|evaluations?|evals?|values)\b", re.IGNORECASE)
 _RANGE = re.compile(r"^\s*(?:-|\u2013|\bto\b|\band\b|\.\.\.?)\s*(?:about |around |~)?\s*$")
 _IN_RANGE = re.compile(
     r"\b(?:between|range[sd]?(?:\W+from|\W+of|\W+is|\W+between)?|in "
@@ -65,7 +76,8 @@ def read_sentence(
     for at, numeral in enumerate(numerals):
         left, right = binder.beside(at)
         asked = bool(_ASKED.match(text)) and text.rstrip().endswith("?")
-        if asked or phrases.is_proposal(bare[: numeral.start], right, advised=advised):
+        rest = bare[numeral.end :]
+        if asked or phrases.is_proposal(bare[: numeral.start], rest, advised=advised):
             sentence.aside.append(numeral)
             continue
         statement = Statement(
@@ -79,7 +91,10 @@ def read_sentence(
             present=phrases.is_present(left),
             words=words,
         )
-        binder.give_steps(at, statement, sentence)
+        if _OTHERWISE.match(right):
+            statement.about = True
+        else:
+            binder.give_steps(at, statement, sentence)
         binder.give_subjects(at, statement)
         if not statement.subjects and not own:
             statement.subjects, statement.inherited = subjects, True
@@ -131,6 +146,11 @@ def _is_bare_step(between: str, one: Numeral, last: Numeral, earlier: Sequence[S
 def _give_special(statement: Statement, text: str) -> None:
     """See whether a number counts epochs, or names a rank or a GPU."""
     before = text[max(0, statement.numeral.start - 24) : statement.numeral.start]
+    longer = _PER_LONGER.match(statement.after)
+    if longer:
+        one, secs = statement.numeral, _SECONDS[longer[1].lower()]
+        statement.numeral = replace(one, value=one.value / secs, half=one.half / secs)
+        statement.about = True
     if _EPOCH.search(before) or _EPOCH_AFTER.match(statement.after):
         statement.epoch = True
     found = _INDEX.search(before)
@@ -165,7 +185,9 @@ def _mark_lists(text: str, sentence: Sentence) -> None:
         if one is not None and _continues(one, chain, text):
             chain.append(one)
             continue
-        if len(chain) > 2:
+        few = len(chain) == 2 and _LAST_FEW.search(text[: chain[0].numeral.start])
+        plain = all(link.role == "plain" for link in chain)
+        if len(chain) > 2 or (few and plain):
             for link in chain:
                 link.role = "listed"
                 link.subjects, link.inherited = chain[0].subjects, chain[0].inherited

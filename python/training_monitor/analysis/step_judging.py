@@ -32,6 +32,8 @@ _EVENTS = (
 )
 _AROUND_SHARE = 0.02
 
+_AHEAD = re.compile(r"^\W*(?:will|would|should|could|might|may)\b", re.IGNORECASE)
+
 StepVerdict = tuple["Place", bool, str]
 
 
@@ -44,6 +46,7 @@ def step_verdicts(sentence: Sentence, facts: Facts) -> Iterator[StepVerdict]:
         proposed = phrases.is_proposal(
             before, sentence.text[phrase.end :], advised=sentence.advised
         )
+        proposed = proposed or bool(_AHEAD.match(sentence.text[phrase.end :]))
         for place in phrase.places:
             bound = [one for one in sentence.statements if _concerns(one, place)]
             verdict = _of_place(place, phrase, sentence, bound, facts, proposed=proposed)

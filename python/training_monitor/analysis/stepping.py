@@ -23,7 +23,7 @@ _FAR = 1e18
 _N = rf"(?:{NUMBER})(?:[kKM](?!\w))?"
 _NAMED = re.compile(
     (
-        rf"(?<![\w/])`?(?P<word>{_WORD})`?(?:\s*(?:#|=|:|number)|-)?\s*(?P<about>{ABOUT}"
+        rf"(?<![\w/])`?(?P<word>{_WORD})`?(?:\s*(?:#|=|:|number|\()|-)?\s*(?P<about>{ABOUT}"
         rf"\s*)?(?P<first>{_N})(?![\w%]|\.\d|/s)"
     ),
     re.IGNORECASE,

@@ -52,6 +52,7 @@ _LISTED = re.compile(
 )
 _TAIL_POINTS = 50
 _SHORT_POINTS = 200
+_TAILS = (10, 20, 50, 100, 200)
 
 Values = list[float]
 
@@ -266,7 +267,9 @@ def _statistic(statement: Statement, part: Curve) -> Values | None:
         return simple[role]
     if role in ("low", "high"):
         shares = (0.0, 1.0, 5.0) if role == "low" else (100.0, 99.0, 95.0)
-        return [float(np.percentile(finite, share)) for share in shares]
+        recent = {"recent", "recently", "lately", "now", "currently"} & statement.words
+        parts = [finite, *(finite[-tail:] for tail in (_TAILS if recent else ()))]
+        return [float(np.percentile(one, share)) for one in parts for share in shares]
     return _listed(part) if role == "listed" else None
 
 
