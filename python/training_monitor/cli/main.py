@@ -39,6 +39,7 @@ COMMANDS = {
     "report": "print how a run goes: trends, estimates, issues, advice",
     "live": "watch a run on the terminal",
     "replay": "judge a run anew, with other thresholds",
+    "code": "print what code a run had, or what has changed in it",
     "stacks": "print where the ranks of a run are in their code",
     "recover": "bring home what dead processes left behind",
     "relay": "hand what is logged on this node to the monitor on another one",
