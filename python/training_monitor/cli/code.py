@@ -10,8 +10,9 @@ from training_monitor.catalog import find_run
 from training_monitor.cli import render
 from training_monitor.cli.options import add_json, add_root_dir, add_run, number_of
 from training_monitor.errors import RunNotFoundError
+from training_monitor.snapshot.attempts import attempts_of
 from training_monitor.snapshot.difference import difference
-from training_monitor.snapshot.snapshot import attempts_of, open_snapshot
+from training_monitor.snapshot.snapshot import open_snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
