@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from training_monitor.detect.meaning import Meaning
     from training_monitor.machine import Finding, SystemSeries
     from training_monitor.ranks import AcrossRanks, Rank
+    from training_monitor.snapshot.snapshot import Snapshot
     from training_monitor.stacks import Stack
     from training_monitor.tables import Table
 
@@ -426,6 +427,16 @@ class RunView(Asked):
             rank=bounded("rank", rank, RANK),
         )
         return made_zoom(stretches)
+
+    def snapshot(self, attempt: int | None = None) -> Snapshot | None:
+        """Return the code that the run had; None when none was kept.
+
+        Args:
+            attempt: Of which attempt; None means the newest whose code was kept.
+        """
+        from training_monitor.snapshot.snapshot import open_snapshot
+
+        return open_snapshot(self.dir, attempt)
 
     @property
     def gaps(self) -> list[Gap]:

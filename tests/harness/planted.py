@@ -73,21 +73,42 @@ KNOWN: dict[str, tuple[str, Callable[[random.Random], str]]] = {
     "aws id": ("aws", lambda r: "AK" + "IA" + _some(r, string.ascii_uppercase + "234567", 16)),
     "google": ("maps", lambda r: "AI" + "za" + _some(r, WORD + "-_", 35)),
     "google oauth": ("oauth", lambda r: "GOC" + "SPX-" + _some(r, WORD + "-_", 28)),
-    "slack": ("bot", lambda r: "xo" + "xb-" + _some(r, string.digits, 12) + "-" + _some(r, WORD, 24)),
+    "slack": (
+        "bot",
+        lambda r: "xo" + "xb-" + _some(r, string.digits, 12) + "-" + _some(r, WORD, 24),
+    ),
     "slack webhook": (
         "hook",
-        lambda r: "https://hooks." + "slack.com/services/T" + _some(r, WORD, 8) + "/B"
-        + _some(r, WORD, 8) + "/" + _some(r, WORD, 24),
+        lambda r: (
+            "https://hooks."
+            "slack.com/services/T"
+            + _some(r, WORD, 8)
+            + "/B"
+            + _some(r, WORD, 8)
+            + "/"
+            + _some(r, WORD, 24)
+        ),
     ),
     "discord webhook": (
         "hook",
-        lambda r: "https://discord.com/" + "api/webhooks/" + _some(r, string.digits, 18) + "/"
-        + _some(r, WORD + "-_", 68),
+        lambda r: (
+            "https://discord.com/"
+            "api/webhooks/" + _some(r, string.digits, 18) + "/" + _some(r, WORD + "-_", 68)
+        ),
     ),
-    "discord": ("bot", lambda r: "M" + _some(r, WORD, 23) + "." + _some(r, WORD, 6) + "." + _some(r, WORD, 27)),
-    "telegram": ("bot", lambda r: _some(r, string.digits, 10) + ":" + "AA" + _some(r, WORD + "-_", 33)),
+    "discord": (
+        "bot",
+        lambda r: "M" + _some(r, WORD, 23) + "." + _some(r, WORD, 6) + "." + _some(r, WORD, 27),
+    ),
+    "telegram": (
+        "bot",
+        lambda r: _some(r, string.digits, 10) + ":" + "AA" + _some(r, WORD + "-_", 33),
+    ),
     "stripe": ("billing", lambda r: "sk_" + "live_" + _some(r, WORD, 24)),
-    "sendgrid": ("mail", lambda r: "SG" + "." + _some(r, WORD, 22) + "." + _some(r, WORD + "-_", 43)),
+    "sendgrid": (
+        "mail",
+        lambda r: "SG" + "." + _some(r, WORD, 22) + "." + _some(r, WORD + "-_", 43),
+    ),
     "twilio": ("sms", lambda r: "S" + "K" + _some(r, HEX, 32)),
     "npm": ("registry", lambda r: "npm" + "_" + _some(r, WORD, 36)),
     "pypi": ("upload", lambda r: "py" + "pi-AgEIcHlwaS5vcmc" + _some(r, WORD + "-_", 60)),
@@ -134,7 +155,10 @@ def _in_json(text: str) -> str:
 
 def _notebook(secret: Secret, rng: random.Random) -> str:
     quote = rng.choice("'\"")
-    cell = {"cell_type": "code", "source": ["import os\n", f"{secret.name} = {quote}{secret.text}{quote}\n"]}
+    cell = {
+        "cell_type": "code",
+        "source": ["import os\n", f"{secret.name} = {quote}{secret.text}{quote}\n"],
+    }
     return json.dumps({"cells": [cell], "nbformat": 4}, indent=1)
 
 
@@ -176,9 +200,13 @@ WHERE: dict[str, Callable[[Secret, random.Random], str]] = {
         else f"{s.name}: |\n  " + s.text.replace("\n", "\n  ")
     ),
     "env": lambda s, r: r.choice(
-        (f"{_shouted(s)}={s.text}", f'export {_shouted(s)}="{s.text}"', f"ENV {_shouted(s)}={s.text}")
+        (
+            f"{_shouted(s)}={s.text}",
+            f'export {_shouted(s)}="{s.text}"',
+            f"ENV {_shouted(s)}={s.text}",
+        )
     ),
-    "ini": lambda s, r: f"[server]\n{s.name} = {s.text}\ntimeout = 3",
+    "ini": lambda s, _: f"[server]\n{s.name} = {s.text}\ntimeout = 3",
     "argv": lambda s, r: r.choice(
         (
             f"python train.py --{s.name.replace('_', '-')}={s.text} --lr 3e-4",
@@ -186,10 +214,12 @@ WHERE: dict[str, Callable[[Secret, random.Random], str]] = {
             f"['train.py', '--{s.name}', {s.text!r}, '--lr', '3e-4']",
         )
     ),
-    "json": lambda s, r: json.dumps({"lr": 0.1, s.name: s.text, "epochs": 3}, indent=r.choice((None, 2))),
+    "json": lambda s, r: json.dumps(
+        {"lr": 0.1, s.name: s.text, "epochs": 3}, indent=r.choice((None, 2))
+    ),
     "notebook": _notebook,
     "traceback": _traceback,
-    "log": lambda s, r: f"2026-01-02 03:04:05 INFO connecting, {s.name}={s.text}",
+    "log": lambda s, _: f"2026-01-02 03:04:05 INFO connecting, {s.name}={s.text}",
 }
 
 

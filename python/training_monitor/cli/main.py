@@ -43,6 +43,7 @@ COMMANDS = {
     "ask": "ask a model a question about a run",
     "chat": "talk with a model about a run",
     "sent": "print what of a run went to a model's server",
+    "code": "print what code a run had, or what has changed in it",
     "stacks": "print where the ranks of a run are in their code",
     "recover": "bring home what dead processes left behind",
     "relay": "hand what is logged on this node to the monitor on another one",

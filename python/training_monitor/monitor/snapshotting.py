@@ -13,15 +13,12 @@ import os
 import select
 import signal
 import time
-from dataclasses import asdict, replace
 
 from training_monitor.monitor.journal import Journal
 from training_monitor.monitor.oom import volunteer
 from training_monitor.monitor.poller import Child
 from training_monitor.settings import TABLE
-from training_monitor.snapshot.choosing import Request
-from training_monitor.snapshot.limits import Limits
-from training_monitor.snapshot.snapshot import attempts_of
+from training_monitor.snapshot.attempts import attempts_of
 from training_monitor.spawn import monitor_log
 
 TYPE_CHECKING = False
@@ -169,13 +166,16 @@ def _read_order(pipe: int) -> dict[str, Any] | None:
 
 def _take(run_dir: str, order: dict[str, Any], journal: Journal) -> dict[str, Any]:
     """Take the code; return the line for the database."""
+    from dataclasses import asdict, replace
+
+    from training_monitor.snapshot.choosing import Request
     from training_monitor.snapshot.taking import take
 
     attempt, job_key = order.pop("attempt"), order.pop("job_key")
     paths = order.pop("paths")
     request = Request(**order, paths=None if paths is None else tuple(paths))
     request = replace(request, spared=(os.path.dirname(run_dir),))
-    taken = take(run_dir, request, attempt=attempt, job_key=job_key, limits=Limits())
+    taken = take(run_dir, request, attempt=attempt, job_key=job_key)
     skipped = sum(taken.skipped.values())
     journal.info(
         f"attempt {attempt}: kept the code, {taken.files} files, {taken.bytes} bytes "

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 
 from training_monitor.snapshot.kinds import is_binary, is_secret, is_source, is_wordy
-from training_monitor.snapshot.limits import Spent
+from training_monitor.snapshot.limits import Notes, Spent
 from training_monitor.snapshot.repository import find_repository
 from training_monitor.snapshot.tree import Tree, Unread
 from training_monitor.snapshot.walk import Ignored, walk
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from training_monitor.snapshot.limits import Budget, Notes
+    from training_monitor.snapshot.limits import Budget
     from training_monitor.snapshot.repository import Repository
 
 __all__ = ["Candidate", "Place", "Request", "around", "content_of", "find_place", "refusal"]
@@ -170,11 +170,13 @@ def _beside(
     more = "" if place.repository is None else place.repository.excluded()
     spared = {os.path.relpath(os.path.realpath(path), tree.path) for path in request.spared}
     ignored = Ignored(tree, more=more, spared=frozenset(spared))
+    # What git tracks is told of by its index.
+    passed = notes if place.repository is None else Notes()
     is_deep = place.directory not in _ceilings()
     if not is_deep:
         notes.skip("./*/", "directories of a directory that is no project")
     try:
-        for path in walk(tree, place.below, notes, budget, ignored=ignored, is_deep=is_deep):
+        for path in walk(tree, place.below, passed, budget, ignored=ignored, is_deep=is_deep):
             if is_source(path) and not path.rpartition("/")[2].startswith("."):
                 yield path
     except Spent as why:

@@ -18,23 +18,34 @@ from training_monitor.snapshot.layout import (
     SHOWN,
     STORE,
     TREE,
-    code_hash,
     manifest_path,
     object_path,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from typing_extensions import Self
 
     from training_monitor.snapshot.snapshot import Entry
 
-__all__ = ["Keeping"]
+__all__ = ["Keeping", "code_hash"]
 
 _LOCK_SECS = 10.0
+
+
+def code_hash(files: Iterable[tuple[str, str]]) -> str:
+    """Return the hash of a code: SHA-256 over path and SHA-256 of the content of each file.
+
+    Args:
+        files: Path and hexadecimal hash of each file; they are taken in the order of the paths.
+    """
+    whole = hashlib.sha256()
+    for path, content in sorted((path.encode(), content) for path, content in files):
+        whole.update(path + b"\0" + content.encode() + b"\n")
+    return whole.hexdigest()
 
 
 class Keeping:

@@ -11,13 +11,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = [
     "ATTEMPTS",
@@ -26,7 +21,6 @@ __all__ = [
     "SHOWN",
     "STORE",
     "TREE",
-    "code_hash",
     "is_hash",
     "manifest_path",
     "object_path",
@@ -39,18 +33,6 @@ OBJECTS = "objects"
 ATTEMPTS = "attempts.jsonl"
 SHOWN = "shown"
 _HASH = re.compile(r"[0-9a-f]{64}")
-
-
-def code_hash(files: Iterable[tuple[str, str]]) -> str:
-    """Return the hash of a code: SHA-256 over path and SHA-256 of the content of each file.
-
-    Args:
-        files: Path and hexadecimal hash of each file; they are taken in the order of the paths.
-    """
-    whole = hashlib.sha256()
-    for path, content in sorted((path.encode(), content) for path, content in files):
-        whole.update(path + b"\0" + content.encode() + b"\n")
-    return whole.hexdigest()
 
 
 def is_hash(text: object) -> bool:

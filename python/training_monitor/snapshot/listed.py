@@ -96,67 +96,73 @@ class Listing:
         glob = _GLOB.search(path)
         if glob is not None:
             directory = path[: glob.start()].rpartition(os.sep)[0] or os.sep
-            tree, prefix = self._tree(directory)
             inside = os.path.relpath(path, directory)
-            yield from self._below(tree, prefix, "", PathPatterns([f"/{inside}"]))
+            yield from self._below(directory, PathPatterns([f"/{inside}"]))
             return
         directory, name = os.path.split(path)
         if path == self._base or not name:
-            directory, name = path, ""
-        tree, prefix = self._tree(directory)
-        if name and tree.kind(name) == "file":
-            yield Candidate(tree, name, _joined(prefix, name))
-        elif name:
-            tree, prefix = self._tree(path)
-            yield from self._below(tree, prefix, "", None)
+            yield from self._below(path, None)
+            return
+        tree, start, prefix = self._spot(directory)
+        if tree.kind(_joined(start, name)) == "file":
+            yield Candidate(tree, _joined(start, name), _joined(prefix, name))
         else:
-            yield from self._below(tree, prefix, "", None)
+            yield from self._below(path, None)
 
-    def _below(
-        self, tree: Tree, prefix: str, start: str, globs: PathPatterns | None
-    ) -> Iterator[Candidate]:
+    def _below(self, directory: str, globs: PathPatterns | None) -> Iterator[Candidate]:
         """Yield the files below a directory, those that a glob means where there is one."""
+        tree, start, prefix = self._spot(directory)
         found = False
         for path in walk(tree, start, self._notes, self._budget, ignored=Ignored(tree)):
-            if globs is None or globs.means(path, whole=True):
+            inside = path[len(start) :].lstrip("/")
+            if globs is None or globs.means(inside, whole=True):
                 found = True
-                yield Candidate(tree, path, _joined(prefix, path))
+                yield Candidate(tree, path, _joined(prefix, inside))
         if not found and globs is not None:
             raise Unread("no file fits")
 
-    def _tree(self, directory: str) -> tuple[Tree, str]:
-        """Return a directory and what names in it begin with in the snapshot."""
+    def _spot(self, directory: str) -> tuple[Tree, str, str]:
+        """Return where a directory is read: a tree, its path there, and what its names begin with.
+
+        A tree is never left by a link, so that none leads out of `base` or of the bounds.
+        """
+        if _is_below(directory, self._base):
+            inside = _inside(directory, self._base)
+            return self._tree(self._base), inside, inside
+        prefix = self._prefix(directory)
+        if self._bounds is None:
+            return self._tree(os.path.realpath(directory)), "", prefix
+        if not _is_below(directory, self._bounds):
+            raise Unread(f"outside of {self._bounds}")
+        return self._tree(self._bounds), _inside(directory, self._bounds), prefix
+
+    def _tree(self, directory: str) -> Tree:
         if directory not in self._trees:
-            prefix = self._prefix(directory)
             try:
-                tree = Tree(directory)
+                self._trees[directory] = Tree(directory)
             except FileNotFoundError:
                 raise Unread("not there") from None
             except OSError as error:
                 raise Unread(f"not readable: {error.strerror}") from None
-            self._check(tree)
-            self._trees[directory] = tree
-            self._prefixes[directory] = prefix
-        return self._trees[directory], self._prefixes[directory]
-
-    def _check(self, tree: Tree) -> None:
-        """Refuse a directory that a link leads to where nothing may be taken."""
-        if self._bounds is not None and not _is_below(tree.path, self._bounds):
-            tree.close()
-            raise Unread(f"outside of {self._bounds}")
+        return self._trees[directory]
 
     def _prefix(self, directory: str) -> str:
-        """Return what names in a directory begin with: what is outside goes by its last name."""
-        if _is_below(directory, self._base):
-            inside = os.path.relpath(directory, self._base)
-            return "" if inside == "." else inside
+        """Return what names in a directory outside of `base` begin with: its last name."""
+        if directory in self._prefixes:
+            return self._prefixes[directory]
         name = os.path.basename(directory) or "root"
         taken, count = set(self._prefixes.values()), 1
         prefix = name
         while prefix in taken or os.path.lexists(os.path.join(self._base, prefix)):
             count += 1
             prefix = f"{name}-{count}"
+        self._prefixes[directory] = prefix
         return prefix
+
+
+def _inside(path: str, directory: str) -> str:
+    inside = os.path.relpath(path, directory)
+    return "" if inside == "." else inside
 
 
 def _is_below(path: str, directory: str) -> bool:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 
 from training_monitor import _core
 from training_monitor.errors import StoreError, closest
-from training_monitor.snapshot.layout import (
-    ATTEMPTS,
-    STORE,
-    is_hash,
-    manifest_path,
-    object_path,
-)
+from training_monitor.snapshot.attempts import attempts_of, read_bytes
+from training_monitor.snapshot.layout import is_hash, manifest_path, object_path
 from training_monitor.snapshot.limits import Limits, Skipped
 
 TYPE_CHECKING = False
@@ -25,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Git", "Hit", "Redaction", "Skipped", "Snapshot", "open_snapshot"]
 
-_MOST_BYTES = 64 * 2**20
 # What an object may have; a larger file there is none of ours.
 _MOST_OBJECT_BYTES = 2 * Limits().most_file_bytes
 
@@ -125,7 +118,7 @@ class Snapshot:
         self.attempt: int = taken["attempt"]
         self.time: float = taken["time"]
         self.root: str = taken.get("root", "")
-        files = json.loads(_read(manifest_path(run_dir, self.hash)))["files"]
+        files = json.loads(read_bytes(manifest_path(run_dir, self.hash)))["files"]
         self.entries = tuple(
             Entry(number, row["path"], row["size"], row["lines"], row["sha256"])
             for number, row in enumerate(files, start=1)
@@ -228,7 +221,7 @@ class Snapshot:
         return [Hit(chosen[file].path, line, text) for file, line, text in found], more
 
     def _object(self, name: str) -> bytes:
-        content = _read(object_path(self._run_dir, _checked(name)))
+        content = read_bytes(object_path(self._run_dir, _checked(name)))
         if hashlib.sha256(content).hexdigest() != name:
             raise StoreError(f"kept code {name[:12]} in {self._run_dir!r} is damaged")
         return content
@@ -257,39 +250,7 @@ def open_snapshot(run_dir: str, attempt: int | None = None) -> Snapshot | None:
         raise StoreError(f"{what} is damaged: {error!r}") from error
 
 
-def attempts_of(run_dir: str) -> list[dict[str, Any]]:
-    """Return the lines about attempts whose code was taken, the oldest first."""
-    path = os.path.join(run_dir, STORE, ATTEMPTS)
-    try:
-        data = _read(path)
-    except StoreError:
-        return []
-    return [row for line in data.splitlines() if (row := _row(line)) is not None]
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    """Return a line about an attempt; None: of a process that was killed, or on a full disk."""
-    try:
-        row: dict[str, Any] = json.loads(line)
-        is_whole = (
-            isinstance(row["attempt"], int) and is_hash(row["hash"]) and is_hash(row["about"])
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-    return row if is_whole else None
-
-
 def _checked(name: object) -> str:
     if not is_hash(name):
         raise StoreError("a list of kept code is damaged")
     return str(name)
-
-
-def _read(path: str) -> bytes:
-    """Return a file of ours: never what a link leads to, and nothing that is waited for."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        with open(os.open(path, flags), "rb") as file:
-            return file.read(_MOST_BYTES)
-    except OSError as error:
-        raise StoreError(f"cannot read {path!r}: {error.strerror}") from error
