@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field
 
-from training_monitor.answers import numbers
 from training_monitor.foresight.beside import compare_runs
 from training_monitor.foresight.course import Course
+from training_monitor.foresight.evenly import evenly
 from training_monitor.foresight.phases import phases_of
 from training_monitor.foresight.words import eta_text, final_text, stop_text
 from training_monitor.predict.wording import duration, number
@@ -235,11 +235,7 @@ def _last_values(run: Recorded, names: dict[str, str]) -> dict[str, float]:
 
 
 def _trends(run: Recorded, names: list[str]) -> list[Trend]:
-    found = []
-    for name in names:
-        points = run.series(name, max_points=_MOST_POINTS)
-        first = points.rank == points.rank.min(initial=2**32 - 1)
-        found.append(trend_of(name, points.step[first], numbers(points.value)[first]))
+    found = [trend_of(name, *evenly(run, name, _MOST_POINTS)) for name in names]
     return [one for one in found if one is not None]
 
 
