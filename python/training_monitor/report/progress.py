@@ -166,8 +166,10 @@ class Progress:
         lines += [one.advice for one in self.findings if one.advice and one.severity != "info"]
         if self.phase is not None and self.is_live and self.phase.after in _OF_PHASE:
             lines.append(_OF_PHASE[self.phase.after])
-        if not lines:
-            goes = "The training goes normally" if self.is_live else "No finding stands"
+        if not lines and any(one.severity != "info" for one in self.findings):
+            lines = ["Look at the issues above: what to do depends on what is behind them."]
+        elif not lines:
+            goes = "The training goes normally" if self.is_live else "Nothing serious stands"
             lines = [f"{goes}: no intervention is needed."]
         return list(dict.fromkeys(lines))[:_MOST_FINDINGS]
 
