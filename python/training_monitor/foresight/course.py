@@ -8,6 +8,7 @@ import re
 import time
 from functools import cached_property
 
+from training_monitor.bounds import TOTAL
 from training_monitor.errors import SettingError
 from training_monitor.foresight.evenly import evenly
 from training_monitor.machine import latest
@@ -101,6 +102,8 @@ class Course:
         """Return the step at which the run ends, and who says so; None: nobody knows."""
         from training_monitor.predict.total import total_steps
 
+        if given is not None:
+            given = TOTAL.take("total", given)
         said = self.settings.get("total_steps")
         if given is None and isinstance(said, (int, float)):
             given = float(said)
