@@ -34,6 +34,7 @@ _MOST_POINTS = 4000
 # Kinds in the order in which people ask for them; of each the metric that says most.
 _TOLD = ("loss", "score", "error", "reward", "mfu", "throughput", "step_time", "lr", "grad_norm")
 _WITH_TREND = ("loss", "score", "error", "reward", "mfu", "throughput", "step_time")
+_COMPARED = frozenset(("loss", "score", "error", "reward"))
 _MOST_FINDINGS = 10
 _OF_PHASE = {
     "PLATEAU": "The run is on a plateau: lower the learning rate, or stop if the rest of the "
@@ -99,7 +100,7 @@ class Progress:
         if self.baseline:
             found[f"Compared with {self.baseline}"] = [
                 one.text[:1].upper() + one.text[1:] for one in self.comparisons
-            ] or ["They have no step in common."]
+            ] or ["They have no metric with a step in common."]
         found["Issues Detected"] = self._issues()
         found["Recommendations"] = self._recommendations()
         return found
@@ -212,7 +213,7 @@ def progress_of(
         has_gpus=course.has_gpus(),
         findings=standing,
         past=past,
-        comparisons=[] if baseline is None else compare_runs(run, baseline, cost=cost_per_gpu_hour),
+        comparisons=_compared(run, baseline, names, cost_per_gpu_hour),
         baseline="" if baseline is None else baseline.name,
     )
 
@@ -225,6 +226,18 @@ def _told(course: Course) -> dict[str, str]:
         if name is not None:
             names[name] = ""
     return {name: course.meanings[name].kind for name in names if name}
+
+
+def _compared(
+    run: RunView, baseline: RunView | None, names: dict[str, str], cost: float | None
+) -> list[Comparison]:
+    """Compare by the first of these metrics that both runs have."""
+    theirs = set() if baseline is None else {one.name for one in baseline.metrics()}
+    common = (name for name, kind in names.items() if kind in _COMPARED and name in theirs)
+    metric = next(common, None)
+    if baseline is None or metric is None:
+        return []
+    return compare_runs(run, baseline, metric=metric, cost=cost)
 
 
 def _last_values(run: Recorded, names: dict[str, str]) -> dict[str, float]:
