@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 else:
     T = None
 
-__all__ = ["COUNT", "RANK", "SECONDS", "STEP", "Bound", "bounded"]
+__all__ = ["COUNT", "RANK", "SECONDS", "STEP", "TOTAL", "Bound", "bounded"]
 
 
 class Bound(Generic[T]):
@@ -46,6 +46,7 @@ class Bound(Generic[T]):
 COUNT = Bound(Number(int, 0, 2**63 - 1), "a whole number, 0 or more")
 RANK = Bound(Number(int, 0, 2**32 - 1), "a rank: a whole number, 0 or more")
 STEP = Bound(Number(int, -(2**63), 2**63 - 1), "a step: a whole number of 64 bits")
+TOTAL = Bound(Number(float, 1, 1e15), "a number of steps, 1 or more")
 SECONDS = Bound(Number(float, 0, 1e9, above=True), "a number of seconds above 0")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training_monitor.errors import UnknownSettingError, closest, shown, warned
-from training_monitor.settings import TABLE
+from training_monitor.settings import SECRETS, TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ def check_keywords(
         UnknownSettingError: A keyword that is neither ours nor wandb's.
     """
     for name, value in unknown.items():
+        if name in SECRETS:
+            raise UnknownSettingError(
+                f"{function}() takes no secret: {name!r} is set in the environment, as "
+                f"{SECRETS[name][0]}"
+            )
         if name not in theirs:
             near = closest(name, [*ours, *theirs])
             near = theirs.get(near, near) if near else None

@@ -17,6 +17,7 @@ from training_monitor.answers import Attempt, Metric, Series
 from training_monitor.detect.definition import Definition
 from training_monitor.detect.headline import understand
 from training_monitor.detect.meaning import Meaning
+from training_monitor.statistics import Zoom
 
 __all__ = ["START", "Paper", "falling", "record", "start_live", "write"]
 
@@ -104,6 +105,19 @@ class Paper:
             rank=zeros[taken],
             attempt=zeros[taken] + np.uint32(1),
         )
+
+    def zoom(
+        self,
+        key: str,
+        *,
+        buckets: int = 1000,
+        since: int | None = None,  # noqa: ARG002 -- nobody asks
+        rank: int | None = None,  # noqa: ARG002 -- there is one rank
+    ) -> Zoom:
+        steps, values = self._curves[key]
+        assert len(steps) <= buckets, "no test on paper has so many points"
+        ones, none = np.ones(len(steps), np.int64), np.zeros(len(steps), np.int64)
+        return Zoom(steps, steps, ones, none, values, values, values, values, values)
 
 
 class _Reader:

@@ -130,6 +130,26 @@ def test_paths_in_documents_exist(name: str) -> None:
         assert (source.REPOSITORY / path).exists() or (base / path).exists(), path
 
 
+def test_files_that_the_architecture_names_by_their_end_exist() -> None:
+    text = (source.REPOSITORY / "ARCHITECTURE.md").read_text()
+    known = [f"/{path.relative_to(source.REPOSITORY)}"
+             for top in ("rust", "python", "tests", "benches")
+             for path in (source.REPOSITORY / top).rglob("*.*")]  # fmt: skip
+    named = set(re.findall(r"`([\w/]+\.(?:py|rs|sql|tsv))`", text))
+    assert len(named) > 50
+    assert not [end for end in named if not any(path.endswith(f"/{end}") for path in known)]
+
+
+def test_every_room_is_in_the_table_of_the_house() -> None:
+    text = (source.REPOSITORY / "ARCHITECTURE.md").read_text()
+    house = text.partition("## The house")[2].partition("\n## ")[0]
+    firsts = re.findall(r"^\| (`.*?`) \|", house, re.MULTILINE)
+    named = {word.strip("/") for first in firsts for word in re.findall(r"`([\w/]+)`", first)}
+    modules = {source.module_of(path) for path in source.python_files()}
+    rooms = {source.room_of(module) for module in modules} - {source.DOOR, "__main__", "py"}
+    assert not rooms - named, "give the new room a row in ARCHITECTURE.md"
+
+
 def test_tests_in_the_table_of_hazards_exist() -> None:
     text = (source.REPOSITORY / "tests/faults/README.md").read_text()
     wanted = set(re.findall(r"`(?:test_)?[a-z0-9]+(?:_[a-z0-9]+){3,}`", text))

@@ -52,6 +52,23 @@ def test_findings_reach_every_sink_and_the_end_waits_for_them(
             assert server.url not in path.read_text(), path
 
 
+def test_a_sink_that_gets_nothing_is_named_and_the_address_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TM_ALERT_WEBHOOK", "http://127.0.0.1:9/hooks/hidden")
+    desk = open_desk(str(tmp_path), "run", settings(alert_command="/no/such/command"))
+    assert not desk.troubles
+    now = time.time()
+    desk.take([found("stuck", "all", severity="critical")], now=now)
+    desk.take([], now=now + 2)
+    processes.until(lambda: len(desk.troubles) == 2, "both sinks to fail")
+    told = "\n".join(desk.troubles)
+    assert "alerts do not reach the command: the command cannot be started" in told
+    assert "alerts do not reach the webhook: " in told
+    assert "hidden" not in told
+    desk.close(within_secs=30)
+
+
 def test_a_run_has_one_desk(tmp_path: Path) -> None:
     findings.holding(str(tmp_path / OUTBOX))
     with pytest.raises(OutboxHeldError):

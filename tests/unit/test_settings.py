@@ -12,7 +12,7 @@ import training_monitor as tm
 from training_monitor import foreign
 from training_monitor.cli import flags
 from training_monitor.errors import SettingError, UnknownSettingError
-from training_monitor.settings import TABLE, Settings, Unset, resolve, secret
+from training_monitor.settings import SECRETS, TABLE, Settings, Unset, resolve, secret
 
 # The documented table, and what this package adds to it.
 DOCUMENTED = {
@@ -275,6 +275,14 @@ def test_keywords_of_wandb_are_ignored_with_one_warning(monkeypatch: pytest.Monk
     ]
     assert caught[0].filename == __file__
     foreign.check_keywords({"project": "other"}, stacklevel=1)  # a second warning would raise here
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_a_secret_as_a_parameter_is_refused_unseen_and_its_variable_named(name: str) -> None:
+    with pytest.raises(UnknownSettingError) as caught:
+        tm.init("run", **{name: "123456:hunter2"})
+    assert SECRETS[name][0] in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_unknown_keyword_is_an_error_with_the_nearest_name() -> None:

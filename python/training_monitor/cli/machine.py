@@ -132,7 +132,7 @@ def _line(source: Latest) -> str:
     elif kind == "rank":
         parts = [
             _of(numbers, "cpu_percent", "CPU {:.0f} %"),
-            f"RAM {render.in_bytes(int(numbers.get('tree_rss_bytes', 0)))}",
+            _of_bytes(numbers, "tree_rss_bytes", "RAM"),
             _of(numbers, "threads", "threads {:.0f}"),
         ]
     else:
@@ -163,13 +163,22 @@ def _gpu(source: Latest) -> str:
 
 def _joined(parts: list[str]) -> str:
     """Put parts side by side; one that begins with a blank belongs to the one before."""
-    return "".join(part if part.startswith(" ") else f", {part}" for part in parts if part).lstrip(
-        ", "
-    )
+    text, before = "", ""
+    for part in parts:
+        if part and (before or not part.startswith(" ")):
+            text += part if part.startswith(" ") or not text else f", {part}"
+        before = part
+    return text
 
 
 def _of(numbers: dict[str, float], name: str, text: str, before: str = "") -> str:
     return before + text.format(numbers[name]) if name in numbers else ""
+
+
+def _of_bytes(numbers: dict[str, float], name: str, word: str) -> str:
+    """Say nothing of a process that is gone and holds none."""
+    count = int(numbers.get(name, 0))
+    return f"{word} {render.in_bytes(count)}" if count else ""
 
 
 def _sizes(numbers: dict[str, float], what: str, word: str) -> str:

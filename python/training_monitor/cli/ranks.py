@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from training_monitor.ranks import Rank
 
-__all__ = ["print_ranks", "rank_facts", "ranks_of"]
+__all__ = ["end_lines", "print_ranks", "rank_facts", "ranks_of"]
 
 _SHOWN = 16
 _LATE_SECS = 1.0
@@ -35,6 +35,17 @@ def ranks_of(path: str) -> list[Rank]:
 def rank_facts(ranks: Sequence[Rank]) -> dict[str, Any]:
     """Return the ranks for JSON."""
     return {"ranks": [asdict(rank) for rank in ranks]}
+
+
+def end_lines(ranks: Sequence[Rank], known: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return how the only rank ended without close(), unless the known lines say it already.
+
+    It is no finding where nobody knows how it ended, as after a kill of the monitor as well.
+    """
+    if len(ranks) != 1 or ranks[0].end is None or ranks[0].exit_code == 0:
+        return []
+    word = f"rank{ranks[0].rank}/end"
+    return [] if any(one == word for one, _ in known) else [(word, ranks[0].end)]
 
 
 def print_ranks(ranks: Sequence[Rank]) -> None:

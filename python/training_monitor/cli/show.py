@@ -9,7 +9,7 @@ from training_monitor.cli import machine, render
 from training_monitor.cli.course import course_facts, course_lines, look_ahead, print_findings
 from training_monitor.cli.options import add_json, add_root_dir, add_run
 from training_monitor.cli.outline import Outline, take_outline
-from training_monitor.cli.ranks import print_ranks, rank_facts, ranks_of
+from training_monitor.cli.ranks import end_lines, print_ranks, rank_facts, ranks_of
 from training_monitor.cli.status import rejections
 from training_monitor.query import Metric, RunView
 
@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         print_findings(ahead.findings)
         print_ranks(ranks)
         _print_losses(outline)
-        print_lines(machine.machine_lines(seen))
+        lines = machine.machine_lines(seen)
+        print_lines([*lines, *end_lines(ranks, lines)])
     return 0
 
 

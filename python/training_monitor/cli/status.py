@@ -16,7 +16,7 @@ from training_monitor.cli.course import (
 )
 from training_monitor.cli.options import add_json, add_root_dir, add_run
 from training_monitor.cli.outline import Outline, take_outline
-from training_monitor.cli.ranks import print_ranks, rank_facts, ranks_of
+from training_monitor.cli.ranks import end_lines, print_ranks, rank_facts, ranks_of
 from training_monitor.monitor.lock import monitor_text
 
 TYPE_CHECKING = False
@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         facts |= {"log_p99_ns": _p99_ns(outline), "last_values": dict(values)}
         render.print_json(facts)
     else:
-        print_status(outline, rate, values, machine.machine_lines(seen), ahead)
+        lines = machine.machine_lines(seen)
+        print_status(outline, rate, values, [*lines, *end_lines(ranks, lines)], ahead)
         print_ranks(ranks)
     return 0 if outline.state in ("recording", "draining", "ended") else 1
 

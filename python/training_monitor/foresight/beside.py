@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from training_monitor.answers import numbers
 from training_monitor.catalog import find_run
 from training_monitor.errors import SettingError
 from training_monitor.foresight.course import Course
+from training_monitor.foresight.evenly import evenly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ def _curve(course: Course, run: Recorded, name: str, cost: float | None) -> Curv
         seconds[here] = before + times[here] - begin
         before += end - begin
     price = course.price(cost)
+    steps, values = evenly(run, name, _MOST_POINTS)
     return Curve(
-        steps=points.step[chosen],
-        values=numbers(points.value)[chosen],
-        seconds=seconds,
+        steps=steps,
+        values=values,
+        seconds=np.interp(steps, points.step[chosen], seconds) if len(steps) else seconds,
         cost_per_second=None if price is None else price * course.gpu_count() / 3600.0,
     )

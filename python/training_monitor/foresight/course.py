@@ -8,8 +8,9 @@ import re
 import time
 from functools import cached_property
 
-from training_monitor.answers import numbers
+from training_monitor.bounds import TOTAL
 from training_monitor.errors import SettingError
+from training_monitor.foresight.evenly import evenly
 from training_monitor.machine import latest
 from training_monitor.settings import TABLE
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from training_monitor.answers import Attempt, Series
+    from training_monitor.answers import Attempt
     from training_monitor.detect.meaning import Meaning
     from training_monitor.foresight.recorded import Recorded
     from training_monitor.judge.prospect import Prospect
@@ -101,6 +102,8 @@ class Course:
         """Return the step at which the run ends, and who says so; None: nobody knows."""
         from training_monitor.predict.total import total_steps
 
+        if given is not None:
+            given = TOTAL.take("total", given)
         said = self.settings.get("total_steps")
         if given is None and isinstance(said, (int, float)):
             given = float(said)
@@ -217,9 +220,7 @@ class Course:
 
     def _points(self, name: str) -> Points:
         """Return steps and values of a metric, thinned where there are many; of one rank alone."""
-        points: Series = self._run.series(name, max_points=_MOST_POINTS)
-        first = points.rank == points.rank.min(initial=2**32 - 1)
-        return points.step[first], numbers(points.value)[first]
+        return evenly(self._run, name, _MOST_POINTS)
 
     # --- what it costs
 

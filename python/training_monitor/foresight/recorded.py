@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from training_monitor.answers import Attempt, Metric, Series
     from training_monitor.detect.definition import Definition
     from training_monitor.detect.meaning import Meaning
+    from training_monitor.statistics import Zoom
 
 __all__ = ["Recorded"]
 
@@ -47,3 +48,8 @@ class Recorded(Protocol):
         max_points: int | None = None,
     ) -> Series:
         """Return the points of one metric."""
+
+    def zoom(
+        self, key: str, *, buckets: int = 1000, since: int | None = None, rank: int | None = None
+    ) -> Zoom:
+        """Return one metric in stretches."""

@@ -36,7 +36,6 @@ class Desk:
 
     Attributes:
         position: What the caller gave with the findings that the state knows; None: nothing.
-        troubles: What of an earlier state could not be read, or why it cannot be written.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Desk:
         stored, troubles = _read(path)
         state = stored.get("policy") if stored is not None else None
         self._policy, further = restored(run, state, rules=rules)
-        self.troubles = troubles + further
+        self._troubles = troubles + further
         position = stored.get("position") if stored is not None else None
         self.position = position if isinstance(position, int) else None
         self._is_saved = True
@@ -101,6 +100,15 @@ class Desk:
         """Return what became of the alerts, by sink."""
         return self._outbox.health()
 
+    @property
+    def troubles(self) -> list[str]:
+        """What of the state could not be read or written, and which sinks do not get alerts."""
+        return self._troubles + [
+            f"alerts do not reach the {name.replace('_', ' ')}: {one.trouble}"
+            for name, one in self.health().items()
+            if one.trouble
+        ]
+
     def is_idle(self) -> bool:
         """Return whether there is nothing to tell and nothing on its way."""
         waiting = sum(one.waiting for one in self._outbox.health().values())
@@ -125,7 +133,7 @@ class Desk:
             os.replace(draft, self._path)
         except OSError as error:
             # Told all the same: a full disk is no reason to be silent.
-            self.troubles = [f"{self._path} cannot be written: {error.strerror}"]
+            self._troubles = [f"{self._path} cannot be written: {error.strerror}"]
             with contextlib.suppress(OSError):
                 os.unlink(draft)
         else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field
 
-from training_monitor.answers import numbers
 from training_monitor.foresight.beside import compare_runs
 from training_monitor.foresight.course import Course
+from training_monitor.foresight.evenly import evenly
 from training_monitor.foresight.phases import phases_of
 from training_monitor.foresight.words import eta_text, final_text, stop_text
 from training_monitor.predict.wording import duration, number
@@ -34,6 +34,7 @@ _MOST_POINTS = 4000
 # Kinds in the order in which people ask for them; of each the metric that says most.
 _TOLD = ("loss", "score", "error", "reward", "mfu", "throughput", "step_time", "lr", "grad_norm")
 _WITH_TREND = ("loss", "score", "error", "reward", "mfu", "throughput", "step_time")
+_COMPARED = frozenset(("loss", "score", "error", "reward"))
 _MOST_FINDINGS = 10
 _OF_PHASE = {
     "PLATEAU": "The run is on a plateau: lower the learning rate, or stop if the rest of the "
@@ -99,7 +100,7 @@ class Progress:
         if self.baseline:
             found[f"Compared with {self.baseline}"] = [
                 one.text[:1].upper() + one.text[1:] for one in self.comparisons
-            ] or ["They have no step in common."]
+            ] or ["They have no metric with a step in common."]
         found["Issues Detected"] = self._issues()
         found["Recommendations"] = self._recommendations()
         return found
@@ -166,10 +167,11 @@ class Progress:
         lines += [one.advice for one in self.findings if one.advice and one.severity != "info"]
         if self.phase is not None and self.is_live and self.phase.after in _OF_PHASE:
             lines.append(_OF_PHASE[self.phase.after])
-        if not lines:
-            goes = "The training goes normally" if self.is_live else "No finding stands"
-            lines = [f"{goes}: no intervention is needed." if not self.findings else
-                     "None: what stands has no advice of its own."]
+        if not lines and any(one.severity != "info" for one in self.findings):
+            lines = ["Look at the issues above: what to do depends on what is behind them."]
+        elif not lines:
+            goes = "The training goes normally" if self.is_live else "Nothing serious stands"
+            lines = [f"{goes}: no intervention is needed."]
         return list(dict.fromkeys(lines))[:_MOST_FINDINGS]
 
 
@@ -211,7 +213,7 @@ def progress_of(
         has_gpus=course.has_gpus(),
         findings=standing,
         past=past,
-        comparisons=[] if baseline is None else compare_runs(run, baseline, cost=cost_per_gpu_hour),
+        comparisons=_compared(run, baseline, names, cost_per_gpu_hour),
         baseline="" if baseline is None else baseline.name,
     )
 
@@ -226,6 +228,18 @@ def _told(course: Course) -> dict[str, str]:
     return {name: course.meanings[name].kind for name in names if name}
 
 
+def _compared(
+    run: RunView, baseline: RunView | None, names: dict[str, str], cost: float | None
+) -> list[Comparison]:
+    """Compare by the first of these metrics that both runs have."""
+    theirs = set() if baseline is None else {one.name for one in baseline.metrics()}
+    common = (name for name, kind in names.items() if kind in _COMPARED and name in theirs)
+    metric = next(common, None)
+    if baseline is None or metric is None:
+        return []
+    return compare_runs(run, baseline, metric=metric, cost=cost)
+
+
 def _last_values(run: Recorded, names: dict[str, str]) -> dict[str, float]:
     known = {one.name: one.last_value for one in run.metrics()}
     return {
@@ -236,11 +250,7 @@ def _last_values(run: Recorded, names: dict[str, str]) -> dict[str, float]:
 
 
 def _trends(run: Recorded, names: list[str]) -> list[Trend]:
-    found = []
-    for name in names:
-        points = run.series(name, max_points=_MOST_POINTS)
-        first = points.rank == points.rank.min(initial=2**32 - 1)
-        found.append(trend_of(name, points.step[first], numbers(points.value)[first]))
+    found = [trend_of(name, *evenly(run, name, _MOST_POINTS)) for name in names]
     return [one for one in found if one is not None]
 
 

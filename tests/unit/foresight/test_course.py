@@ -10,6 +10,7 @@ import pytest
 import training_monitor as tm
 from harness.curves import START, Paper, falling, record
 from training_monitor.answers import Attempt
+from training_monitor.errors import SettingError
 from training_monitor.foresight.beside import compare_runs
 from training_monitor.foresight.course import Course
 
@@ -36,6 +37,12 @@ def test_the_end_is_what_was_given_then_what_is_set_then_what_the_config_says() 
     assert [Course(run).total(given).steps for given in (4000, None)] == [4000, 3000]  # type: ignore[union-attr]
     total = Course(paper(config={"max_steps": 2000})).total()
     assert str(total) == "2,000 steps (config max_steps)"
+
+
+@pytest.mark.parametrize("total", [0, -1, float("nan")])
+def test_an_end_that_cannot_be_is_refused(total: float) -> None:
+    with pytest.raises(SettingError, match=r"total=.* a number of steps, 1 or more"):
+        Course(paper()).eta(total)
 
 
 def test_the_end_is_found_in_epochs_where_nobody_says_it() -> None:
