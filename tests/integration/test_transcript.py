@@ -41,9 +41,8 @@ class Scripted:
         if "describe_metrics" in names:
             row = {"metric": "lr", "description": "learning rate: warm-up, then a cosine (guess)"}
             return calls(("describe_metrics", {"descriptions": [row]}), usage=USAGE)
-        if "summary" in messages[0]["content"] and "report_analysis" not in names:
-            if "Summarise" in messages[-1]["content"]:
-                return says("A small network for digits, momentum SGD, warm-up and cosine.")
+        if "Summarise this" in messages[-1]["content"]:
+            return says("A small network for digits, momentum SGD, warm-up and cosine.")
         if "report_analysis" not in names:
             return self._answer(results)
         if not results:
@@ -63,7 +62,9 @@ class Scripted:
             return self._call("snapshot_search", {"pattern": "MISTAKE"})
         found = re.search(r"digits\.py:(\d+): *MISTAKE = ([\d.]+)", results[-1])
         assert found
-        return says(f"`digits.py:{found[1]}`: MISTAKE is {found[2]}. Without it lr is 0.05 at most.")
+        return says(
+            f"`digits.py:{found[1]}`: MISTAKE is {found[2]}. Without it lr is 0.05 at most."
+        )
 
     def _report(self, results: list[str]) -> dict[str, Any]:
         jump = re.search(r"lr went from ([\d.]+) to ([\d.]+) .*?at step ([\d,]+)", results[0])
@@ -76,8 +77,9 @@ class Scripted:
         return {
             "status": "critical",
             "summary": (
-                f"lr went from {jump[1]} to {jump[2]} at step {step:,}, and the loss blew up after it. "
-                f"The factor is MISTAKE (digits.py:{made[1]}). The batch size of 512 is not to blame."
+                f"lr went from {jump[1]} to {jump[2]} at step {step:,}, and the loss blew up after "
+                f"it. The factor is MISTAKE (digits.py:{made[1]}). The batch size of 512 is not to "
+                "blame."
             ),
             "issues": [
                 {
@@ -117,7 +119,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Op
 def command(directory: Path, environ: dict[str, str], *words: str) -> str:
     """Run one of our commands and return what it prints."""
     argv = [sys.executable, "-m", "training_monitor", *words]
-    done = subprocess.run(argv, cwd=directory, env=environ, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        argv, cwd=directory, env=environ, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.rstrip()
 
@@ -175,7 +179,9 @@ def block(lines: list[str]) -> list[str]:
 
 def normalised(text: str) -> str:
     """Return a page without what depends on speed: numbers, and how many findings there were."""
-    text = re.sub(r"## What the rules found.*?## What the model", "## What the model", text, flags=re.S)
+    text = re.sub(
+        r"## What the rules found.*?## What the model", "## What the model", text, flags=re.S
+    )
     text = re.sub(r"(?m)^\|.*\n|^\.\.\.\n", "", text)
     return re.sub(r"\d[\d.,e+-]*", "#", text)
 
