@@ -8,7 +8,7 @@ from math import isfinite
 
 import numpy as np
 
-from training_monitor.detect.column import Column
+from training_monitor.detect.column import A_SECOND, Column
 from training_monitor.detect.forgetting import Forgetting
 from training_monitor.detect.gradients import GradientNorm
 from training_monitor.detect.hacking import RewardHacking
@@ -58,6 +58,12 @@ class Watch:
         thresholds: When something is said; None means the defaults.
         definitions: What the user has said of metrics.
         end: The step at which the run ends; None: not known.
+
+    Attributes:
+        meanings: What each metric is taken for.
+        a_second: Detectors in Python see so many points of a metric in a second. Where of a long
+            past fewer were to be had it is no more from then on, as a stretch that is seen ten
+            times as densely as the rest would pass for most of the run.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Watch:
         self._pairs: dict[str, str] = {}
         self.meanings: dict[str, Meaning] = {}
         self._shared: dict[int, _Shared] = {}
+        self.a_second = A_SECOND
 
     @property
     def headline(self) -> str | None:
@@ -136,12 +143,12 @@ class Watch:
             watched = rank == 0 or len(self._series) < _MOST_WATCHED
             self._series[key] = self._made(metric, rank, watched=watched)
         series = self._series[key]
-        found = series.feed(column)
+        found = series.feed(column, self.a_second)
         if times is not None:
             silence = self._silence.setdefault(
                 rank, Silence(rank=rank, thresholds=self._ok.silence)
             )
-            for at in column.thinned(series.last_second, 1.0):
+            for at in column.thinned(series.last_time, 1.0):
                 found += silence.push(metric, int(column.steps[at]), float(column.times[at]))
         series.note(column)
         return found
@@ -270,7 +277,7 @@ class Watch:
 class _Series:
     """The detectors of one metric of one rank."""
 
-    __slots__ = ("_clock", "_pushes", "_screening", "last_second", "last_slot")
+    __slots__ = ("_clock", "_pushes", "_screening", "last_time")
 
     def __init__(
         self, screening: Screening, pushes: Iterable[Push] = (), *, clock: _Clock | None = None
@@ -278,14 +285,14 @@ class _Series:
         self._screening = screening
         self._pushes = tuple(pushes)
         self._clock = clock
-        self.last_second = self.last_slot = np.nan
+        self.last_time = np.nan
 
-    def feed(self, column: Column) -> list[Finding]:
+    def feed(self, column: Column, a_second: float) -> list[Finding]:
         found = self._screening.feed(column.steps, column.times, column.values)
         if self._clock is not None:
             found += self._clock.feed(column)
         if self._pushes:
-            for at in column.thinned(self.last_slot):
+            for at in column.thinned(self.last_time, a_second):
                 point = int(column.steps[at]), float(column.values[at]), float(column.times[at])
                 for push in self._pushes:
                     found += push(*point)
@@ -294,7 +301,7 @@ class _Series:
     def note(self, column: Column) -> None:
         """Remember where this column ended."""
         if len(column.times) and isfinite(column.times[-1]):
-            self.last_second, self.last_slot = column.slot(1.0), column.slot()
+            self.last_time = column.last_time()
 
 
 class _Clock:

@@ -210,7 +210,7 @@ def _made(found: Iterable[Detected]) -> list[Finding]:
         facts = asdict(one)
         facts["name"], facts["source"] = facts.pop("kind"), facts.pop("metric")
         made.append(Finding(host="", by="detector", **facts))
-    last = {(one.name, one.source, one.rank): at for at, one in enumerate(made)}
+    last = {(one.name, one.source, one.rank or 0): at for at, one in enumerate(made)}
     standing = {at for at in last.values() if not made[at].over}
     return [replace(one, stands=at in standing) for at, one in enumerate(made)]
 

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from training_monitor.predict.total import Total
 
     Points = tuple[NDArray[np.float64], NDArray[np.float64]]
+    Key = tuple[str, str, int]
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "key_of"]
 
 _JUDGED = ("reward", "score", "error", "loss")
 _GENERATED = frozenset(("kl", "length"))
@@ -54,7 +55,7 @@ class Judge:
 
     Attributes:
         watch: The detectors.
-        standing: The findings that are not over, by kind, metric and rank.
+        standing: The findings that are not over, by `key_of`.
         step: The last step that was seen; None: none was.
     """
 
@@ -67,14 +68,15 @@ class Judge:
         total: float | None = None,
     ) -> None:
         self.watch = Watch(thresholds=thresholds, definitions=definitions)
-        self.standing: dict[tuple[str, str, int | None], Finding] = {}
+        self.standing: dict[Key, Finding] = {}
         self.step: int | None = None
         self._config = dict(config or {})
         self._given = total
         self._ranks: set[int] = set()
         self._phases: Phases | None = None
         self._leading = ""
-        self._slots: dict[str, float] = {}
+        self._last_times: dict[str, float] = {}
+        self._seen: dict[str, int] = {}
         self._eta = EtaEstimator()
         self._clock = ""
         self._attempt = 0
@@ -94,12 +96,29 @@ class Judge:
         """Take the configuration of the run, which may come after its first points."""
         self._config = dict(config)
 
+    def resume(self, phase: Phase) -> None:
+        """Go on in this phase: the run was judged before, by one who has seen more of it."""
+        if self._phases is not None:
+            self._phases.phase = phase
+
+    def adopt(self, finding: Finding) -> None:
+        """Take over what stands, though it was not found here."""
+        self.standing[key_of(finding)] = finding
+        if finding.kind in _FLAGS and self._phases is not None:
+            self._phases.flag(finding.kind, finding.text, time=finding.time)
+
+    def points(self, metric: str) -> int | None:
+        """Return how many points of a metric were seen; None: it is no metric that is watched."""
+        return self._seen.get(metric)
+
     def feed(self, news: Iterable[News]) -> Judged:
         """Look at new points."""
         judged = Judged()
         fed = list(news)
         self.watch.knows(dict.fromkeys(one.metric for one in fed))
         self._ranks.update(one.rank for one in fed)
+        for one in fed:
+            self._seen[one.metric] = self._seen.get(one.metric, 0) + len(one.steps)
         held_out = {name for name, meaning in self.watch.meanings.items() if meaning.held_out}
         for part in parts(fed, held_out):
             # Training metrics first: what is held out is judged beside them.
@@ -140,9 +159,9 @@ class Judge:
 
     def _note(self, findings: Iterable[Finding], judged: Judged) -> None:
         for one in findings:
-            finding = self._without_rank(one)
+            finding = self._with_rank(one)
             judged.findings.append(finding)
-            key = (finding.kind, finding.metric, finding.rank)
+            key = key_of(finding)
             if finding.over:
                 self.standing.pop(key, None)
             else:
@@ -158,13 +177,17 @@ class Judge:
                     time=finding.time,
                 ))  # fmt: skip
 
-    def _without_rank(self, finding: Finding) -> Finding:
-        """Return the finding as one of the run, where it has no other ranks."""
-        alone = (finding.kind, finding.metric, None)
-        is_alone = not self._ranks - {0} and (*alone[:2], 0) not in self.standing
-        if finding.rank == 0 and (is_alone or (finding.over and alone in self.standing)):
-            return replace(finding, rank=None)
-        return finding
+    def _with_rank(self, finding: Finding) -> Finding:
+        """Return the finding as one of the run, where it has no other ranks.
+
+        What stands already keeps the rank it was told with, though ranks have come since: a run
+        that was one process, and then several, has one series of its first rank.
+        """
+        if finding.rank != 0:
+            return finding
+        stood = self.standing.get(key_of(finding))
+        is_alone = not self._ranks - {0} if stood is None else stood.rank is None
+        return replace(finding, rank=None) if is_alone else finding
 
     def _follow(self, news: News, judged: Judged) -> None:
         """Let the phase, the pace and the end follow the first rank."""
@@ -177,11 +200,11 @@ class Judge:
         if self._phases is None or not (leads or meaning.kind == "lr"):
             return
         column = Column(news.steps, news.values, news.times)
-        for at in column.thinned(self._slots.get(news.metric, nan)):
+        for at in column.thinned(self._last_times.get(news.metric, nan), self.watch.a_second):
             point = float(news.steps[at]), float(news.values[at]), float(news.times[at])
             push = self._phases.push if leads else self._phases.push_lr
             self._add(judged, push(*point))
-        self._slots[news.metric] = column.slot()
+        self._last_times[news.metric] = column.last_time()
 
     def _leads(self, metric: str) -> bool:
         """Return whether the phase is told by this metric, which it may only now begin to be."""
@@ -230,3 +253,8 @@ class Judge:
     def _add(judged: Judged, transition: Transition | None) -> None:
         if transition is not None:
             judged.transitions.append(transition)
+
+
+def key_of(finding: Finding) -> Key:
+    """Return what a finding is about. A run without ranks has one, which is the first."""
+    return finding.kind, finding.metric, finding.rank or 0
