@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
-from math import isfinite, nan
+from math import inf, isfinite, nan
 
 import numpy as np
 
@@ -41,6 +42,7 @@ _GENERATED = frozenset(("kl", "length"))
 _MOST_KEPT = 512
 # Phases in which another metric may still take over.
 _YOUNG = (Phase.INITIALIZING, Phase.WARMUP)
+_MOST_FLAGS = 1000
 _FLAGS = frozenset(("divergence", "non_finite", "overfitting"))
 
 
@@ -77,6 +79,8 @@ class Judge:
         self._leading = ""
         self._last_times: dict[str, float] = {}
         self._seen: dict[str, int] = {}
+        # Findings that decide the phase, and what stands of their kind since.
+        self._flags: deque[tuple[Finding, str | None]] = deque(maxlen=_MOST_FLAGS)
         self._eta = EtaEstimator()
         self._clock = ""
         self._attempt = 0
@@ -122,11 +126,14 @@ class Judge:
         held_out = {name for name, meaning in self.watch.meanings.items() if meaning.held_out}
         for part in parts(fed, held_out):
             # Training metrics first: what is held out is judged beside them.
-            for one in sorted(part, key=lambda one: one.metric in held_out):
+            part.sort(key=lambda one: one.metric in held_out)
+            for one in part:
                 found = self.watch.feed(one.metric, one.steps, one.values, one.times, one.rank)
                 self._note(found, judged)
+            for one in part:
                 if one.rank == 0:
                     self._follow(one, judged)
+            self._flag_phase(judged, inf)
         self._progress(judged)
         return judged
 
@@ -134,12 +141,14 @@ class Judge:
         """Look at what time alone tells."""
         judged = Judged()
         self._note(self.watch.tick(now), judged)
+        self._flag_phase(judged, inf)
         return judged
 
     def note(self, findings: Iterable[Finding]) -> Judged:
         """Take findings of others, as those about the machine."""
         judged = Judged()
         self._note(findings, judged)
+        self._flag_phase(judged, inf)
         return judged
 
     def total(self) -> Total | None:
@@ -166,16 +175,24 @@ class Judge:
                 self.standing.pop(key, None)
             else:
                 self.standing[key] = finding
-            if finding.kind in _FLAGS and self._phases is not None:
+            if finding.kind in _FLAGS:
                 others = [
                     one for (kind, _, _), one in self.standing.items() if kind == finding.kind
                 ]
-                self._add(judged, self._phases.flag(
-                    finding.kind,
-                    others[-1].text if others else None,
-                    step=nan if finding.step is None else finding.step,
-                    time=finding.time,
-                ))  # fmt: skip
+                self._flags.append((finding, others[-1].text if others else None))
+
+    def _flag_phase(self, judged: Judged, until: float) -> None:
+        """Hand findings that decide the phase on to it, as far as its points have come.
+
+        A backlog comes in large columns: what was found at their end is not to be known before.
+        """
+        if self._phases is None:
+            return
+        while self._flags and not self._flags[0][0].time > until:
+            finding, text = self._flags.popleft()
+            step = nan if finding.step is None else finding.step
+            change = self._phases.flag(finding.kind, text, step=step, time=finding.time)
+            self._add(judged, change)
 
     def _with_rank(self, finding: Finding) -> Finding:
         """Return the finding as one of the run, where it has no other ranks.
@@ -202,6 +219,7 @@ class Judge:
         column = Column(news.steps, news.values, news.times)
         for at in column.thinned(self._last_times.get(news.metric, nan), self.watch.a_second):
             point = float(news.steps[at]), float(news.values[at]), float(news.times[at])
+            self._flag_phase(judged, point[2])
             push = self._phases.push if leads else self._phases.push_lr
             self._add(judged, push(*point))
         self._last_times[news.metric] = column.last_time()

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Thinking"]
 
 # Points taken at once; the rest of a backlog comes with the next look.
-_MOST_POINTS = 200_000
+_MOST_POINTS = 100_000
 # Of what is stored, so many points are judged anew; of more the last ones, and of those before them
 # so many, evenly in time: what the detectors know of the run is bounded in what it costs.
 # The variable is for tests.
@@ -91,6 +91,7 @@ class Thinking:
         self._telling = Telling(run_dir, journal)
         self._known = Known(self._reader, until=self._telling.position)
         self._phase = self._known.phase or Phase.INITIALIZING
+        self._change: Transition | None = None
 
     def look(self, now: float) -> bool:
         """Read and judge what is new; return whether there is more at once."""
@@ -119,17 +120,9 @@ class Thinking:
             else:
                 judged.add(self._judge.note(self._known.over(self._judge, now)))
             self._look_around(now, judged)
-        self._hand_on(judged, now)
-        if self._is_past and not more:
-            self._is_past = False
-            self._take_over(now)
+        self._hand_on(judged, now, more=more)
+        self._is_past = self._is_past and more
         return more
-
-    def _take_over(self, now: float) -> None:
-        """Go on from where those before this brain were: all that is stored was seen."""
-        self._known.adopt(self._judge, now)
-        if self._known.phase is not None:
-            self._judge.resume(self._phase)
 
     def flush(self, now: float) -> None:
         """Tell what waits for others of its kind: there will be none."""
@@ -224,25 +217,45 @@ class Thinking:
             text = f"{name} is {value} at step {step:,}"
             yield Finding("non_finite", "warning", name, step, at, text, rank=rank, value=value)
 
-    def _hand_on(self, judged: Judged, now: float) -> None:
+    def _hand_on(self, judged: Judged, now: float, *, more: bool) -> None:
         """Give what is new to the database and to those who are told."""
         admitted = (self._known.admit(one, is_past=self._is_past) for one in judged.findings)
         new = [finding for finding in admitted if finding is not None]
         lines = [finding_line(finding) for finding in new]
-        transitions = [one for one in map(self._changed, judged.transitions) if one is not None]
+        changes = self._taken_over(judged.transitions, now, more=more)
+        transitions = [one for one in map(self._changed, changes) if one is not None]
         lines += [phase_line(transition) for transition in transitions]
         self._telling.judged(self._logged_at, now)
         alerts = self._telling.take(new, transitions, self._judge, now)
         lines += [alert_line(alert, time=now) for alert in alerts]
         _write(self._lines, b"".join(lines))
 
-    def _changed(self, transition: Transition) -> Transition | None:
-        """Return a change of the phase from the one that was told last; None: there is none.
+    def _taken_over(
+        self, transitions: list[Transition], now: float, *, more: bool
+    ) -> list[Transition]:
+        """Return the changes of the phase that are news.
 
-        A brain that starts anew goes through all phases again that it finds in what is stored.
+        A brain that starts anew goes through all phases again that it finds in what is stored. What
+        counts is where that ends: in the phase that was told last, unless there was a change since.
         """
-        was_told = self._is_past and self._known.has_told(transition)
-        if was_told or transition.after is self._phase:
+        if not self._is_past:
+            return transitions
+        if not more:
+            self._known.adopt(self._judge, now)
+        if self._known.phase is None:
+            return transitions
+        new = [one for one in transitions if not self._known.has_told(one)]
+        self._change = new[-1] if new else self._change
+        if more:
+            return []
+        if self._change is not None and self._change.after is self._judge.phase:
+            return [self._change]
+        self._judge.resume(self._phase)
+        return []
+
+    def _changed(self, transition: Transition) -> Transition | None:
+        """Return a change of the phase from the one that was told last; None: there is none."""
+        if transition.after is self._phase:
             return None
         before, self._phase = self._phase, transition.after
         return replace(transition, before=before)
