@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from training_monitor.detect.forgetting import ForgettingThresholds
 from training_monitor.detect.gradients import GradientThresholds
 from training_monitor.detect.hacking import HackingThresholds
+from training_monitor.detect.logged_memory import LoggedMemoryThresholds
 from training_monitor.detect.overfitting import OverfittingThresholds
 from training_monitor.detect.plateau import PlateauThresholds
 from training_monitor.detect.policy import PolicyThresholds
@@ -112,3 +113,4 @@ class Thresholds:
     hacking: HackingThresholds = field(default_factory=HackingThresholds)
     forgetting: ForgettingThresholds = field(default_factory=ForgettingThresholds)
     silence: SilenceThresholds = field(default_factory=SilenceThresholds)
+    memory: LoggedMemoryThresholds = field(default_factory=LoggedMemoryThresholds)

@@ -123,7 +123,7 @@ class Judge:
         self._ranks.update(one.rank for one in fed)
         for one in fed:
             self._seen[one.metric] = self._seen.get(one.metric, 0) + len(one.steps)
-        held_out = {name for name, meaning in self.watch.meanings.items() if meaning.held_out}
+        held_out = self.watch.held_out
         for part in parts(fed, held_out):
             # Training metrics first: what is held out is judged beside them.
             part.sort(key=lambda one: one.metric in held_out)

@@ -15,6 +15,7 @@ from training_monitor.detect.column import A_SECOND
 from training_monitor.detect.definition import read_definition
 from training_monitor.detect.finding import Finding
 from training_monitor.detect.straggler import Stragglers
+from training_monitor.detect.watch import is_zero_spread
 from training_monitor.errors import StoreError
 from training_monitor.judge.judge import Judge
 from training_monitor.judge.machine import MachineWatch
@@ -161,7 +162,7 @@ class Thinking:
         Of the others what is not finite is seen where the points are read.
         """
         meaning = self._judge.watch.meanings.get(name)
-        is_known = meaning is not None and meaning.kind != "other"
+        is_known = meaning is not None and (meaning.kind != "other" or is_zero_spread(name))
         return len(self._known_keys) < (_MOST_WANTED if is_known else _MOST_UNKNOWN)
 
     def _is_due(self, what: str, now: float, every_secs: float) -> bool:
