@@ -8,6 +8,7 @@ from math import inf, isfinite, nan
 
 import numpy as np
 
+from training_monitor.detect.headline import choose
 from training_monitor.detect.named import named_thresholds
 from training_monitor.detect.thresholds import Thresholds
 from training_monitor.detect.watch import Watch
@@ -151,8 +152,7 @@ class _Ahead:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self._metric = judge.watch.headline
-        rates = (name for name, one in judge.watch.meanings.items() if one.kind == "lr")
-        self._rate = next(rates, None)
+        self._rate = choose(judge.watch.meanings, "lr")
         self._points: dict[str, Points] = {}
         self._stopper = Stopper()
         self._due, self._enough = -np.inf, float(_LEAST_POINTS)

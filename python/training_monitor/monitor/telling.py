@@ -8,7 +8,7 @@ from collections import deque
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
-from training_monitor.notify.notices import PhaseChange, Remaining, StopAdvice, of_phase, of_stop
+from training_monitor.notify.notices import PhaseNotice, Remaining, StopAdvice, of_phase, of_stop
 from training_monitor.notify.opening import open_desk
 from training_monitor.settings import resolve
 
@@ -163,7 +163,7 @@ def _phase_notice(transition: Transition, judge: Judge, now: float) -> Notice:
     step = int(transition.step) if isfinite(transition.step) else None
     eta = judge.eta(now=now)
     return of_phase(
-        PhaseChange(
+        PhaseNotice(
             old=transition.before.value,
             new=transition.after.value,
             reason=transition.reason,
