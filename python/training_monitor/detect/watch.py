@@ -10,6 +10,7 @@ from training_monitor.detect.forgetting import Forgetting
 from training_monitor.detect.gradients import GradientNorm
 from training_monitor.detect.hacking import RewardHacking, ZeroSpread
 from training_monitor.detect.logged_memory import LoggedMemory
+from training_monitor.detect.loss_scale import LossScale
 from training_monitor.detect.names import Names
 from training_monitor.detect.overfitting import Overfitting
 from training_monitor.detect.plateau import Plateau
@@ -46,6 +47,7 @@ _ALONE: dict[str, tuple[Any, str]] = {
     "grad_norm": (GradientNorm, "gradient"),
     "kl": (KlBlowUp, "policy"),
     "length": (CompletionLength, "policy"),
+    "loss_scale": (LossScale, "loss_scale"),
     "lr": (LearningRate, "schedule"),
     "memory": (LoggedMemory, "memory"),
     "reward": (Reward, "reward"),

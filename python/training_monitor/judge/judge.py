@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import inf, isfinite, nan
 
 import numpy as np
 
 from training_monitor.detect.column import Column
+from training_monitor.detect.thresholds import Thresholds
 from training_monitor.detect.watch import Watch
 from training_monitor.judge.news import Judged, halved
 from training_monitor.judge.parts import parts
+from training_monitor.judge.stalls import Stalls
 from training_monitor.predict.eta import GENERATING, EtaEstimator
-from training_monitor.predict.phase import Phase, Phases
+from training_monitor.predict.phase import Phase, PhaseRules, Phases
 from training_monitor.predict.total import total_steps
 
 TYPE_CHECKING = False
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from training_monitor.detect.definition import Definition
     from training_monitor.detect.finding import Finding
-    from training_monitor.detect.thresholds import Thresholds
     from training_monitor.judge.news import News
     from training_monitor.predict.eta import Eta
     from training_monitor.predict.phase import Transition
@@ -70,6 +71,7 @@ class Judge:
         total: float | None = None,
     ) -> None:
         self.watch = Watch(thresholds=thresholds, definitions=definitions)
+        self._rules = PhaseRules(**asdict((thresholds or Thresholds()).phase))
         self.standing: dict[Key, Finding] = {}
         self.step: int | None = None
         self._config = dict(config or {})
@@ -83,6 +85,7 @@ class Judge:
         self._flags: deque[tuple[Finding, str | None]] = deque(maxlen=_MOST_FLAGS)
         self._eta = EtaEstimator()
         self._clock = ""
+        self._stalls = Stalls()
         self._attempt = 0
         self._far: dict[str, Points] = {}
 
@@ -125,17 +128,24 @@ class Judge:
             self._seen[one.metric] = self._seen.get(one.metric, 0) + len(one.steps)
         held_out = self.watch.held_out
         for part in parts(fed, held_out):
-            # Training metrics first: what is held out is judged beside them.
-            part.sort(key=lambda one: one.metric in held_out)
+            # Training metrics first, as what is held out is judged beside them, and before all how
+            # long steps wait for data, as they may be slow because of that.
+            part.sort(key=lambda one: (one.metric in held_out, self._is_no_wait(one)))
             for one in part:
+                if one.rank == 0 and not self._is_no_wait(one):
+                    self._stalls.take(one)
                 found = self.watch.feed(one.metric, one.steps, one.values, one.times, one.rank)
                 self._note(found, judged)
+                self._note(self._stalls.look(found), judged)
             for one in part:
                 if one.rank == 0:
                     self._follow(one, judged)
             self._flag_phase(judged, inf)
         self._progress(judged)
         return judged
+
+    def _is_no_wait(self, news: News) -> bool:
+        return self.watch.meanings[news.metric].kind != "data_time"
 
     def tick(self, now: float) -> Judged:
         """Look at what time alone tells."""
@@ -234,7 +244,7 @@ class Judge:
         if not (can and is_first):
             return False
         self._leading = metric
-        self._phases = Phases(metric, goal=meaning.goal or "min")
+        self._phases = Phases(metric, goal=meaning.goal or "min", rules=self._rules)
         return True
 
     def _pace(self, news: News) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from training_monitor.detect.hardware import Gpu
 from training_monitor.detect.memory import Filling, GpuMemory
+from training_monitor.detect.power import Power
 from training_monitor.machine import latest
 
 TYPE_CHECKING = False
@@ -28,7 +29,12 @@ _SHARED_MEMORY = "/dev/shm"  # noqa: S108 -- it is looked at, not written to
 
 
 class MachineWatch:
-    """Watches hosts, disks and GPUs of a run by their newest samples."""
+    """Watches hosts, disks and GPUs of a run by their newest samples.
+
+    Attributes:
+        seconds_left: Until the end of the run; infinite: not known.
+        is_slow: Whether steps take longer than they did.
+    """
 
     def __init__(self) -> None:
         self._filling: dict[str, Filling] = {}
@@ -36,7 +42,9 @@ class MachineWatch:
         self._memory: dict[str, GpuMemory] = {}
         self._seen: dict[str, float] = {}
         self._hosts: set[str] = set()
+        self._power: dict[str, Power] = {}
         self.seconds_left = float("inf")
+        self.is_slow = False
 
     def look(
         self, sources: Iterable[Latest], *, step: int | None, is_training: bool
@@ -113,6 +121,11 @@ class MachineWatch:
             host_cpu_percent=host,
             is_training=is_training,
         )
+        watts = numbers.get("power_watts")
+        if watts is not None:
+            power = self._power.setdefault(name, Power(name))
+            is_slow = self.is_slow
+            found += power.push(step, watts, one.time, is_training=is_training, is_slow=is_slow)
         used, total = numbers.get("memory_used_bytes"), numbers.get("memory_total_bytes")
         if used is not None and total:
             memory = self._memory.setdefault(name, GpuMemory(name, capacity_bytes=total))

@@ -57,6 +57,7 @@ _DEFINITIONS_SECS = 10.0
 _MOST_ODD = 100
 _RANKS_SECS = 10.0
 _FORECAST_SECS = 30.0
+_SLOW = frozenset(("data_stall", "mfu_drop", "slowdown", "throughput_drop"))
 # Nothing was logged for so long: a GPU may idle.
 _PAUSE_SECS = 30.0
 
@@ -177,6 +178,7 @@ class Thinking:
         step = self._judge.step
         if self._is_due("machine", now, _MACHINE_SECS):
             eta = self._judge.eta(now=now)
+            self._machine.is_slow = any(kind in _SLOW for kind, _, _ in self._judge.standing)
             self._machine.seconds_left = inf if eta is None else eta.seconds
             is_training = now - self._logged_at < _PAUSE_SECS
             found = self._machine.look(latest(self._reader), step=step, is_training=is_training)
