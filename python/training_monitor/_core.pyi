@@ -205,10 +205,14 @@ class Screen:
 @final
 class Follower:
     def __new__(
-        cls, path: str | PathLike[str], *, thinning: tuple[int, int, int] | None = None
+        cls,
+        path: str | PathLike[str],
+        *,
+        thinning: tuple[int, int, int] | None = None,
+        since: float | None = None,
     ) -> Follower: ...
     @property
-    def spacing_secs(self) -> float | None: ...
+    def thinned(self) -> tuple[float, float] | None: ...
     def new_keys(self) -> list[tuple[int, str]]: ...
     def want(self, key: int) -> None: ...
     def poll(

@@ -39,11 +39,17 @@ class Series:
         self._clock = clock
         self.last_time = np.nan
 
-    def feed(self, column: Column, a_second: float) -> list[Finding]:
-        """Look at new points; of those detectors in Python see so many a second."""
+    def feed(self, column: Column, a_second: float, thinned_until: float) -> list[Finding]:
+        """Look at new points.
+
+        Args:
+            column: They.
+            a_second: Detectors in Python see so many of them in a second.
+            thinned_until: Before this time points are missing.
+        """
         found = self._screening.feed(column.steps, column.times, column.values)
         if self._clock is not None:
-            found += self._clock.feed(column)
+            found += self._clock.feed(column, thinned_until)
         if self._pushes:
             for at in column.thinned(self.last_time, a_second):
                 point = int(column.steps[at]), float(column.values[at]), float(column.times[at])
@@ -70,13 +76,14 @@ class Clock:
         )
         self._last: tuple[float, float] = (np.nan, np.nan)
 
-    def feed(self, column: Column) -> list[Finding]:
-        """Look at the times of new points."""
+    def feed(self, column: Column, thinned_until: float) -> list[Finding]:
+        """Look at the times of new points, as far as all of them are there."""
         steps = np.concatenate(([self._last[0]], column.steps.astype(np.float64)))
         times = np.concatenate(([self._last[1]], column.times))
         if len(column.steps):
             self._last = (steps[-1], times[-1])
         with np.errstate(all="ignore"):
             secs = np.diff(times) / np.diff(steps)
-        good = np.isfinite(secs) & (np.diff(steps) > 0) & (secs > 0)
+        # Where no times are known none of them is before that one.
+        good = ~(times[:-1] < thinned_until) & np.isfinite(secs) & (np.diff(steps) > 0) & (secs > 0)
         return self._screening.feed(column.steps[good], column.times[good], secs[good])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from math import inf
 
 from training_monitor.detect.column import A_SECOND, Column
 from training_monitor.detect.forgetting import Forgetting
@@ -74,6 +75,7 @@ class Watch:
         a_second: Detectors in Python see so many points of a metric in a second. Where of a long
             past fewer were to be had it is no more from then on, as a stretch that is seen ten
             times as densely as the rest would pass for most of the run.
+        thinned_until: Before this time points are missing: what lies between two is no step.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Watch:
         self._silence: dict[int, Silence] = {}
         self._shared: dict[int, _Shared] = {}
         self.a_second = A_SECOND
+        self.thinned_until = -inf
 
     @property
     def headline(self) -> str | None:
@@ -159,7 +162,7 @@ class Watch:
             watched = rank == 0 or len(self._series) < _MOST_WATCHED
             self._series[key] = self._made(metric, rank, watched=watched)
         series = self._series[key]
-        found = series.feed(column, self.a_second)
+        found = series.feed(column, self.a_second, self.thinned_until)
         if times is not None:
             silence = self._silence.setdefault(
                 rank, Silence(rank=rank, thresholds=self._ok.silence)

@@ -226,10 +226,13 @@ class Judge:
         leads = self._leads(news.metric)
         if self._phases is None or not (leads or meaning.kind == "lr"):
             return
-        column = Column(news.steps, news.values, news.times)
+        column, total = Column(news.steps, news.values, news.times), self.total()
         for at in column.thinned(self._last_times.get(news.metric, nan), self.watch.a_second):
             point = float(news.steps[at]), float(news.values[at]), float(news.times[at])
             self._flag_phase(judged, point[2])
+            if total is not None and total.steps > 0:
+                # How far the run was then, and not where a backlog ends.
+                self._add(judged, self._phases.progress(point[0] / total.steps, step=point[0]))
             push = self._phases.push if leads else self._phases.push_lr
             self._add(judged, push(*point))
         self._last_times[news.metric] = column.last_time()

@@ -47,6 +47,7 @@ _MOST_POINTS = 100_000
 _ALL, _LAST, _THINNED = map(int, os.environ.get("TM_BRAIN_PAST", "3000000 500000 1000000").split())
 # A past that was thinned further teaches nothing about what is sudden: that is for what comes.
 _LEAST_A_SECOND = 0.5
+_BEFORE_SECS = 60.0
 # Metrics whose points are looked at: in all, and until then of those that could be anything.
 _MOST_WANTED = 512
 _MOST_UNKNOWN = 64
@@ -75,7 +76,13 @@ class Thinking:
         self._lines = lines
         self._journal = journal
         self._reader = _core.RunReader(run_dir)
-        self._follower = _core.Follower(run_dir, thinning=(_ALL, _LAST, _THINNED))
+        self._telling = Telling(run_dir, journal)
+        self._known = Known(self._reader, until=self._telling.position)
+        # What was not judged yet is not thinned, nor what leads to it.
+        since = max(self._known.until - _BEFORE_SECS, 0.0)
+        self._follower = _core.Follower(
+            run_dir, thinning=(_ALL, _LAST, _THINNED), since=since or None
+        )
         self._names: dict[int, str] = {}
         self._known_keys: set[int] = set()
         self._odd_told: set[int] = set()
@@ -90,8 +97,6 @@ class Thinking:
         self._due = {"definitions": 0.0, "machine": 0.0, "ranks": 0.0, "forecast": 0.0}
         self._logged_at = 0.0
         self._failed = ""
-        self._telling = Telling(run_dir, journal)
-        self._known = Known(self._reader, until=self._telling.position)
         self._phase = self._known.phase or Phase.INITIALIZING
         self._change: Transition | None = None
 
@@ -108,9 +113,11 @@ class Thinking:
             for key, rank, attempt, steps, times, values in rows
             if key in self._known_keys
         ]  # fmt: skip
-        if self._is_past and self._follower.spacing_secs:
-            a_second = 1.0 / self._follower.spacing_secs
-            self._judge.watch.a_second = min(max(a_second, _LEAST_A_SECOND), A_SECOND)
+        if self._is_past and self._follower.thinned is not None:
+            spacing_secs, until = self._follower.thinned
+            watch = self._judge.watch
+            watch.a_second = min(max(1.0 / spacing_secs, _LEAST_A_SECOND), A_SECOND)
+            watch.thinned_until = until
         judged = self._judge.feed(news)
         if news:
             self._logged_at = max(float(one.times[-1]) for one in news if len(one.times))

@@ -126,17 +126,18 @@ fn a_long_past_is_thinned_evenly_and_its_end_is_seen_whole() {
     let mut all = Seen::default();
     let mut following = Following::default();
     while all.look(&reader, &mut following, 20_000) {}
-    assert_eq!(following.spacing_ns(), None);
+    assert_eq!(following.thinned_ns(), None);
     let count = all.steps[&1].len();
     let thinning = Thinning {
         all: 1000,
         last: 5000,
+        since_ns: None,
         thinned: 2000,
     };
     let mut following = Following::new(Some(thinning));
     let mut seen = Seen::default();
     while seen.look(&reader, &mut following, 500) {}
-    assert!(following.spacing_ns().is_some());
+    assert!(following.thinned_ns().is_some());
     let (steps, values) = (&seen.steps[&1], &seen.values[&1]);
     assert!(steps.is_sorted_by(|a, b| a < b), "in order, each once");
     let known: BTreeMap<i64, f64> = all.steps[&1]
@@ -162,6 +163,17 @@ fn a_long_past_is_thinned_evenly_and_its_end_is_seen_whole() {
     assert_eq!(past.first(), all.steps[&1].first());
     let quarter = all.steps[&1][count / 4];
     assert!(past.iter().any(|step| *step > quarter));
+    // What is not known yet is seen whole, though it is more than that.
+    let (_, until_ns) = following.thinned_ns().unwrap();
+    let mut following = Following::new(Some(Thinning {
+        all: 50_000,
+        since_ns: Some(until_ns - 1),
+        ..thinning
+    }));
+    let mut more = Seen::default();
+    while more.look(&reader, &mut following, 20_000) {}
+    let (_, earlier_ns) = following.thinned_ns().unwrap();
+    assert!(earlier_ns < until_ns);
     // A past that is short enough is not thinned.
     let mut following = Following::new(Some(Thinning {
         all: count as u64,

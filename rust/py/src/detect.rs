@@ -130,15 +130,25 @@ pub struct Follower {
 #[pymethods]
 impl Follower {
     /// `thinning`: with more points than the first number only the last ones, of the second number, and of those before
-    /// them about the third number, evenly in time; None: all.
+    /// them about the third number, evenly in time; None: all. What was logged since `since`, in seconds of the wall clock,
+    /// is not thinned if it is no more than the first number.
     #[new]
-    #[pyo3(signature = (path, *, thinning = None))]
-    fn new(py: Python<'_>, path: PathBuf, thinning: Option<(u64, u64, u64)>) -> PyResult<Self> {
+    #[pyo3(signature = (path, *, thinning = None, since = None))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        thinning: Option<(u64, u64, u64)>,
+        since: Option<f64>,
+    ) -> PyResult<Self> {
         let reader = py
             .detach(|| RunReader::open(&path))
             .map_err(|error| errors::store(py, error))?;
-        let following =
-            Following::new(thinning.map(|(all, last, thinned)| Thinning { all, last, thinned }));
+        let following = Following::new(thinning.map(|(all, last, thinned)| Thinning {
+            all,
+            last,
+            since_ns: since.map(|secs| (secs * 1e9) as i64),
+            thinned,
+        }));
         Ok(Self {
             state: Mutex::new((reader, following)),
         })
@@ -158,11 +168,13 @@ impl Follower {
         state.1.want(key);
     }
 
-    /// The seconds between points of a past that is thinned; None: it is not, or nothing was asked yet.
+    /// The seconds between points of a past that is thinned, and when it ends; None: it is not, or nothing was asked yet.
     #[getter]
-    fn spacing_secs(&self) -> Option<f64> {
+    fn thinned(&self) -> Option<(f64, f64)> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.1.spacing_ns().map(|spacing| spacing as f64 / 1e9)
+        let secs = |ns: i64| ns as f64 / 1e9;
+        let (spacing, until) = state.1.thinned_ns()?;
+        Some((secs(spacing), secs(until)))
     }
 
     /// Returns the new points of the wanted keys, what is not finite in others, and whether there is more at once.

@@ -96,10 +96,11 @@ impl Following {
         }
     }
 
-    /// How many nanoseconds lie between the points of the past at least. `None`: all of them are seen.
+    /// How many nanoseconds lie between the points of the past at least, and when it ends, by the wall clock. `None`: all
+    /// points are seen.
     #[must_use]
-    pub fn spacing_ns(&self) -> Option<i64> {
-        self.past.map(|past| past.spacing_ns)
+    pub fn thinned_ns(&self) -> Option<(i64, i64)> {
+        self.past.map(|past| (past.spacing_ns, past.until_ns))
     }
 
     /// Give the points of this key from now on.

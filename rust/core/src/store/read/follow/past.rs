@@ -4,6 +4,7 @@
 //! are taken so that a certain time lies between them: a metric that comes seldom keeps all of its points.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rusqlite::Connection;
 
@@ -22,8 +23,11 @@ const MOST_SPACINGS: u32 = 48;
 pub struct Thinning {
     /// With so many points of wanted keys, or fewer, all of them.
     pub all: u64,
-    /// Else the last so many,
+    /// Else the last so many, and those since,
     pub last: u64,
+    /// Wall clock in nanoseconds: what was logged from here on is not thinned, if that is no more than `all`. `None`: no
+    /// such time.
+    pub since_ns: Option<i64>,
     /// and of those before them about so many.
     pub thinned: u64,
 }
@@ -32,7 +36,7 @@ pub struct Thinning {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Past {
     /// Wall clock: it ends there.
-    until_ns: i64,
+    pub until_ns: i64,
     /// So far apart are the points that are taken, at least.
     pub spacing_ns: i64,
 }
@@ -102,11 +106,12 @@ pub(super) fn find(
         return Ok(None);
     }
     groups.sort_by_key(|one| std::cmp::Reverse(one.last_ns));
-    let mut left = thinning.last;
+    let mut seen = 0;
     let mut until_ns = i64::MAX;
     groups.retain(|one| {
-        let is_past = left == 0;
-        left = left.saturating_sub(one.rows * one.wanted);
+        let is_new = thinning.since_ns.is_some_and(|since| one.last_ns >= since);
+        let is_past = seen >= if is_new { thinning.all } else { thinning.last };
+        seen += one.rows * one.wanted;
         until_ns = if is_past {
             until_ns
         } else {
@@ -151,13 +156,12 @@ fn extents(
         let Some(origin) = origins.index(producer) else {
             continue;
         };
-        if !known.contains_key(&producer) {
-            known.insert(producer, load_dictionary(conn, producer)?);
-        }
+        let dictionary = match known.entry(producer) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(load_dictionary(conn, producer)?),
+        };
         let layout: Option<u32> = row.get(1)?;
-        let keys = layout
-            .zip(known.get(&producer))
-            .and_then(|(layout, dictionary)| dictionary.layout(layout));
+        let keys = layout.and_then(|layout| dictionary.layout(layout));
         // Of frames of pairs nobody knows without reading them.
         let count = keys.map_or(wanted.keys.len(), |keys| {
             keys.iter().filter(|key| wanted.has(**key)).count()
