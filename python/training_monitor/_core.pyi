@@ -232,7 +232,15 @@ class Screen:
 
 @final
 class Follower:
-    def __new__(cls, path: str | PathLike[str], *, since_secs: float | None = None) -> Follower: ...
+    def __new__(
+        cls,
+        path: str | PathLike[str],
+        *,
+        thinning: tuple[int, int, int] | None = None,
+        since: float | None = None,
+    ) -> Follower: ...
+    @property
+    def thinned(self) -> tuple[float, float] | None: ...
     def new_keys(self) -> list[tuple[int, str]]: ...
     def want(self, key: int) -> None: ...
     def poll(

@@ -41,7 +41,8 @@ def all_findings(reader: _core.RunReader) -> list[Finding]:
     """Return what was found out, the oldest first."""
     began = max((attempt["started"] for attempt in reader.attempts()), default=0.0)
     detected = [_detected(time, detail) for time, detail in reader.events("detected")]
-    last = {(one.name, one.source, one.rank): id(one) for one in detected}
+    # A run without ranks has one, which is the first.
+    last = {(one.name, one.source, one.rank or 0): id(one) for one in detected}
     standing = set(last.values())
     detected = [
         replace(one, stands=id(one) in standing and not one.over and one.time >= began)

@@ -180,7 +180,7 @@ def block(lines: list[str]) -> list[str]:
 def normalised(text: str) -> str:
     """Return a page without what depends on speed: numbers, and how many findings there were."""
     text = re.sub(
-        r"## What the rules found.*?## What the model", "## What the model", text, flags=re.S
+        r"## What the rules found.*?## What the model", "## What the model", text, flags=re.DOTALL
     )
     text = re.sub(r"(?m)^\|.*\n|^\.\.\.\n", "", text)
     return re.sub(r"\d[\d.,e+-]*", "#", text)

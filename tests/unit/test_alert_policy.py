@@ -75,7 +75,7 @@ def test_one_incident_is_one_alert_with_the_likely_cause_first() -> None:
         ["loss_scale_drop", "exploding_gradient", "spike", "divergence", "non_finite"],
         ["gpu_hot", "gpu_throttled", "straggler", "slowdown", "throughput_drop", "mfu_drop"],
         ["memory_leak", "out_of_memory_risk", "out_of_memory"],
-        ["disk_exhaustion", "checkpoint_failed"],
+        ["disk_exhaustion", "data_stall"],
         ["lr_zero", "vanishing_gradient", "plateau"],
     ],
 )

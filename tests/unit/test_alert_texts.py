@@ -10,7 +10,7 @@ import pytest
 from harness.findings import START, found, told
 from training_monitor.notify.alert import Alert, Notice
 from training_monitor.notify.notices import (
-    PhaseChange,
+    PhaseNotice,
     Remaining,
     StopAdvice,
     of_phase,
@@ -92,7 +92,7 @@ def test_many_metrics_with_one_trouble_take_one_line() -> None:
 def test_a_phase_change_reads_like_a_person_who_knows_the_run() -> None:
     alert = say(
         of_phase(
-            PhaseChange(
+            PhaseNotice(
                 "STABLE_CONVERGENCE",
                 "PLATEAU",
                 "Learning velocity dropped to 0.6% improvement per epoch.",

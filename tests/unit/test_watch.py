@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 import tracemalloc
 from collections.abc import Iterator
 
@@ -286,3 +287,25 @@ def test_what_is_told_can_be_read(dice: np.random.Generator) -> None:
         assert one.over or one.advice, one.text
         assert one.since is None or one.step is None or one.since <= one.step
         assert sys.intern(one.kind) == one.kind
+
+
+def test_what_a_new_name_costs_does_not_grow_with_their_number() -> None:
+    def secs(count: int) -> float:
+        watch, began = Watch(), time.process_time()
+        for number in range(count):
+            watch.feed(f"block{number}/loss_{number}", [1], [1.0], [START])
+        return (time.process_time() - began) / count
+
+    secs(200)
+    # Quadratic would be eight times as much.
+    assert secs(4000) < 4 * secs(500)
+
+
+def test_names_that_come_one_by_one_mean_what_they_mean_together() -> None:
+    one_by_one, together = Watch(), Watch()
+    together.knows(NAMES)
+    for name in NAMES:
+        one_by_one.knows((name,))
+    assert one_by_one.meanings == together.meanings
+    assert one_by_one.headline == together.headline
+    assert sum(one.headline for one in one_by_one.meanings.values()) == 1

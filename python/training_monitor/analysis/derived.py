@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from training_monitor.analysis.claims import Sentence, Statement
-    from training_monitor.analysis.points import Curve
     from training_monitor.analysis.facts import Facts
+    from training_monitor.analysis.points import Curve
 
 __all__ = ["derives"]
 

@@ -22,9 +22,9 @@ from training_monitor.analysis.truth import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from training_monitor.analysis.claims import Sentence, Statement
-    from training_monitor.analysis.points import Curve
     from training_monitor.analysis.facts import Facts
     from training_monitor.analysis.lexicon import Mention
+    from training_monitor.analysis.points import Curve
 
 __all__ = ["judge"]
 

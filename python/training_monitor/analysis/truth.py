@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from training_monitor.analysis.claims import Statement
-    from training_monitor.analysis.points import Curve
     from training_monitor.analysis.facts import Facts
     from training_monitor.analysis.numerals import Numeral
+    from training_monitor.analysis.points import Curve
     from training_monitor.machine import SystemSeries
 
 __all__ = [

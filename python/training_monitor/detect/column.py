@@ -44,14 +44,14 @@ class Column:
         """Return which points are looked at when so many a second suffice.
 
         Args:
-            last: The time of the point before these, times `a_second`, rounded down.
+            last: The time of the point before these; NaN: there is none, or it is not known.
             a_second: So many.
         """
         if not len(self.times) or not isfinite(self.times[0]):
             return np.arange(len(self.times))
         slots = np.floor(self.times * a_second)
-        return np.flatnonzero(np.diff(slots, prepend=last) != 0)
+        return np.flatnonzero(np.diff(slots, prepend=np.floor(last * a_second)) != 0)
 
-    def slot(self, a_second: float = A_SECOND) -> float:
-        """Return the time of the last point as `thinned` takes it; NaN: it is not known."""
-        return float(np.floor(self.times[-1] * a_second)) if len(self.times) else np.nan
+    def last_time(self) -> float:
+        """Return the time of the last point; NaN: there is none, or it is not known."""
+        return float(self.times[-1]) if len(self.times) else np.nan

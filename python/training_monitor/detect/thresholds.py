@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from training_monitor.detect.forgetting import ForgettingThresholds
 from training_monitor.detect.gradients import GradientThresholds
 from training_monitor.detect.hacking import HackingThresholds
+from training_monitor.detect.logged_memory import LoggedMemoryThresholds
+from training_monitor.detect.loss_scale import LossScaleThresholds
 from training_monitor.detect.overfitting import OverfittingThresholds
 from training_monitor.detect.plateau import PlateauThresholds
 from training_monitor.detect.policy import PolicyThresholds
@@ -97,6 +99,24 @@ class SlowdownThresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseThresholds:
+    """When a phase begins; more of them are in `predict/phase.py`.
+
+    Attributes:
+        fast: Above this gain learning is fast,
+        flat: and below that one it is a plateau: shares of all that was gained so far.
+        epoch_steps: So many steps are an epoch, and `fast` and `flat` relative improvements per
+            epoch (usual: 0.05 and 0.01); none: epochs are not asked.
+        least_points: Below so many points it is initializing, unless the slope is beyond doubt.
+    """
+
+    fast: float = 0.10
+    flat: float = 0.02
+    epoch_steps: float | None = None
+    least_points: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Thresholds:
     """All of them, by detector."""
 
@@ -112,3 +132,6 @@ class Thresholds:
     hacking: HackingThresholds = field(default_factory=HackingThresholds)
     forgetting: ForgettingThresholds = field(default_factory=ForgettingThresholds)
     silence: SilenceThresholds = field(default_factory=SilenceThresholds)
+    phase: PhaseThresholds = field(default_factory=PhaseThresholds)
+    loss_scale: LossScaleThresholds = field(default_factory=LossScaleThresholds)
+    memory: LoggedMemoryThresholds = field(default_factory=LoggedMemoryThresholds)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from itertools import chain
-from math import isfinite
+from math import inf
 
-import numpy as np
-
-from training_monitor.detect.column import Column
+from training_monitor.detect.column import A_SECOND, Column
 from training_monitor.detect.forgetting import Forgetting
 from training_monitor.detect.gradients import GradientNorm
-from training_monitor.detect.hacking import RewardHacking
-from training_monitor.detect.headline import pairs, understand
+from training_monitor.detect.hacking import RewardHacking, ZeroSpread
+from training_monitor.detect.logged_memory import LoggedMemory
+from training_monitor.detect.loss_scale import LossScale
+from training_monitor.detect.names import Names
 from training_monitor.detect.overfitting import Overfitting
 from training_monitor.detect.plateau import Plateau
 from training_monitor.detect.policy import ClippedShare, CompletionLength, EntropyCollapse, KlBlowUp
 from training_monitor.detect.rewards import Reward
 from training_monitor.detect.schedule import LearningRate
 from training_monitor.detect.screening import Screening
+from training_monitor.detect.series import Clock, Series
 from training_monitor.detect.silence import Silence
 from training_monitor.detect.thresholds import Thresholds
 
@@ -32,20 +33,31 @@ if TYPE_CHECKING:
     from training_monitor.detect.definition import Definition
     from training_monitor.detect.finding import Finding
     from training_monitor.detect.meaning import Meaning
+    from training_monitor.detect.series import Push
 
-    Push = Callable[[int, float, float], list[Finding]]
-
-__all__ = ["Watch"]
+__all__ = ["Watch", "is_zero_spread"]
 
 # Beyond so many metrics the others are looked at for what is not finite alone.
 _MOST_WATCHED = 512
 _SCREENED = frozenset(("loss", "grad_norm", "step_time", "throughput", "mfu"))
 # The clipped share is that of completions, and not that of the ratios of PPO.
 _WRITTEN = ("completion", "length", "response", "trunc")
+# What needs the points of one metric alone, by its kind, and where its thresholds are.
+_ALONE: dict[str, tuple[Any, str]] = {
+    "entropy": (EntropyCollapse, "policy"),
+    "grad_norm": (GradientNorm, "gradient"),
+    "kl": (KlBlowUp, "policy"),
+    "length": (CompletionLength, "policy"),
+    "loss_scale": (LossScale, "loss_scale"),
+    "lr": (LearningRate, "schedule"),
+    "memory": (LoggedMemory, "memory"),
+    "reward": (Reward, "reward"),
+}
+# How the share of groups is called whose answers all get the same reward, as by GRPO.
+_SPREAD = frozenset(("zero_std", "zero_var", "zero_advantage", "std_zero", "zero_spread"))
+_SHARES = frozenset(("frac", "fraction", "ratio", "share", "percentage", "percent", "pct", "rate"))
+_PARTS = re.compile(r"[^a-z]+")
 _TIMES = frozenset(("step_time", "throughput", "mfu"))
-# The name under which the time between the points of a run is told, where it logs none.
-STEP_TIME = "time per step"
-_CLOCK_RATIO = 1.3
 
 
 class Watch:
@@ -58,6 +70,12 @@ class Watch:
         thresholds: When something is said; None means the defaults.
         definitions: What the user has said of metrics.
         end: The step at which the run ends; None: not known.
+
+    Attributes:
+        a_second: Detectors in Python see so many points of a metric in a second. Where of a long
+            past fewer were to be had it is no more from then on, as a stretch that is seen ten
+            times as densely as the rest would pass for most of the run.
+        thinned_until: Before this time points are missing: what lies between two is no step.
     """
 
     def __init__(
@@ -68,28 +86,36 @@ class Watch:
         end: int | None = None,
     ) -> None:
         self._ok = Thresholds() if thresholds is None else thresholds
-        self._definitions = list(definitions)
+        self._names = Names(definitions)
         self._end = end
-        self._series: dict[tuple[str, int], _Series] = {}
+        self._series: dict[tuple[str, int], Series] = {}
         self._silence: dict[int, Silence] = {}
-        self._pairs: dict[str, str] = {}
-        self.meanings: dict[str, Meaning] = {}
         self._shared: dict[int, _Shared] = {}
+        self.a_second = A_SECOND
+        self.thinned_until = -inf
 
     @property
     def headline(self) -> str | None:
         """The metric by which the run is judged; None: there is none."""
-        heads = (name for name, meaning in self.meanings.items() if meaning.headline)
-        return next(heads, None)
+        return self._names.headline
+
+    @property
+    def meanings(self) -> dict[str, Meaning]:
+        """What each metric is taken for."""
+        return self._names.meanings
+
+    @property
+    def held_out(self) -> set[str]:
+        """The metrics of data that are not trained on."""
+        return self._names.held_out
 
     def define(self, definition: Definition) -> None:
         """Take note of what the user says of a metric, for what is fed from now on."""
-        self._definitions.append(definition)
-        self._understand(())
+        self._names.define(definition)
 
     def knows(self, metrics: Iterable[str]) -> None:
         """Learn that there are these metrics, before their points come."""
-        self._understand(metrics)
+        self._names.learn(metrics)
 
     def set_end(self, end: int | None) -> None:
         """Say at which step the run ends."""
@@ -128,7 +154,7 @@ class Watch:
             What was found, in the order of the points for each detector.
         """
         if metric not in self.meanings:
-            self._understand((metric,))
+            self._names.learn((metric,))
         column = Column.of(steps, values, times)
         key = (metric, rank)
         if key not in self._series:
@@ -136,12 +162,12 @@ class Watch:
             watched = rank == 0 or len(self._series) < _MOST_WATCHED
             self._series[key] = self._made(metric, rank, watched=watched)
         series = self._series[key]
-        found = series.feed(column)
+        found = series.feed(column, self.a_second, self.thinned_until)
         if times is not None:
             silence = self._silence.setdefault(
                 rank, Silence(rank=rank, thresholds=self._ok.silence)
             )
-            for at in column.thinned(series.last_second, 1.0):
+            for at in column.thinned(series.last_time, 1.0):
                 found += silence.push(metric, int(column.steps[at]), float(column.times[at]))
         series.note(column)
         return found
@@ -150,20 +176,14 @@ class Watch:
         """Return what time alone tells: metrics that do not come any more."""
         return [finding for silence in self._silence.values() for finding in silence.tick()]
 
-    def _understand(self, new: Iterable[str]) -> None:
-        names = dict.fromkeys((*self.meanings, *new))
-        self.meanings = understand(dict.fromkeys(names), self._definitions)
-        self._pairs = pairs(self.meanings)
-
-    def _made(self, metric: str, rank: int, *, watched: bool) -> _Series:
+    def _made(self, metric: str, rank: int, *, watched: bool) -> Series:
         """Return the detectors of one series."""
         meaning = self.meanings[metric]
         if not watched:
-            return _Series(Screening(metric, "other", rank=rank, thresholds=self._ok, minor=True))
+            return Series(Screening(metric, "other", rank=rank, thresholds=self._ok, minor=True))
         shared = self._shared.setdefault(rank, _Shared(self._ok, rank))
-        in_rl = any(one.kind == "reward" for one in self.meanings.values())
         kind = meaning.kind
-        is_loss = kind == "loss" and not in_rl
+        is_loss = kind == "loss" and "reward" not in self._names.kinds
         screened = kind if kind in _SCREENED and (kind != "loss" or is_loss) else "other"
         screening = Screening(
             metric,
@@ -177,38 +197,37 @@ class Watch:
         if is_loss and not meaning.held_out and not self._logs_times():
             clock = shared.clock(metric)
         pushes = list(self._pushes(metric, meaning, rank, shared))
-        return _Series(screening, pushes, clock=clock)
+        return Series(screening, pushes, clock=clock)
 
     def _logs_times(self) -> bool:
-        return any(meaning.kind in _TIMES for meaning in self.meanings.values())
+        return not self._names.kinds.isdisjoint(_TIMES)
 
     def _pushes(self, metric: str, meaning: Meaning, rank: int, shared: _Shared) -> Iterable[Push]:
         """Yield what takes the points of a metric one by one."""
         ok, kind = self._ok, meaning.kind
         if meaning.goal is not None and kind in ("loss", "score", "error", "reward"):
             yield from self._judged(metric, meaning, shared)
-        if kind == "grad_norm":
-            yield GradientNorm(metric, rank=rank, thresholds=ok.gradient).push
-        elif kind == "lr":
-            yield LearningRate(metric, rank=rank, thresholds=ok.schedule).push
+        if kind == "lr":
             yield shared.push_lr
-        elif kind == "reward":
-            yield Reward(metric, rank=rank, thresholds=ok.reward).push
-        elif kind == "entropy":
-            yield EntropyCollapse(metric, rank=rank, thresholds=ok.policy).push
-        elif kind == "kl":
-            yield KlBlowUp(metric, rank=rank, thresholds=ok.policy).push
-        elif kind == "length":
-            yield CompletionLength(metric, rank=rank, thresholds=ok.policy).push
-        elif kind == "clip_fraction" and any(word in metric.lower() for word in _WRITTEN):
-            yield ClippedShare(metric, rank=rank, thresholds=ok.policy).push
+        for detector, thresholds in self._alone(metric, kind):
+            yield detector(metric, rank=rank, thresholds=getattr(ok, thresholds)).push
         if kind in ("reward", "reward_part", "reward_std", "entropy", "length"):
             yield from shared.hacking(metric, meaning)
+
+    @staticmethod
+    def _alone(metric: str, kind: str) -> Iterable[tuple[Any, str]]:
+        """Yield the detectors that need this metric alone, and where their thresholds are."""
+        if kind in _ALONE:
+            yield _ALONE[kind]
+        elif kind == "clip_fraction" and any(word in metric.lower() for word in _WRITTEN):
+            yield ClippedShare, "policy"
+        elif kind == "other" and is_zero_spread(metric):
+            yield ZeroSpread, "hacking"
 
     def _judged(self, metric: str, meaning: Meaning, shared: _Shared) -> Iterable[Push]:
         """Yield what judges how good the model is."""
         goal = meaning.goal or "min"
-        if meaning.held_out and meaning.kind != "reward" and self._judges(metric):
+        if meaning.held_out and meaning.kind != "reward" and self._names.is_first_held_out(metric):
             head = self.headline
             with_head = head not in (None, metric) and self.meanings[head or ""].kind == "score"
             over = Overfitting(
@@ -239,23 +258,11 @@ class Watch:
         shared.plateaus[metric] = plateau
         yield push_plateau
 
-    def _judges(self, metric: str) -> bool:
-        """Return whether overfitting is told by this held-out metric and not by a better one.
-
-        The loss on validation data tells it first: a score follows it, test data repeat it.
-        """
-        places = {
-            name: (one.minor, one.split == "test", one.kind != "loss")
-            for name, one in self.meanings.items()
-            if one.held_out and one.kind in ("loss", "score", "error")
-        }
-        return places[metric] == min(places.values())
-
     def _push_train(
         self, shared: _Shared, metric: str, step: int, value: float, time: float
     ) -> list[Finding]:
         for held_out, overfitting in shared.overfittings.items():
-            if self._pairs.get(held_out) == metric:
+            if self._names.partner(held_out) == metric:
                 overfitting.push_train(step, value, time)
         return []
 
@@ -267,58 +274,11 @@ class Watch:
                 overfitting.push_headline(step, value, time)
 
 
-class _Series:
-    """The detectors of one metric of one rank."""
-
-    __slots__ = ("_clock", "_pushes", "_screening", "last_second", "last_slot")
-
-    def __init__(
-        self, screening: Screening, pushes: Iterable[Push] = (), *, clock: _Clock | None = None
-    ) -> None:
-        self._screening = screening
-        self._pushes = tuple(pushes)
-        self._clock = clock
-        self.last_second = self.last_slot = np.nan
-
-    def feed(self, column: Column) -> list[Finding]:
-        found = self._screening.feed(column.steps, column.times, column.values)
-        if self._clock is not None:
-            found += self._clock.feed(column)
-        if self._pushes:
-            for at in column.thinned(self.last_slot):
-                point = int(column.steps[at]), float(column.values[at]), float(column.times[at])
-                for push in self._pushes:
-                    found += push(*point)
-        return found
-
-    def note(self, column: Column) -> None:
-        """Remember where this column ended."""
-        if len(column.times) and isfinite(column.times[-1]):
-            self.last_second, self.last_slot = column.slot(1.0), column.slot()
-
-
-class _Clock:
-    """The time of a step, where a run logs none: from the times of a metric that comes often."""
-
-    __slots__ = ("_last", "_screening")
-
-    def __init__(self, rank: int, thresholds: Thresholds) -> None:
-        # The time between two points has more in it than the step.
-        patient = replace(thresholds.slowdown, ratio=_CLOCK_RATIO)
-        self._screening = Screening(
-            STEP_TIME, "step_time", rank=rank, thresholds=replace(thresholds, slowdown=patient)
-        )
-        self._last: tuple[float, float] = (np.nan, np.nan)
-
-    def feed(self, column: Column) -> list[Finding]:
-        steps = np.concatenate(([self._last[0]], column.steps.astype(np.float64)))
-        times = np.concatenate(([self._last[1]], column.times))
-        if len(column.steps):
-            self._last = (steps[-1], times[-1])
-        with np.errstate(all="ignore"):
-            secs = np.diff(times) / np.diff(steps)
-        good = np.isfinite(secs) & (np.diff(steps) > 0) & (secs > 0)
-        return self._screening.feed(column.steps[good], column.times[good], secs[good])
+def is_zero_spread(metric: str) -> bool:
+    """Return whether this is the share of groups whose answers all get the same reward."""
+    words = _PARTS.split(metric.lower())
+    name = "_".join(words)
+    return any(one in name for one in _SPREAD) and not _SHARES.isdisjoint(words)
 
 
 class _Shared:
@@ -331,15 +291,15 @@ class _Shared:
         self.headless: set[str] = set()
         self.plateaus: dict[str, Plateau] = {}
         self.forgetting = Forgetting(rank=rank, thresholds=thresholds.forgetting)
-        self._clock_of: tuple[str, _Clock] | None = None
+        self._clock_of: tuple[str, Clock] | None = None
         self._hacking: RewardHacking | None = None
         self._reward = ""
 
-    def clock(self, metric: str) -> _Clock | None:
+    def clock(self, metric: str) -> Clock | None:
         """Return the clock of the steps, for the first metric that asks."""
         if self._clock_of is not None:
             return None
-        clock = _Clock(self.rank, self._ok)
+        clock = Clock(self.rank, self._ok)
         self._clock_of = (metric, clock)
         return clock
 

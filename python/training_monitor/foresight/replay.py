@@ -8,6 +8,7 @@ from math import inf, isfinite, nan
 
 import numpy as np
 
+from training_monitor.detect.headline import choose
 from training_monitor.detect.named import named_thresholds
 from training_monitor.detect.thresholds import Thresholds
 from training_monitor.detect.watch import Watch
@@ -151,8 +152,7 @@ class _Ahead:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self._metric = judge.watch.headline
-        rates = (name for name, one in judge.watch.meanings.items() if one.kind == "lr")
-        self._rate = next(rates, None)
+        self._rate = choose(judge.watch.meanings, "lr")
         self._points: dict[str, Points] = {}
         self._stopper = Stopper()
         self._due, self._enough = -np.inf, float(_LEAST_POINTS)
@@ -210,7 +210,7 @@ def _made(found: Iterable[Detected]) -> list[Finding]:
         facts = asdict(one)
         facts["name"], facts["source"] = facts.pop("kind"), facts.pop("metric")
         made.append(Finding(host="", by="detector", **facts))
-    last = {(one.name, one.source, one.rank): at for at, one in enumerate(made)}
+    last = {(one.name, one.source, one.rank or 0): at for at, one in enumerate(made)}
     standing = {at for at in last.values() if not made[at].over}
     return [replace(one, stands=at in standing) for at, one in enumerate(made)]
 

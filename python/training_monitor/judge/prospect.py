@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training_monitor.answers import boxed, numbers
+from training_monitor.detect.headline import choose
 from training_monitor.predict.advice import Stopper, advise
 from training_monitor.predict.forecast import forecast
 from training_monitor.predict.learning_rate import LearningRate
@@ -91,8 +93,7 @@ class Prospects:
         )
 
     def _rate(self, judge: Judge) -> LearningRate | None:
-        rates = (name for name, meaning in judge.watch.meanings.items() if meaning.kind == "lr")
-        name = next(rates, None)
+        name = choose(judge.watch.meanings, "lr")
         if name is None:
             return None
         steps, values = points_of(self._reader, name)
@@ -142,13 +143,5 @@ def points_of(reader: _core.RunReader, metric: str) -> Points:
     except KeyError:
         return np.empty(0, np.int64), np.empty(0)
     first = np.asarray(ranks) == 0
-    numbers = [_number(one) for one in values] if isinstance(values, list) else values
-    return np.asarray(steps)[first], np.asarray(numbers, dtype=np.float64)[first]
-
-
-def _number(value: object) -> float:
-    """Return a value as a float; what is none, or beyond all floats, is NaN."""
-    try:
-        return float(value) if isinstance(value, (int, float)) else np.nan
-    except OverflowError:
-        return np.nan
+    known = numbers(boxed(values) if isinstance(values, list) else np.asarray(values))
+    return np.asarray(steps)[first], known[first]

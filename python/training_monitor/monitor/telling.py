@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from math import isfinite
+from collections import deque
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from training_monitor.notify.notices import (
-    PhaseChange,
+    PhaseNotice,
     Remaining,
     StopAdvice,
     of_analysis,
@@ -39,6 +40,9 @@ _CLOSE_SECS = 5.0
 _RETRY_SECS = 5.0
 # No incident waits longer for others.
 _WAITS_SECS = 15.0
+# What was found so long ago is in the database; so often it is written down how far that is.
+_DURABLE_SECS = 15.0
+_POSITION_SECS = 60.0
 _MOST_WAITING = 1000
 # A stop that saves less, of the run and of time, is not worth a word.
 _LEAST_LEFT = 0.05
@@ -73,6 +77,34 @@ class Telling:
         self._troubles: list[str] = []
         self._said = ""
         self._retry_at = 0.0
+        # When it was so, and up to which time of its points the run was judged.
+        self._judged: deque[tuple[float, float]] = deque()
+        self._until: float | None = None
+        self._position_at = -inf
+
+    @property
+    def position(self) -> float | None:
+        """How far the run was judged and told before, in seconds; None: nobody knows."""
+        desk = self._open()
+        return None if desk is None or desk.position is None else desk.position / 1e3
+
+    def judged(self, until: float, now: float) -> None:
+        """Take note of how far the run was judged, to say so when all of that is surely stored."""
+        if not self._judged or until > self._judged[-1][1]:
+            self._judged.append((now, until))
+
+    def _durable(self, now: float, *, has_news: bool) -> int | None:
+        """Return how far all was judged and is stored, where that is to be written down."""
+        until = None
+        while self._judged and not 0 <= now - self._judged[0][0] < _DURABLE_SECS:
+            until = self._judged.popleft()[1]
+        if until is not None:
+            self._until = until
+        is_due = has_news or not 0 <= now - self._position_at < _POSITION_SECS
+        if self._until is None or not is_due:
+            return None
+        self._position_at = now
+        return int(self._until * 1e3)
 
     def _open(self) -> Desk | None:
         """Open the desk, unless that has just failed."""
@@ -105,7 +137,8 @@ class Telling:
             self._waiting, self._notices = waiting[-_MOST_WAITING:], notices[-_MOST_WAITING:]
             return []
         self._waiting, self._notices = [], []
-        alerts = desk.take(waiting, notices, now=now)
+        position = self._durable(now, has_news=bool(waiting or notices))
+        alerts = desk.take(waiting, notices, now=now, position=position)
         if desk.troubles != self._troubles:
             self._troubles = list(desk.troubles)
             for trouble in self._troubles:
@@ -149,7 +182,7 @@ def _phase_notice(transition: Transition, judge: Judge, now: float) -> Notice:
     step = int(transition.step) if isfinite(transition.step) else None
     eta = judge.eta(now=now)
     return of_phase(
-        PhaseChange(
+        PhaseNotice(
             old=transition.before.value,
             new=transition.after.value,
             reason=transition.reason,

@@ -6,24 +6,26 @@ import json
 import os
 import time
 from dataclasses import replace
-from math import inf, isfinite
+from math import inf
 
 import numpy as np
 
 from training_monitor import _core
+from training_monitor.detect.column import A_SECOND
 from training_monitor.detect.definition import read_definition
 from training_monitor.detect.finding import Finding
 from training_monitor.detect.straggler import Stragglers
+from training_monitor.detect.watch import is_zero_spread
 from training_monitor.errors import StoreError
-from training_monitor.found import read_phases
 from training_monitor.judge.judge import Judge
 from training_monitor.judge.machine import MachineWatch
 from training_monitor.judge.news import Judged, News
-from training_monitor.judge.notes import alert_line, finding_line, finding_of, phase_line
+from training_monitor.judge.notes import alert_line, finding_line, phase_line
 from training_monitor.judge.prospect import Prospects
 from training_monitor.machine import latest
 from training_monitor.monitor.analysing import open_analysing
 from training_monitor.monitor.inbox import hand_in
+from training_monitor.monitor.known import Known
 from training_monitor.monitor.telling import Telling
 from training_monitor.predict.phase import Phase
 from training_monitor.ranks import made_ranks
@@ -40,9 +42,14 @@ if TYPE_CHECKING:
 __all__ = ["Thinking"]
 
 # Points taken at once; the rest of a backlog comes with the next look.
-_MOST_POINTS = 200_000
-# A run with more points is taken up from its last minutes on.
-_MOST_OLD_POINTS = 5_000_000
+_MOST_POINTS = 100_000
+# Of what is stored, so many points are judged anew; of more the last ones, and of those before them
+# so many, evenly in time: what the detectors know of the run is bounded in what it costs.
+# The variable is for tests.
+_ALL, _LAST, _THINNED = map(int, os.environ.get("TM_BRAIN_PAST", "3000000 500000 1000000").split())
+# A past that was thinned further teaches nothing about what is sudden: that is for what comes.
+_LEAST_A_SECOND = 0.5
+_BEFORE_SECS = 60.0
 # Metrics whose points are looked at: in all, and until then of those that could be anything.
 _MOST_WANTED = 512
 _MOST_UNKNOWN = 64
@@ -53,6 +60,7 @@ _DEFINITIONS_SECS = 10.0
 _MOST_ODD = 100
 _RANKS_SECS = 10.0
 _FORECAST_SECS = 30.0
+_SLOW = frozenset(("data_stall", "mfu_drop", "slowdown", "throughput_drop"))
 # Nothing was logged for so long: a GPU may idle.
 _PAUSE_SECS = 30.0
 
@@ -70,25 +78,29 @@ class Thinking:
         self._lines = lines
         self._journal = journal
         self._reader = _core.RunReader(run_dir)
-        since_secs = _since_secs(self._reader)
-        self._follower = _core.Follower(run_dir, since_secs=since_secs)
+        self._telling = Telling(run_dir, journal)
+        self._known = Known(self._reader, until=self._telling.position)
+        # What was not judged yet is not thinned, nor what leads to it.
+        since = max(self._known.until - _BEFORE_SECS, 0.0)
+        self._follower = _core.Follower(
+            run_dir, thinning=(_ALL, _LAST, _THINNED), since=since or None
+        )
         self._names: dict[int, str] = {}
         self._known_keys: set[int] = set()
         self._odd_told: set[int] = set()
-        # Taken up from the middle of a run, until all that is stored was seen.
-        self._is_late = since_secs is not None
+        # Until all that is stored was seen.
+        self._is_past = True
         self._judge = Judge(total=TABLE["total_steps"].from_environment())
         self._machine = MachineWatch()
         self._stragglers = Stragglers()
         self._prospects = Prospects(self._reader)
-        self._known = _told(self._reader)
-        self._phase, self._phase_time = _last_phase(self._reader)
         self._definitions = 0
         self._config: str | None = None
         self._due = {"definitions": 0.0, "machine": 0.0, "ranks": 0.0, "forecast": 0.0}
         self._logged_at = 0.0
         self._failed = ""
-        self._telling = Telling(run_dir, journal)
+        self._phase = self._known.phase or Phase.INITIALIZING
+        self._change: Transition | None = None
         self._run_dir = run_dir
         self._analysing = open_analysing(
             run_dir, journal, self._reader, tell=self._telling.explain, now=time.time()
@@ -107,15 +119,24 @@ class Thinking:
             for key, rank, attempt, steps, times, values in rows
             if key in self._known_keys
         ]  # fmt: skip
+        if self._is_past and self._follower.thinned is not None:
+            spacing_secs, until = self._follower.thinned
+            watch = self._judge.watch
+            watch.a_second = min(max(1.0 / spacing_secs, _LEAST_A_SECOND), A_SECOND)
+            watch.thinned_until = until
         judged = self._judge.feed(news)
         if news:
             self._logged_at = max(float(one.times[-1]) for one in news if len(one.times))
         judged.add(self._judge.note(self._odd(odd)))
         if not more:
             judged.add(self._judge.tick(now))
+            if self._is_past:
+                judged.add(self._judge.note(self._machine.recall(self._reader)))
+            else:
+                judged.add(self._judge.note(self._known.over(self._judge, now)))
             self._look_around(now, judged)
-        self._hand_on(judged, now)
-        self._is_late = self._is_late and more
+        self._hand_on(judged, now, more=more)
+        self._is_past = self._is_past and more
         if self._analysing is not None and not more:
             self._analysing.look(now, step=self._judge.step, logged_at=self._logged_at)
         return more
@@ -163,7 +184,7 @@ class Thinking:
         Of the others what is not finite is seen where the points are read.
         """
         meaning = self._judge.watch.meanings.get(name)
-        is_known = meaning is not None and meaning.kind != "other"
+        is_known = meaning is not None and (meaning.kind != "other" or is_zero_spread(name))
         return len(self._known_keys) < (_MOST_WANTED if is_known else _MOST_UNKNOWN)
 
     def _is_due(self, what: str, now: float, every_secs: float) -> bool:
@@ -178,6 +199,7 @@ class Thinking:
         step = self._judge.step
         if self._is_due("machine", now, _MACHINE_SECS):
             eta = self._judge.eta(now=now)
+            self._machine.is_slow = any(kind in _SLOW for kind, _, _ in self._judge.standing)
             self._machine.seconds_left = inf if eta is None else eta.seconds
             is_training = now - self._logged_at < _PAUSE_SECS
             found = self._machine.look(latest(self._reader), step=step, is_training=is_training)
@@ -219,58 +241,50 @@ class Thinking:
             text = f"{name} is {value} at step {step:,}"
             yield Finding("non_finite", "warning", name, step, at, text, rank=rank, value=value)
 
-    def _hand_on(self, judged: Judged, now: float) -> None:
+    def _hand_on(self, judged: Judged, now: float, *, more: bool) -> None:
         """Give what is new to the database and to those who are told."""
-        new = [finding for finding in judged.findings if self._is_new(finding)]
-        if self._is_late:
-            # What began before cannot be told from what was told: only what is new from here on.
-            new, judged.transitions = [], []
-            self._phase = self._judge.phase
+        admitted = (self._known.admit(one, is_past=self._is_past) for one in judged.findings)
+        new = [finding for finding in admitted if finding is not None]
         if self._analysing is not None:
             self._analysing.note(new)
         lines = [finding_line(finding) for finding in new]
-        transitions = [one for one in map(self._changed, judged.transitions) if one is not None]
+        changes = self._taken_over(judged.transitions, now, more=more)
+        transitions = [one for one in map(self._changed, changes) if one is not None]
         lines += [phase_line(transition) for transition in transitions]
+        self._telling.judged(self._logged_at, now)
         alerts = self._telling.take(new, transitions, self._judge, now)
         lines += [alert_line(alert, time=now) for alert in alerts]
         _write(self._lines, b"".join(lines))
 
-    def _changed(self, transition: Transition) -> Transition | None:
-        """Return a change of the phase from the one that was told last; None: there is none.
+    def _taken_over(
+        self, transitions: list[Transition], now: float, *, more: bool
+    ) -> list[Transition]:
+        """Return the changes of the phase that are news.
 
-        A brain that starts anew goes through all phases again that it finds in what is stored.
+        A brain that starts anew goes through all phases again that it finds in what is stored. What
+        counts is where that ends: in the phase that was told last, unless there was a change since.
         """
-        is_told = isfinite(transition.time) and transition.time <= self._phase_time
-        if is_told or transition.after is self._phase:
+        if not self._is_past:
+            return transitions
+        if not more:
+            self._known.adopt(self._judge, now)
+        if self._known.phase is None:
+            return transitions
+        new = [one for one in transitions if not self._known.has_told(one)]
+        self._change = new[-1] if new else self._change
+        if more:
+            return []
+        if self._change is not None and self._change.after is self._judge.phase:
+            return [self._change]
+        self._judge.resume(self._phase)
+        return []
+
+    def _changed(self, transition: Transition) -> Transition | None:
+        """Return a change of the phase from the one that was told last; None: there is none."""
+        if transition.after is self._phase:
             return None
         before, self._phase = self._phase, transition.after
         return replace(transition, before=before)
-
-    def _is_new(self, finding: Finding) -> bool:
-        """Return whether no brain before this one has told it, or something after it."""
-        told = self._known.get((finding.kind, finding.metric, finding.rank or 0))
-        return told is None or not (isfinite(finding.time) and finding.time <= told)
-
-
-def _told(reader: _core.RunReader) -> dict[tuple[str, str, int], float]:
-    """Return when the last finding of each kind, metric and rank was made."""
-    found = (finding_of(json.loads(detail)) for _, detail in reader.events("detected"))
-    return {(one.kind, one.metric, one.rank or 0): one.time for one in found if isfinite(one.time)}
-
-
-def _last_phase(reader: _core.RunReader) -> tuple[Phase, float]:
-    """Return the phase that was told last, and when."""
-    phases = read_phases(reader)
-    if not phases:
-        return Phase.INITIALIZING, -inf
-    return Phase(phases[-1].after), phases[-1].time
-
-
-def _since_secs(reader: _core.RunReader) -> float | None:
-    """Return how much of what is stored is judged anew; None: all, where that is soon done."""
-    if reader.counts()["points"] <= _MOST_OLD_POINTS:
-        return None
-    return 60.0 * float(TABLE["recovery_max_age_min"].from_environment())
 
 
 def _write(pipe: int, lines: bytes) -> None:

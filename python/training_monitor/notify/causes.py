@@ -6,9 +6,8 @@ __all__ = ["can_follow", "depth", "gravity", "is_event", "is_related", "role"]
 
 # What a kind can bring about. The chains follow from it: lr_jump, spike, divergence, non_finite.
 _BRINGS: dict[str, tuple[str, ...]] = {
-    "checkpoint_failed": (),
-    "data_stall": ("gpu_idle", "slowdown", "metric_silent"),
-    "disk_exhaustion": ("checkpoint_failed", "data_stall", "metric_silent"),
+    "data_stall": ("gpu_idle", "gpu_power_drop", "slowdown", "metric_silent"),
+    "disk_exhaustion": ("data_stall", "metric_silent"),
     "divergence": ("non_finite", "reward_drop"),
     "entropy_collapse": ("flatline", "reward_drop", "length_change"),
     "exploding_gradient": ("spike",),

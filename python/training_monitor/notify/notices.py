@@ -8,8 +8,16 @@ from typing import Any
 from training_monitor.notify.alert import Notice, clean
 from training_monitor.notify.texts import duration
 
-__all__ = ["PhaseChange", "Remaining", "StopAdvice", "of_analysis", "of_model", "of_phase",
-           "of_stop", "of_user"]  # fmt: skip
+__all__ = [
+    "PhaseNotice",
+    "Remaining",
+    "StopAdvice",
+    "of_analysis",
+    "of_model",
+    "of_phase",
+    "of_stop",
+    "of_user",
+]
 
 # What findings say as well; then the phase is a part of their alert.
 _KINDS = {
@@ -45,7 +53,7 @@ class Remaining:
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseChange:
+class PhaseNotice:
     """The training went from one phase to another.
 
     Attributes:
@@ -106,7 +114,7 @@ class StopAdvice:
     checkpoint: str = ""
 
 
-def of_phase(change: PhaseChange) -> Notice:
+def of_phase(change: PhaseNotice) -> Notice:
     """Return the notice of a new phase."""
     severity = _SEVERITIES.get(change.new, "info")
     word = change.new.replace("_", " ")

@@ -30,7 +30,6 @@ _TITLE_CHARS = 120
 _SHORT_CHARS = 178
 _MOST_NOTICE_LINES = 200
 _PHRASES = {
-    "checkpoint_failed": "a failed checkpoint",
     "data_stall": "stalling data",
     "disk_exhaustion": "a disk that is nearly full",
     "divergence": "divergence",

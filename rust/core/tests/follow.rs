@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{Run, floats, long_run, wait};
-use tm_core::store::{Following, SeriesOptions, Values};
+use tm_core::store::{Following, SeriesOptions, Thinning, Values};
 use tm_core::{Ingest, RunReader};
 use tm_spool::{Flags, LayoutId, Producer, Step};
 
@@ -117,4 +117,69 @@ fn a_run_that_is_over_is_followed_in_pieces_and_is_the_series() {
         panic!("floats");
     };
     assert!(seen.values[&1] == values);
+}
+
+#[test]
+fn a_long_past_is_thinned_evenly_and_its_end_is_seen_whole() {
+    let run = long_run();
+    let reader = run.reader();
+    let mut all = Seen::default();
+    let mut following = Following::default();
+    while all.look(&reader, &mut following, 20_000) {}
+    assert_eq!(following.thinned_ns(), None);
+    let count = all.steps[&1].len();
+    let thinning = Thinning {
+        all: 1000,
+        last: 5000,
+        since_ns: None,
+        thinned: 2000,
+    };
+    let mut following = Following::new(Some(thinning));
+    let mut seen = Seen::default();
+    while seen.look(&reader, &mut following, 500) {}
+    assert!(following.thinned_ns().is_some());
+    let (steps, values) = (&seen.steps[&1], &seen.values[&1]);
+    assert!(steps.is_sorted_by(|a, b| a < b), "in order, each once");
+    let known: BTreeMap<i64, f64> = all.steps[&1]
+        .iter()
+        .copied()
+        .zip(all.values[&1].iter().copied())
+        .collect();
+    assert!(
+        steps
+            .iter()
+            .zip(values)
+            .all(|(step, value)| known[step] == *value)
+    );
+    let last = &all.steps[&1][count - 5000..];
+    assert!(steps.ends_with(last), "the end is whole");
+    assert!(
+        (5000 + 200..5000 + 20_000).contains(&steps.len()),
+        "{} of {count}",
+        steps.len()
+    );
+    // From beginning to end, and not some stretch of it.
+    let past = &steps[..steps.len() - 5000];
+    assert_eq!(past.first(), all.steps[&1].first());
+    let quarter = all.steps[&1][count / 4];
+    assert!(past.iter().any(|step| *step > quarter));
+    // What is not known yet is seen whole, though it is more than that.
+    let (_, until_ns) = following.thinned_ns().unwrap();
+    let mut following = Following::new(Some(Thinning {
+        all: 50_000,
+        since_ns: Some(0),
+        ..thinning
+    }));
+    let mut more = Seen::default();
+    while more.look(&reader, &mut following, 20_000) {}
+    let (_, earlier_ns) = following.thinned_ns().unwrap();
+    assert!(earlier_ns < until_ns);
+    // A past that is short enough is not thinned.
+    let mut following = Following::new(Some(Thinning {
+        all: count as u64,
+        ..thinning
+    }));
+    let mut whole = Seen::default();
+    while whole.look(&reader, &mut following, 20_000) {}
+    assert!(whole.steps[&1] == all.steps[&1]);
 }

@@ -5,10 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use tm_core::store::{Following, News, Odd};
+use tm_core::store::{Following, News, Odd, Thinning};
 use tm_core::{RunReader, StoreError};
 use tm_detect::{DivergenceLimits, Event, Limits, Point, SlowdownLimits, SpikeLimits};
-use tm_spool::clock;
 
 use crate::column::{Column, Numbers};
 use crate::errors;
@@ -130,15 +129,26 @@ pub struct Follower {
 
 #[pymethods]
 impl Follower {
-    /// `since_secs`: of what is stored, so many seconds are of interest; None: all of it.
+    /// `thinning`: with more points than the first number only the last ones, of the second number, and of those before
+    /// them about the third number, evenly in time; None: all. What was logged since `since`, in seconds of the wall clock,
+    /// is not thinned if it is no more than the first number.
     #[new]
-    #[pyo3(signature = (path, *, since_secs = None))]
-    fn new(py: Python<'_>, path: PathBuf, since_secs: Option<f64>) -> PyResult<Self> {
+    #[pyo3(signature = (path, *, thinning = None, since = None))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        thinning: Option<(u64, u64, u64)>,
+        since: Option<f64>,
+    ) -> PyResult<Self> {
         let reader = py
             .detach(|| RunReader::open(&path))
             .map_err(|error| errors::store(py, error))?;
-        let ago = |secs: f64| clock::boottime_ns().saturating_sub((secs * 1e9) as i64);
-        let following = Following::new(since_secs.map(ago));
+        let following = Following::new(thinning.map(|(all, last, thinned)| Thinning {
+            all,
+            last,
+            since_ns: since.map(|secs| (secs * 1e9) as i64),
+            thinned,
+        }));
         Ok(Self {
             state: Mutex::new((reader, following)),
         })
@@ -156,6 +166,15 @@ impl Follower {
     fn want(&self, key: u32) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.1.want(key);
+    }
+
+    /// The seconds between points of a past that is thinned, and when it ends; None: it is not, or nothing was asked yet.
+    #[getter]
+    fn thinned(&self) -> Option<(f64, f64)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let secs = |ns: i64| ns as f64 / 1e9;
+        let (spacing, until) = state.1.thinned_ns()?;
+        Some((secs(spacing), secs(until)))
     }
 
     /// Returns the new points of the wanted keys, what is not finite in others, and whether there is more at once.

@@ -36,7 +36,7 @@ use crate::live::{self, Found, Pointer};
 use clocks::Origins;
 
 pub use backup::BackupProgress;
-pub use follow::{Followed, Following, News, Odd};
+pub use follow::{Followed, Following, News, Odd, Thinning};
 pub use metrics::MetricInfo;
 pub use query::{
     Chunk, Datum, Interrupted, PointStream, QueryError, QueryOptions, StreamOptions, Table,
@@ -155,18 +155,32 @@ impl RunReader {
         mut visit: impl FnMut(i64, &Dictionary, &mut Scan<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         for (producer, blobs) in load_all_fresh(conn)? {
-            let mut known = self.dictionaries.borrow_mut();
-            let mut dictionary = known.remove(&producer).unwrap_or_default();
-            let mut scan = scan_blobs(&dictionary, &blobs);
-            if scan.undefined > 0 {
-                // Definitions are only ever added: what we kept is from before these frames.
-                dictionary = load_dictionary(conn, producer)?;
-                scan = scan_blobs(&dictionary, &blobs);
-            }
-            visit(producer, &dictionary, &mut scan)?;
-            drop(scan);
-            known.insert(producer, dictionary);
+            self.with_scan(conn, producer, &blobs, |dictionary, scan| {
+                visit(producer, dictionary, scan)
+            })?;
         }
+        Ok(())
+    }
+
+    /// Give `visit` the raw frames of a producer, with what their numbers mean.
+    fn with_scan(
+        &self,
+        conn: &Connection,
+        producer: i64,
+        blobs: &[FreshBlob],
+        visit: impl FnOnce(&Dictionary, &mut Scan<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut known = self.dictionaries.borrow_mut();
+        let mut dictionary = known.remove(&producer).unwrap_or_default();
+        let mut scan = scan_blobs(&dictionary, blobs);
+        if scan.undefined > 0 {
+            // Definitions are only ever added: what we kept is from before these frames.
+            dictionary = load_dictionary(conn, producer)?;
+            scan = scan_blobs(&dictionary, blobs);
+        }
+        visit(&dictionary, &mut scan)?;
+        drop(scan);
+        known.insert(producer, dictionary);
         Ok(())
     }
 }

@@ -4,17 +4,21 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
-use super::Gathering;
+use super::gathering::Gathering;
+use super::{RunReader, past};
 use crate::store::columns::Column;
 use crate::store::error::StoreError;
 use crate::store::ints::decode_ints;
+use crate::store::registry::load_dictionary;
 use crate::store::source::Dictionary;
 
 /// Keys of a wide layout beyond these are looked at only when they are wanted.
 const MOST_LOOKED_AT: usize = 512;
+/// A thinned past may cost so many times the unpacking of what is handed on, then the rest comes with the next call.
+const MOST_UNPACKED: usize = 50;
 
 /// Read the rows of a group that are behind a boottime.
-pub(super) fn read_group(
+fn read_group(
     conn: &Connection,
     group: i64,
     from_ns: i64,
@@ -34,12 +38,17 @@ pub(super) fn read_group(
     // Who reads a damaged group for its values tells of it.
     if let (Some(steps), Some(times)) = (decoded(1)?, decoded(2)?) {
         let layout: Option<u32> = row.get(3)?;
+        let kept = gathering.past.as_ref().map(|past| {
+            let slot = gathering.slots.entry(layout).or_insert(i64::MIN);
+            past.kept(&times, from_ns, slot)
+        });
         let keys = layout.and_then(|layout| dictionary.layout(layout));
         let of_group = Rows {
             group,
             from_ns,
             steps: &steps,
             times: &times,
+            kept: kept.as_deref(),
         };
         of_group.read(conn, keys.map(|keys| &keys[..]), gathering)?;
     }
@@ -52,6 +61,8 @@ struct Rows<'g> {
     from_ns: i64,
     steps: &'g [i64],
     times: &'g [i64],
+    /// Which rows are looked at. `None`: all are.
+    kept: Option<&'g [bool]>,
 }
 
 impl Rows<'_> {
@@ -61,6 +72,11 @@ impl Rows<'_> {
         layout: Option<&[u32]>,
         gathering: &mut Gathering<'_>,
     ) -> Result<(), StoreError> {
+        let last = self.times.iter().copied().max().unwrap_or(self.from_ns);
+        gathering.last_ns = gathering.last_ns.max(last);
+        if self.kept.is_some_and(|kept| !kept.contains(&true)) {
+            return Ok(());
+        }
         let mut keys: BTreeSet<u32> = match layout {
             Some(layout) => layout.iter().copied().take(MOST_LOOKED_AT).collect(),
             None => BTreeSet::new(),
@@ -69,8 +85,6 @@ impl Rows<'_> {
         for key in keys {
             self.read_column(conn, key, gathering)?;
         }
-        let last = self.times.iter().copied().max().unwrap_or(self.from_ns);
-        gathering.last_ns = gathering.last_ns.max(last);
         Ok(())
     }
 
@@ -91,17 +105,54 @@ impl Rows<'_> {
             let Ok(column) = Column::decode(data, self.steps.len()) else {
                 continue;
             };
+            gathering.unpacked += column.slots.len();
+            let mut is_odd_seen = false;
             for at in 0..column.slots.len() {
                 let place = column.row(at);
                 let (Some(step), Some(time)) = (self.steps.get(place), self.times.get(place))
                 else {
                     continue;
                 };
-                if let Some(number) = column.number(at).filter(|_| *time > self.from_ns) {
+                let Some(number) = column.number(at).filter(|_| *time > self.from_ns) else {
+                    continue;
+                };
+                // What is not finite is seen however thin the past is.
+                let is_odd = !number.is_finite() && !is_odd_seen;
+                if is_odd || past::is_kept(self.kept, place) {
+                    is_odd_seen |= is_odd;
                     gathering.push(key, *step, *time, number);
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl RunReader {
+    /// Groups of a producer behind what was seen, in the order of time. Returns whether these were all.
+    pub(super) fn read_groups(
+        &self,
+        conn: &Connection,
+        (producer, last_grp): (i64, i64),
+        most: usize,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<bool, StoreError> {
+        let from_ns = gathering.last_ns;
+        let dictionary = load_dictionary(conn, producer)?;
+        let mut list = conn.prepare_cached(
+            "SELECT id, time_min FROM groups WHERE id > ?3 AND producer = ?1 AND time_max > ?2
+             ORDER BY time_min, id",
+        )?;
+        let mut groups = list.query(params![producer, from_ns, last_grp])?;
+        while let Some(row) = groups.next()? {
+            // Groups of several layouts lie beside each other: between them nothing could be put in order.
+            let is_enough =
+                gathering.points >= most || gathering.unpacked / MOST_UNPACKED >= most.max(1);
+            if is_enough && row.get::<_, i64>(1)? > gathering.last_ns {
+                return Ok(false);
+            }
+            read_group(conn, row.get(0)?, from_ns, &dictionary, gathering)?;
+        }
+        Ok(true)
     }
 }

@@ -1,58 +1,34 @@
 //! The points of a run as they come: each call gives what was stored since the last one.
 
+mod gathering;
 mod groups;
+mod past;
+mod wanted;
 
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
-use tm_spool::Value;
 
-use groups::read_group;
+use gathering::Gathering;
+pub use past::Thinning;
+use past::{Past, Slots};
+use wanted::Wanted;
 
-use super::{Origins, RunReader, scan_blobs};
+use super::{Origins, RunReader};
 use crate::store::error::StoreError;
-use crate::store::registry::load_dictionary;
 use crate::store::rows::FreshBlob;
-use crate::store::scan::Row;
-use crate::store::source::Dictionary;
 
 /// How far somebody has followed a run, and what he wants to see of it.
 #[derive(Debug, Default)]
 pub struct Following {
     producers: HashMap<i64, Seen>,
     wanted: Wanted,
-    last_key: u32,
     /// What SQLite said of the state that was read to its end. `None`: none was.
     version: Option<i64>,
-    /// Boottimes before this are not of interest in producers met for the first time. `None`: all are.
-    since_ns: Option<i64>,
-}
-
-/// Keys by number: each value of each frame asks.
-#[derive(Debug, Default)]
-struct Wanted {
-    flags: Vec<bool>,
-    keys: Vec<u32>,
-    last_told: u32,
-}
-
-impl Wanted {
-    fn add(&mut self, key: u32) {
-        let at = key as usize;
-        if self.flags.len() <= at {
-            self.flags.resize(at + 1, false);
-        }
-        if let Some(flag) = self.flags.get_mut(at).filter(|flag| !**flag) {
-            *flag = true;
-            self.keys.push(key);
-        }
-    }
-
-    /// A key that nobody was told of yet counts as wanted.
-    fn has(&self, key: u32) -> bool {
-        let flag = self.flags.get(key as usize).copied();
-        flag.unwrap_or(key > self.last_told)
-    }
+    /// How the past is to be thinned, until it is known what that is. `None`: it is not, or it is known.
+    thinning: Option<Thinning>,
+    /// What is thinned. `None`: nothing.
+    past: Option<Past>,
 }
 
 /// What was seen of one producer.
@@ -63,6 +39,8 @@ struct Seen {
     last_ns: i64,
     /// The last group there was when all of them had been seen: compaction gives old numbers anew.
     last_grp: i64,
+    /// What of the past was taken last.
+    slots: Slots,
 }
 
 /// New points of one key from one producer, in the order in which they are stored.
@@ -109,66 +87,26 @@ pub struct Followed {
 }
 
 impl Following {
-    /// Of producers met for the first time, what was logged before this boottime is not of interest; `None`: all is.
+    /// Of a past with more points not all are seen; `None`: all are, however many.
     #[must_use]
-    pub fn new(since_ns: Option<i64>) -> Self {
+    pub fn new(thinning: Option<Thinning>) -> Self {
         Self {
-            since_ns,
+            thinning,
             ..Self::default()
         }
+    }
+
+    /// How many nanoseconds lie between the points of the past at least, and when it ends, by the wall clock. `None`: all
+    /// points are seen.
+    #[must_use]
+    pub fn thinned_ns(&self) -> Option<(i64, i64)> {
+        self.past.map(|past| (past.spacing_ns, past.until_ns))
     }
 
     /// Give the points of this key from now on.
     pub fn want(&mut self, key: u32) {
         self.version = None;
         self.wanted.add(key);
-    }
-}
-
-/// Gathers while one producer is read.
-struct Gathering<'f> {
-    wanted: &'f Wanted,
-    news: BTreeMap<u32, Columns>,
-    odd: BTreeMap<u32, (i64, i64, f64)>,
-    points: usize,
-    last_ns: i64,
-}
-
-impl Gathering<'_> {
-    fn push(&mut self, key: u32, step: i64, boottime_ns: i64, value: f64) {
-        if self.wanted.has(key) {
-            let (steps, times, values) = self.news.entry(key).or_default();
-            steps.push(step);
-            times.push(boottime_ns);
-            values.push(value);
-            self.points += 1;
-        } else if !value.is_finite() {
-            self.odd.entry(key).or_insert((step, boottime_ns, value));
-        }
-    }
-
-    fn push_frame(&mut self, row: &Row<'_>, keys: Option<&[u32]>, dictionary: &Dictionary) {
-        let (step, time) = (row.frame.step.0, row.frame.boottime_ns);
-        self.last_ns = self.last_ns.max(time);
-        if let Some(keys) = keys.filter(|_| !row.frame.is_typed()) {
-            for (at, key) in keys.iter().enumerate() {
-                self.push(*key, step, time, f64::from_bits(row.frame.slot(at)));
-            }
-            return;
-        }
-        for at in 0..row.frame.n as usize {
-            let key = match keys {
-                Some(keys) => keys.get(at).copied(),
-                None => row
-                    .frame
-                    .pair_key(at)
-                    .and_then(|local| dictionary.key(local.0)),
-            };
-            let number = row.frame.value(at).and_then(|value| number(&value));
-            if let (Some(key), Some(number)) = (key, number) {
-                self.push(key, step, time, number);
-            }
-        }
     }
 }
 
@@ -181,10 +119,11 @@ impl RunReader {
         let mut select = self
             .conn
             .prepare_cached("SELECT id, name FROM keys WHERE id > ?1 ORDER BY id")?;
-        let rows = select.query_map([following.last_key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = select.query_map([following.wanted.last_told], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
         let keys: Vec<(u32, String)> = rows.collect::<Result<_, _>>()?;
         if let Some((last, _)) = keys.last() {
-            following.last_key = *last;
             following.wanted.last_told = *last;
         }
         Ok(keys)
@@ -204,6 +143,10 @@ impl RunReader {
         }
         self.reading(|conn| {
             let origins = Origins::load(conn)?;
+            if let Some(thinning) = following.thinning {
+                following.past = past::find(conn, &origins, &following.wanted, thinning)?;
+                following.thinning = None;
+            }
             let mut left = most;
             for (producer, marks) in marks(conn)? {
                 let Some(origin) = origins.index(producer) else {
@@ -211,19 +154,15 @@ impl RunReader {
                 };
                 let known = following.producers.get(&producer).cloned();
                 let mut seen = known.unwrap_or_else(|| Seen {
-                    last_ns: following.since_ns.unwrap_or(i64::MIN),
+                    last_ns: i64::MIN,
                     ..Seen::default()
                 });
                 if !marks.iter().any(|(lane, mark, _)| seen.at(*lane) < *mark) {
                     continue;
                 }
-                let mut gathering = Gathering {
-                    wanted: &following.wanted,
-                    news: BTreeMap::new(),
-                    odd: BTreeMap::new(),
-                    points: 0,
-                    last_ns: seen.last_ns,
-                };
+                let past = following.past.map(|past| past.of(&origins, origin));
+                let slots = std::mem::take(&mut seen.slots);
+                let mut gathering = Gathering::new(&following.wanted, seen.last_ns, past, slots);
                 let is_behind = marks
                     .iter()
                     .any(|(lane, _, sealed)| seen.at(*lane) < *sealed);
@@ -236,6 +175,7 @@ impl RunReader {
                     seen.lanes = marks.iter().map(|(lane, mark, _)| (*lane, *mark)).collect();
                 }
                 seen.last_ns = gathering.last_ns;
+                seen.slots = std::mem::take(&mut gathering.slots);
                 left = left.saturating_sub(gathering.points);
                 followed.more |= !is_done;
                 gathering.hand_on(&origins, origin, &mut followed);
@@ -260,63 +200,26 @@ impl RunReader {
         seen: &Seen,
         gathering: &mut Gathering<'_>,
     ) -> Result<(), StoreError> {
-        let mut known = self.dictionaries.borrow_mut();
-        let mut dictionary = known.remove(&producer).unwrap_or_default();
-        let mut scan = scan_blobs(&dictionary, blobs);
-        if scan.undefined > 0 {
-            dictionary = load_dictionary(conn, producer)?;
-            scan = scan_blobs(&dictionary, blobs);
-        }
-        for (layout, rows) in scan.sorted_layouts() {
-            let keys = layout
-                .and_then(|id| dictionary.layout(id))
-                .map(|keys| &keys[..]);
-            for row in rows
-                .iter()
-                .filter(|row| row.frame.lsn.0 >= seen.at(row.lane))
-            {
-                gathering.push_frame(row, keys, &dictionary);
+        self.with_scan(conn, producer, blobs, |dictionary, scan| {
+            for (layout, rows) in scan.sorted_layouts() {
+                let keys = layout
+                    .and_then(|id| dictionary.layout(id))
+                    .map(|keys| &keys[..]);
+                for row in rows
+                    .iter()
+                    .filter(|row| row.frame.lsn.0 >= seen.at(row.lane))
+                {
+                    gathering.push_frame(row, keys, dictionary);
+                }
             }
-        }
-        drop(scan);
-        known.insert(producer, dictionary);
-        Ok(())
+            Ok(())
+        })
     }
 }
 
 impl Seen {
     fn at(&self, lane: u8) -> u64 {
         self.lanes.get(&lane).copied().unwrap_or(0)
-    }
-}
-
-impl Gathering<'_> {
-    fn hand_on(self, origins: &Origins, origin: u32, followed: &mut Followed) {
-        let rank = origins.rank(origin);
-        let attempt = origins.list.get(origin as usize).map_or(0, |o| o.attempt);
-        for (key, columns) in self.news {
-            // A key of several layouts comes layout by layout.
-            let (steps, times, values) = in_order_of_time(columns);
-            let times = origins.wall_secs(origin, times);
-            followed.news.push(News {
-                key,
-                rank,
-                attempt,
-                steps,
-                times,
-                values,
-            });
-        }
-        for (key, (step, boottime_ns, value)) in self.odd {
-            let time = origins.wall_ns(origin, boottime_ns) as f64 / 1e9;
-            followed.odd.push(Odd {
-                key,
-                rank,
-                step,
-                time,
-                value,
-            });
-        }
     }
 }
 
@@ -350,24 +253,6 @@ fn fresh_behind(
     Ok(blobs)
 }
 
-/// Steps, boottimes and values of one key.
-type Columns = (Vec<i64>, Vec<i64>, Vec<f64>);
-
-fn in_order_of_time((steps, times, values): Columns) -> Columns {
-    if times.is_sorted() {
-        return (steps, times, values);
-    }
-    let mut rows: Vec<_> = steps.into_iter().zip(times).zip(values).collect();
-    rows.sort_by_key(|((_, time), _)| *time);
-    let mut columns = Columns::default();
-    for ((step, time), value) in rows {
-        columns.0.push(step);
-        columns.1.push(time);
-        columns.2.push(value);
-    }
-    columns
-}
-
 /// How far each lane is stored, and how far sealed, by producer.
 type Marks = BTreeMap<i64, Vec<(u8, u64, u64)>>;
 
@@ -385,45 +270,4 @@ fn marks(conn: &Connection) -> Result<Marks, StoreError> {
         marks.entry(row.get(0)?).or_default().push(lane);
     }
     Ok(marks)
-}
-
-fn number(value: &Value<'_>) -> Option<f64> {
-    match value {
-        Value::F64(number) => Some(*number),
-        Value::I64(number) => Some(*number as f64),
-        Value::Bool(yes) => Some(f64::from(u8::from(*yes))),
-        Value::BigInt(digits) => {
-            let number: f64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-            // Finite, but for us.
-            number.is_finite().then_some(number)
-        }
-        Value::None | Value::Text(_) => None,
-    }
-}
-
-impl RunReader {
-    /// Groups of a producer behind what was seen, in the order of time. Returns whether these were all.
-    fn read_groups(
-        &self,
-        conn: &Connection,
-        (producer, last_grp): (i64, i64),
-        most: usize,
-        gathering: &mut Gathering<'_>,
-    ) -> Result<bool, StoreError> {
-        let from_ns = gathering.last_ns;
-        let dictionary = load_dictionary(conn, producer)?;
-        let mut list = conn.prepare_cached(
-            "SELECT id, time_min FROM groups WHERE id > ?3 AND producer = ?1 AND time_max > ?2
-             ORDER BY time_min, id",
-        )?;
-        let mut groups = list.query(params![producer, from_ns, last_grp])?;
-        while let Some(row) = groups.next()? {
-            // Groups of several layouts lie beside each other: between them nothing could be put in order.
-            if gathering.points >= most && row.get::<_, i64>(1)? > gathering.last_ns {
-                return Ok(false);
-            }
-            read_group(conn, row.get(0)?, from_ns, &dictionary, gathering)?;
-        }
-        Ok(true)
-    }
 }
