@@ -162,6 +162,10 @@ class Telling:
         self._advised = True
         self._notices.append(_stop_notice(prospect, eta, now))
 
+    def hand_on(self, notices: Iterable[Notice]) -> None:
+        """Tell what the script itself has to say."""
+        self._notices += notices
+
     def explain(self, said: Analysis | str) -> None:
         """Tell what an analysis says, where something is wrong, or what is wrong with the model."""
         if isinstance(said, str):

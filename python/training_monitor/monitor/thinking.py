@@ -26,6 +26,7 @@ from training_monitor.machine import latest
 from training_monitor.monitor.analysing import open_analysing
 from training_monitor.monitor.inbox import hand_in
 from training_monitor.monitor.known import Known
+from training_monitor.monitor.reported import Reported
 from training_monitor.monitor.telling import Telling
 from training_monitor.predict.phase import Phase
 from training_monitor.ranks import made_ranks
@@ -59,6 +60,7 @@ _DEFINITIONS_SECS = 10.0
 # Of metrics that are not watched so many are told when they are not finite, each once.
 _MOST_ODD = 100
 _RANKS_SECS = 10.0
+_REPORTED_SECS = 2.0
 _FORECAST_SECS = 30.0
 _SLOW = frozenset(("data_stall", "mfu_drop", "slowdown", "throughput_drop"))
 # Nothing was logged for so long: a GPU may idle.
@@ -96,12 +98,13 @@ class Thinking:
         self._prospects = Prospects(self._reader)
         self._definitions = 0
         self._config: str | None = None
-        self._due = {"definitions": 0.0, "machine": 0.0, "ranks": 0.0, "forecast": 0.0}
+        self._due = dict.fromkeys(("definitions", "machine", "ranks", "forecast", "reported"), 0.0)
         self._logged_at = 0.0
         self._failed = ""
         self._phase = self._known.phase or Phase.INITIALIZING
         self._change: Transition | None = None
         self._run_dir = run_dir
+        self._reported = Reported(self._reader, since=self._known.until)
         self._analysing = open_analysing(
             run_dir, journal, self._reader, tell=self._telling.explain, now=time.time()
         )
@@ -245,14 +248,18 @@ class Thinking:
         """Give what is new to the database and to those who are told."""
         admitted = (self._known.admit(one, is_past=self._is_past) for one in judged.findings)
         new = [finding for finding in admitted if finding is not None]
+        reported = (
+            list(self._reported.findings()) if self._is_due("reported", now, _REPORTED_SECS) else []
+        )
+        self._telling.hand_on(self._reported.alerts())
         if self._analysing is not None:
-            self._analysing.note(new)
+            self._analysing.note((*new, *reported))
         lines = [finding_line(finding) for finding in new]
         changes = self._taken_over(judged.transitions, now, more=more)
         transitions = [one for one in map(self._changed, changes) if one is not None]
         lines += [phase_line(transition) for transition in transitions]
         self._telling.judged(self._logged_at, now)
-        alerts = self._telling.take(new, transitions, self._judge, now)
+        alerts = self._telling.take([*new, *reported], transitions, self._judge, now)
         lines += [alert_line(alert, time=now) for alert in alerts]
         _write(self._lines, b"".join(lines))
 

@@ -35,14 +35,20 @@ _BRINGS: dict[str, tuple[str, ...]] = {
 }
 # Of two critical findings the graver one is told although the other was.
 _GRAVITY = {
+    "crashed": 3,
     "divergence": 1,
+    "exception": 3,
+    "exited": 3,
     "gpu_lost": 2,
+    "killed": 3,
     "non_finite": 2,
-    "out_of_memory": 2,
+    "out_of_memory": 3,
     "stuck": 2,
 }
 # These happen, and are never over.
-_EVENTS = frozenset({"lr_jump", "outlier"})
+_EVENTS = frozenset(
+    {"crashed", "exception", "exited", "killed", "lr_jump", "out_of_memory", "outlier"}
+)
 
 
 def _follow(kind: str) -> frozenset[str]:

@@ -30,10 +30,13 @@ _TITLE_CHARS = 120
 _SHORT_CHARS = 178
 _MOST_NOTICE_LINES = 200
 _PHRASES = {
+    "crashed": "a rank that crashed",
     "data_stall": "stalling data",
     "disk_exhaustion": "a disk that is nearly full",
     "divergence": "divergence",
     "entropy_collapse": "collapsing entropy",
+    "exception": "an exception that nobody caught",
+    "exited": "a rank that ended with an error",
     "exploding_gradient": "exploding gradients",
     "flatline": "a flat line",
     "forgetting": "forgetting",
@@ -42,6 +45,7 @@ _PHRASES = {
     "gpu_lost": "a lost GPU",
     "gpu_power_drop": "a drop of GPU power",
     "gpu_throttled": "a throttled GPU",
+    "killed": "a rank that was killed",
     "kl_blow_up": "growing KL divergence",
     "length_change": "a change of lengths",
     "loss_scale_drop": "a falling loss scale",
