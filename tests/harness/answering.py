@@ -134,7 +134,9 @@ class FakeSnapshot:
 
 def sampled(name: str, values: Any) -> SystemSeries:
     values = np.asarray(values, float)
-    return SystemSeries(name, "here", STARTED + np.arange(len(values)) * 10.0, values, values, values)
+    return SystemSeries(
+        name, "here", STARTED + np.arange(len(values)) * 10.0, values, values, values
+    )
 
 
 def digits_run() -> FakeRun:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import random
 import re
-from contextlib import suppress
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -116,7 +116,9 @@ class Maker:
         self.at = (low, high)
         self.facts: dict[str, Fact] = {}
 
-    def number(self, value: float, digits: int | None = None, *, unit: str = "", signed: bool = False) -> Fact:
+    def number(
+        self, value: float, digits: int | None = None, *, unit: str = "", signed: bool = False
+    ) -> Fact:
         digits = digits or self.digits
         text = written(value, digits, self.draw)
         if signed and value > 0:
@@ -124,7 +126,9 @@ class Maker:
 
         def false() -> str:
             for _ in range(200):
-                factor = self.draw.choice([self.draw.uniform(1.15, 3.0), self.draw.uniform(0.2, 0.87)])
+                factor = self.draw.choice(
+                    [self.draw.uniform(1.15, 3.0), self.draw.uniform(0.2, 0.87)]
+                )
                 other = written(value * factor, digits, self.draw)
                 if abs(float(other.replace(",", "")) / value - 1) > 0.12:
                     return ("+" if signed and value > 0 else "") + other + unit
@@ -220,7 +224,8 @@ class Maker:
 
 CODE = FakeSnapshot(
     {
-        "train.py": "import torch\n\nmax_grad_norm = 1.0\n" + "\n".join(f"x{i} = None" for i in range(30)),
+        "train.py": "import torch\n\nmax_grad_norm = 1.0\n"
+        + "\n".join(f"x{i} = None" for i in range(30)),
         "model/net.py": "class Net:\n    pass\n",
     }
 )

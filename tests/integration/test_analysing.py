@@ -111,8 +111,8 @@ def test_the_key_is_in_no_file_of_the_run(tmp_path: Path) -> None:
         assert {one.headers["authorization"] for one in server.requests} == {
             "Bearer sk-of-a-test-0123456789"
         }
-    for path in processes.files_below(tmp_path / "root"):
-        assert b"sk-of-a-test" not in path.read_bytes(), path
+    for path in processes.files_below(tmp_path / "root", "*"):
+        assert b"sk-of-a-test" not in Path(path).read_bytes(), path
 
 
 @pytest.mark.parametrize("variables", [{"TM_PRIVACY": "off"}, {"TM_MODE": "offline"}])

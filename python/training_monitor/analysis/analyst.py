@@ -149,8 +149,7 @@ class Analyst:
             purpose="chat",
         )
         if not outcome.text.strip():
-            why = outcome.stopped or "the model said nothing"
-            text = f"{_NO_ANSWER}: {why}. By the rules alone: {summary_of(look.briefing.progress)}"
+            text = f"{_NO_ANSWER}: {_trouble_of(outcome)}. By the rules alone: {summary_of(look.briefing.progress)}"
             return Answer(asked, Message(uuid.uuid4().hex, now, "assistant", text, channel))
         grounded = ground_text(outcome.text.strip(), look.facts(now, given=(question,)))
         return Answer(
@@ -189,7 +188,7 @@ class Analyst:
             summary=summary_of(progress),
             issues=issues_of(progress),
             recommendations=recommendations_of(progress),
-            trouble=outcome.stopped or "the model said nothing of use",
+            trouble=_trouble_of(outcome),
         )
 
     def _about(self, look: _Look, outcome: Outcome, trigger: str, now: float) -> dict[str, Any]:
@@ -229,6 +228,13 @@ def _report_of(outcome: Outcome) -> Report | None:
         return report_of_text(outcome.text) if outcome.text.strip() else None
     except ReportError:
         return None
+
+
+def _trouble_of(outcome: Outcome) -> str:
+    """Say why there is nothing of the model: what went wrong last counts more than the pause."""
+    if outcome.trouble is not None:
+        return str(outcome.trouble)
+    return outcome.stopped or "the model said nothing of use"
 
 
 def _struck(grounded: Grounded) -> tuple[Struck, ...]:

@@ -1,8 +1,8 @@
 """Places in the code that a text cites: found, and looked up in the snapshot.
 
 A line that is cited together with its text, or with a name of the code beside it, must have that
-text. Two lines off is taken as true; further off it does not hold, and the reason says where the text
-stands, if it stands on one line of the file only.
+text. Two lines off is taken as true; further off it does not hold, and the reason says where the
+text stands, if it stands on one line of the file only.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from training_monitor.analysis.numerals import numerals_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from training_monitor.analysis.facts import Facts
 
 __all__ = ["Citation", "Verdict", "citations_in", "look_up"]
@@ -26,15 +24,27 @@ __all__ = ["Citation", "Verdict", "citations_in", "look_up"]
 NEAR_LINES = 2
 _MOST_LINES = 20_000
 _SUFFIXES = (
-    "py|pyi|yaml|yml|json|jsonl|toml|cfg|ini|sh|bash|txt|md|ipynb|cpp|cc|cu|cuh|c|h|hpp|rs|go|js|ts|jl|"
+    "py|pyi|yaml|yml|json|jsonl|toml|cfg|ini|sh|bash|txt|md|ipynb|"
+    "cpp|cc|cu|cuh|c|h|hpp|rs|go|js|ts|jl|"
     "lua|r|scala|java|proto|gin|jsonnet|conf|env|sbatch|slurm|rst|csv|tsv|sql"
 )
-_PATH = rf"(?:\.{{0,2}}/)?[\w@+-][\w@+.-]*(?:/[\w@+.-]+)*\.(?:{_SUFFIXES})(?![\w])|(?:[\w@+.-]+/)*(?:Makefile|Dockerfile)(?!\w)"
+_PART = r"[\w@+.-]{1,80}"
+# A path starts where a word does: looked for from each letter, a long word would take long.
+_PATH = (
+    rf"(?<![\w@+./-])(?:\.{{0,2}}/)?(?:{_PART}/){{0,12}}{_PART}\.(?:{_SUFFIXES})(?!\w)"
+    rf"|(?<![\w@+./-])(?:{_PART}/){{0,12}}(?:Makefile|Dockerfile)(?!\w)"
+)
 _SPAN = r"(?P<{0}>\d+)(?:\s*(?:-|\u2013|to|through|and|,)\s*(?:L|line )?(?P<{1}>\d+)(?!\.\d))?"
 _FORMS = (
     rf"`?(?P<path>{_PATH})`?\s?(?::|#L|@|:L|::)\s?{_SPAN.format('first', 'last')}(?::\d+)?",
-    rf"`?(?P<path>{_PATH})`?[\s,:(\[*`]*(?:at |on |around |near |in |see )?\b(?:lines?|L|ln\.?|l\.)[\s.#:~]*{_SPAN.format('first', 'last')}",
-    rf"\blines?\s*[#~]?\s*{_SPAN.format('first', 'last')}\s*(?:of|in|from|at|\()\s*(?:the (?:file|script)\s*)?`?(?P<path>{_PATH})`?",
+    (
+        rf"`?(?P<path>{_PATH})`?[\s,:(\[*`]*(?:at |on |around |near |in "
+        rf"|see )?\b(?:lines?|L|ln\.?|l\.)[\s.#:~]*{_SPAN.format('first', 'last')}"
+    ),
+    (
+        rf"\blines?\s*[#~]?\s*{_SPAN.format('first', 'last')}\s*(?:of|in|"
+        rf"from|at|\()\s*(?:the (?:file|script)\s*)?`?(?P<path>{_PATH})`?"
+    ),
     rf"\bL{_SPAN.format('first', 'last')}\s*(?:of|in|from)\s*`?(?P<path>{_PATH})`?",
     rf"`?(?P<path>{_PATH})`?\s*\((?:lines?\s*)?{_SPAN.format('first', 'last')}\)",
 )
@@ -42,7 +52,7 @@ _CITED = tuple(re.compile(form, re.IGNORECASE) for form in _FORMS)
 _LINES_ALONE = re.compile(
     rf"\b(?:on |at )?lines?\s*[#~]?\s*{_SPAN.format('first', 'last')}(?![\w%]|\.\d)", re.IGNORECASE
 )
-_FILE = re.compile(rf"(?<![\w/.:-])`?(?P<path>{_PATH})`?", re.IGNORECASE)
+_FILE = re.compile(rf"`?(?P<path>{_PATH})`?", re.IGNORECASE)
 _CODE = re.compile(
     r"`([^`\n]{2,200})`|\"([^\"\n]{3,200})\""
     r"|(?<![\w`./])(\w+ ?= ?[\w.'-]*\w|\w+(?:\.\w+)*\(\)|[a-z]\w*_\w+)(?![\w/`]|\.\w)"
@@ -217,7 +227,7 @@ def _stands(quote: str, flat: list[str], where: range) -> bool:
         return False
     text = "\n".join(flat[at - 1] for at in where if 1 <= at <= len(flat))
     # 0.0 does not stand in 0.01.
-    return bool(re.search(rf"(?<![\w.]){re.escape(wanted)}(?!\w|\.\d)", text)) or (
+    return bool(re.search(rf"(?<!\w)(?<!\d\.){re.escape(wanted)}(?!\w|\.\d)", text)) or (
         not wanted[0].isalnum() and wanted in text
     )
 

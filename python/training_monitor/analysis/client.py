@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 import logging
 import os
 import sys
-import threading
 import time
-import urllib.parse
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from training_monitor._core import redact
-from training_monitor.analysis.privacy import PrivacyError
+from training_monitor.analysis.address import Hidden, basic, shown_address, without_login
+from training_monitor.analysis.loops import run_to_end
+from training_monitor.analysis.privacy import LEAST_SECRET_CHARS, PrivacyError
 from training_monitor.analysis.reply import Reply, ToolCall, read_reply
 from training_monitor.analysis.trouble import (
     ModelError,
@@ -29,11 +28,9 @@ from training_monitor.errors import MissingLibraryError, plain
 from training_monitor.settings import secret
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Gate", "ModelClient", "ModelError", "Reply", "ToolCall", "open_client"]
-
-T = TypeVar("T")
 
 OPENAI = "https://api.openai.com/v1"
 # Servers of one's own mostly want no key; the library does not go without one.
@@ -50,22 +47,6 @@ class Gate(Protocol):
 
     def leaving(self, content: bytes, *, purpose: str, to: str) -> None:
         """Write down what is about to be sent, or raise PrivacyError and nothing is sent."""
-
-
-class _Hidden:
-    """Keeps a key out of every repr."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "[hidden]"
-
-    def show(self) -> str:
-        """Return the key."""
-        return self._value
 
 
 def open_client(
@@ -126,13 +107,13 @@ class ModelClient:
         timeout_secs: float = 120.0,
         max_output_tokens: int = 2000,
     ) -> None:
-        url, self._login = _without_login(base_url or OPENAI)
+        url, self._login = without_login(base_url or OPENAI)
         self.model = model
-        self.to = _shown_address(url)
+        self.to = shown_address(url)
         self.timeout_secs = timeout_secs
         self.max_output_tokens = max_output_tokens
         self._url = url
-        self._key = _Hidden((api_key or "").strip() or NO_KEY)
+        self._key = Hidden((api_key or "").strip() or NO_KEY)
         self._effort = reasoning_effort
         self._cap = 0
         self._tls: Any = None
@@ -201,7 +182,7 @@ class ModelClient:
 
         try:
             openai = _library()
-            answer = _run(
+            answer = run_to_end(
                 lambda: asyncio.wait_for(self._post(openai, body, leaving, seconds), seconds)
             )
         except Exception as error:  # noqa: BLE001 -- whatever library and server do: the caller hears of it in one way
@@ -223,7 +204,7 @@ class ModelClient:
                 http_client=http,
                 max_retries=0,  # `conversing` decides, within its bounds
                 timeout=seconds,
-                default_headers={"Accept-Encoding": "identity", **_basic(self._login.show())},
+                default_headers={"Accept-Encoding": "identity", **basic(self._login.show())},
             )
             try:
                 await client.chat.completions.with_raw_response.create(**body)
@@ -236,7 +217,9 @@ class ModelClient:
     def _hidden(self, content: bytes) -> bytes:
         """Return an answer without our key, which a server may well repeat."""
         key = self._key.show().encode()
-        return content if key == NO_KEY.encode() else content.replace(key, b"[redacted]")
+        # What stands in the place of a key is a word like "EMPTY", and may be one of the answer.
+        is_none = key == NO_KEY.encode() or len(key) < LEAST_SECRET_CHARS
+        return content if is_none else content.replace(key, b"[redacted]")
 
     def _hide(self, text: str) -> str:
         return self._hidden(text.encode("utf-8", "replace")).decode("utf-8", "replace")
@@ -269,7 +252,7 @@ class ModelClient:
             self._effort = None
             effort = body["reasoning_effort"]
             text = f"{self._asked} refuses reasoning_effort={effort!r}: asked without it"
-            return ModelError("parameter", text, again=True)
+            return ModelError("reasoning_effort", text, again=True)
         return error
 
 
@@ -369,73 +352,3 @@ def _status_inside(content: bytes) -> int:
                 return code
             return 400 if isinstance(code, str) else 500
     return 200
-
-
-def _run(work: Callable[[], Awaitable[T]]) -> T:
-    """Run `work` in a loop of its own, in another thread where this one has a loop already."""
-    if not _has_loop():
-        return _run_here(work)
-    outcome: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(_run_here(work))
-        except BaseException as error:  # noqa: BLE001 -- handed to the thread that waits
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name="training_monitor.ask", daemon=True)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return outcome[0]
-
-
-def _has_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _run_here(work: Callable[[], Awaitable[T]]) -> T:
-    # As asyncio.run does, but without waiting for a look-up of a name that hangs.
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(_awaited(work))
-    finally:
-        try:
-            loop.run_until_complete(_end(asyncio.all_tasks(loop)))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-        finally:
-            loop.close()
-
-
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
-    return await work()
-
-
-def _without_login(url: str) -> tuple[str, _Hidden]:
-    """Take user and password out of an address: it is shown, they are not."""
-    parts = urllib.parse.urlsplit(url)
-    login, _, place = parts.netloc.rpartition("@")
-    return urllib.parse.urlunsplit(parts._replace(netloc=place)), _Hidden(login)
-
-
-def _basic(login: str) -> dict[str, str]:
-    """Return the header for `user:password` from an address; none where it has none."""
-    told = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
-    return {"Authorization": f"Basic {told}"} if login else {}
-
-
-def _shown_address(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
-    return plain(redact(urllib.parse.urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))))

@@ -29,6 +29,8 @@ __all__ = ["Asks", "Outcome", "converse"]
 _RETRIES = 2
 _RETRY_SECS = (1.0, 4.0)
 _LONGEST_WAIT_SECS = 15.0
+# A prompt that is too long is made half as long, so often.
+_SHRINKS = 2
 # Of a request, what stands around messages and tools: the model, the options.
 _AROUND_BYTES = 500
 
@@ -125,6 +127,8 @@ def converse(
         rung = _with_tools(line, turns, transcript)
     if rung == PACKED:
         rung = _packed(line, turns, packed())
+    if line.trouble is not None and line.failure == "context_length":
+        ladder.failed(line.trouble)
     return Outcome(
         text=turns.text,
         final=turns.final,
@@ -141,13 +145,14 @@ def converse(
 
 def _with_tools(line: _Line, turns: Turns, transcript: Transcript) -> str:
     """Converse with tools; return the rung on which it stands, "packed" where it has to go on."""
-    done = False
+    done, shrunk = False, 0
     while not done:
         if line.allowed.requests_left <= 1:
             turns.close(transcript, "the requests of this conversation are used up")
         reply = line.request(transcript.fitting(), turns.tools)
         if reply is None:
-            if line.failure == "context_length" and transcript.shrink():
+            if line.failure == "context_length" and shrunk < _SHRINKS and transcript.shrink():
+                shrunk += 1
                 continue
             if line.failure in {"tools_refused", "context_length"}:
                 return PACKED
@@ -195,7 +200,7 @@ class _Line:
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
     ) -> Reply | None:
         """Return the answer; None where there is none, and `trouble` or `stopped` say why."""
-        self.trouble = None
+        self.trouble, self.stopped = None, ""
         again = True
         while again:
             reply, error = self._once(messages, tools)
@@ -205,8 +210,9 @@ class _Line:
             again = error is not None and self._may_try_again(error)
             if error is not None and not again:
                 self.trouble, self.stopped = error, str(error)
-                # Without a request nothing is wrong with the model.
-                if error.kind != "privacy":
+                # Without a request nothing is wrong with the model; of a prompt that is too long
+                # it is known later whether there is a shorter one.
+                if error.kind not in {"privacy", "context_length"}:
                     self._ladder.failed(error)
         return None
 
@@ -253,7 +259,8 @@ class _Line:
 
     def _may_try_again(self, error: ModelError) -> bool:
         if error.again:
-            self._ladder.note("parameter", str(error))
+            if error.kind == "reasoning_effort":
+                self._ladder.note(error.kind, str(error))
             return True
         wait = error.retry_after_secs
         if wait is None and error.kind in {"server", "connection"} and self._retries < _RETRIES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from math import isfinite
 
 from training_monitor.analysis.lexicon import SPLITS, words_of
@@ -22,6 +23,8 @@ __all__ = ["derives"]
 Pair = tuple[float, float, float | None, float | None]
 # Pairs of numbers that stand in a sentence; more say nothing.
 _MOST_OPERANDS = 8
+# "More than 50 %" is said of up to 62 %.
+_LOOSE_SHARE = 0.25
 
 
 def derives(
@@ -42,7 +45,7 @@ def derives(
             return True
         tops = _newest(facts, names)
         return _any_fits(statement, [(a, b, None, None) for a in base for b in tops])
-    if statement.role == "delta" and _GAP.search(statement.before):
+    if _GAP.search(statement.before):
         names = [*names, *_counterparts(names, facts)]
     pairs = list(_paired(written))
     pairs += _of_steps(statement, sentence, facts, names)
@@ -52,18 +55,21 @@ def derives(
         return False
     if before is not None:
         pairs += _paired(list(_operands(statement, before)))
-    pairs += _of_landmarks(statement, facts, names)
+    pairs += _of_landmarks(facts, names)
     if len(written) == 2:
         pairs += _with_one(written[0], facts, names)
     return _any_fits(statement, pairs)
 
 
-_GAP = re.compile(r"\b(?:gap|difference|margin|spread)\b", re.IGNORECASE)
+_GAP = re.compile(r"\b(?:gap|difference|margin|spread|ratio)\b", re.IGNORECASE)
 _HIGH = ("peak", "max", "high", "spik", "larg", "jump")
 _LOW = ("min", "low", "small", "best", "bottom")
 _BASE = re.compile(
-    r"^\W{0,2}(?:\w+\W+){0,2}?(?:of|above|below|over|under|than|from|off|as|its|their|the)?\W*(?:\w+\W+)?(?:its|the|their)\W+"
-    r"(?:running |recent |own |overall )?(?:(?P<first>initial|start\w*|first|original)|(?P<low>min\w*|lowest|best)|(?P<high>max\w*|peak|highest)"
+    r"^\W{0,2}(?:\w+\W+){0,2}?(?:of|above|below|over|under|than|from|"
+    r"off|as|its|their|the)?\W*(?:\w+\W+)?(?:its|the|their)\W+"
+    r"(?:running |recent |own |overall )?(?:(?P<first>initial|start\w*|"
+    r"first|original)|(?P<low>min\w*|lowest|best)|(?P<high>max\w*|"
+    r"peak|highest)"
     r"|(?P<middle>median|mean|average|usual|typical|normal|baseline))\b",
     re.IGNORECASE,
 )
@@ -151,30 +157,36 @@ def _of_steps(
     """Yield the values of the metric at the steps of the sentence."""
     places = [place.value for phrase in sentence.steps if phrase.kind in ("at", "range", "position")
               for place in phrase.places]  # fmt: skip
-    for name in names:
-        curve = facts.curve(name)
+    for curve in (facts.curve(name) for name in names):
         if curve is None:
             continue
-        for at, one in enumerate(places):
-            for other in places[at + 1 :]:
-                yield from _ends(curve, *sorted((one, other)))
-        window = statement.window
-        if window is not None and len(span_of(statement, curve)):
-            part = span_of(statement, curve)
-            low, high = part.extremes()
-            starts = [*part.oldest(), *_carried(curve, float(part.step[0]) - 1)]
-            for start in starts:
-                for end in part.newest():
-                    yield start, end, float(part.step[0]), float(part.step[-1])
-            if window.kind != "range":
-                yield from ((a, b, None, None) for a in low for b in high)
+        for one, other in combinations(places[:_MOST_OPERANDS], 2):
+            yield from _ends(curve, *sorted((one, other)))
+        if statement.window is not None:
+            yield from _of_window(curve, statement)
         elif statement.place is not None and len(places) == 1:
-            step = statement.place.value
-            for there in endpoint(curve, step, start=False):
-                for old in [*curve.around(step)[0], *curve.oldest()]:
-                    yield old, there, None, step
-                for new in curve.newest():
-                    yield there, new, step, float(curve.step[-1])
+            yield from _of_one_step(curve, statement.place.value)
+
+
+def _of_window(curve: Curve, statement: Statement) -> Iterator[Pair]:
+    part = span_of(statement, curve)
+    if not len(part) or statement.window is None:
+        return
+    first, last = float(part.step[0]), float(part.step[-1])
+    for start in [*part.oldest(), *_carried(curve, first - 1)]:
+        for end in part.newest():
+            yield start, end, first, last
+    if statement.window.kind != "range":
+        low, high = part.extremes()
+        yield from ((a, b, None, None) for a in low for b in high)
+
+
+def _of_one_step(curve: Curve, step: float) -> Iterator[Pair]:
+    for there in endpoint(curve, step, start=False):
+        for old in [*curve.around(step)[0], *curve.oldest()]:
+            yield old, there, None, step
+        for new in curve.newest():
+            yield there, new, step, float(curve.step[-1])
 
 
 def _carried(curve: Curve, step: float) -> list[float]:
@@ -187,7 +199,7 @@ def _ends(curve: Curve, first: float, last: float) -> Iterator[Pair]:
             yield a, b, first, last
 
 
-def _of_landmarks(statement: Statement, facts: Facts, names: list[str]) -> Iterator[Pair]:
+def _of_landmarks(facts: Facts, names: list[str]) -> Iterator[Pair]:
     """Yield from where to where a metric may be said to have gone."""
     newest: list[tuple[str, list[float]]] = []
     for name in names:
@@ -232,7 +244,17 @@ def _any_fits(statement: Statement, pairs: Iterable[Pair]) -> bool:
         # A percentage is meant as such, never the same digits as a share.
         elif any(close(numeral.value, numeral.half, value, about=about) for value in wanted):
             return True
+        if any(_bounded(statement, value) for value in wanted):
+            return True
     return False
+
+
+def _bounded(statement: Statement, value: float) -> bool:
+    """Whether a value is over "more than 50 %", and not so far that one would have said more."""
+    written = statement.numeral.value
+    if statement.bound == "above":
+        return written <= value <= written * (1.0 + _LOOSE_SHARE)
+    return statement.bound == "below" and written * (1.0 - _LOOSE_SHARE) <= value <= written
 
 
 def _computed(

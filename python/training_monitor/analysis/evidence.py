@@ -100,14 +100,16 @@ def _looked_up(one: Evidence, metrics: tuple[str, ...], facts: Facts) -> tuple[b
             continue
         if one.step is None:
             values = curve.value if one.value is not None else curve.value[:0]
+            low, high = curve.extremes()
             landmarks = [
                 *curve.newest(),
                 *curve.oldest(),
-                *sum(curve.extremes(), []),
+                *low,
+                *high,
                 *curve.middles(),
             ]
             held = one.value is not None and (
-                _is_one(one.value, landmarks) or isnan(one.value) and bool(np.isnan(values).any())
+                _is_one(one.value, landmarks) or (isnan(one.value) and bool(np.isnan(values).any()))
             )
             return held, False, f"{name} {'has' if held else 'has no'} {one.value}"
         there = curve.at(one.step)

@@ -55,14 +55,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "spoken"]
 
-# Of metrics with more points than this, pictures are read, and the exact points around a step.
 _MOST_POINTS = 1_000_000
 _PICTURE_POINTS = 20_000
 _SYSTEM_POINTS = 2000
 _MOST_SEARCHES = 60
 _MOST_CONFIG = 2000
 _WORDS_ASIDE = frozenset(
-    "a an and at by for from in is it of on or per than that the this to was with".split()
+    [
+        "a",
+        "an",
+        "and",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "is",
+        "it",
+        "of",
+        "on",
+        "or",
+        "per",
+        "than",
+        "that",
+        "the",
+        "this",
+        "to",
+        "was",
+        "with",
+    ]
 )
 
 
@@ -85,10 +106,12 @@ class Facts:
         *,
         given: Iterable[str] = (),
         since: float | None = None,
+        most_points: int = _MOST_POINTS,
     ) -> None:
         self.run = run
         self.snapshot = snapshot
         self.since = since
+        self._most_points = most_points
         self.given = tuple(given)
         self._curves: dict[str, Curve | None] = {}
         self._found: dict[str, bool] = {}
@@ -145,7 +168,7 @@ class Facts:
         return self._window(name, max(0, int(step - margin)), int(step + margin)) or curve
 
     def _is_long(self, name: str) -> bool:
-        return self.metrics[name].count > _MOST_POINTS
+        return self.metrics[name].count > self._most_points
 
     def _read(self, name: str) -> Curve | None:
         how = {"max_points": _PICTURE_POINTS} if self._is_long(name) else {}
@@ -297,7 +320,5 @@ def _flatten(given: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> No
             return
         if isinstance(value, dict):
             _flatten(value, f"{prefix}{key}/", found)
-        elif isinstance(value, (list, tuple)):
-            found[f"{prefix}{key}"] = value
-        elif not isinstance(value, float) or isfinite(value):
+        elif isinstance(value, (list, tuple)) or not isinstance(value, float) or isfinite(value):
             found[f"{prefix}{key}"] = value

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import islice
 
 from training_monitor.analysis.citations import citations_in, look_up
-from training_monitor.analysis.claims import STRUCK, Claim, Grounded, read_sentence
+from training_monitor.analysis.claims import STRUCK, Claim, Grounded
 from training_monitor.analysis.evidence import ground_evidence
 from training_monitor.analysis.facts import Facts
 from training_monitor.analysis.judging import judge
 from training_monitor.analysis.names import names_in
 from training_monitor.analysis.numerals import plain_text
 from training_monitor.analysis.phrases import sentences
+from training_monitor.analysis.reading import read_sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,13 +32,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Claim", "Facts", "Grounded", "ground_report", "ground_text"]
 
-_MOST_CHARS = 40_000
+# What is longer, or has more numbers, is no answer to a person: it is cut there.
+_MOST_CHARS = 16_000
+_MOST_NUMBERS = 500
+_DIGITS = re.compile(r"\d+")
 _MASK = "\x1f"
 _URL = re.compile(r"\b(?:\w+://|www\.)\S+|\b[\w.+-]+@[\w-]+\.\w+\b")
 _FENCE = re.compile(r"```(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)(?:```|\Z)", re.DOTALL)
 _CODE = re.compile(r"`([^`\n]{2,300})`")
 _LANGUAGES = frozenset(
-    "python py yaml yml bash sh shell diff patch toml json ini console zsh".split()
+    [
+        "python",
+        "py",
+        "yaml",
+        "yml",
+        "bash",
+        "sh",
+        "shell",
+        "diff",
+        "patch",
+        "toml",
+        "json",
+        "ini",
+        "console",
+        "zsh",
+    ]
 )
 
 
@@ -48,7 +68,7 @@ def ground_text(text: str, facts: Facts, *, advised: bool = False) -> Grounded:
         facts: The run and its code.
         advised: Whether all of it is advice: then only what it says of the run is checked.
     """
-    text = text[:_MOST_CHARS]
+    text = _bounded(text)
     plain = plain_text(text)
     claims: list[Claim] = []
     plain = _masked(plain, (found.span() for found in _URL.finditer(plain)))
@@ -100,14 +120,22 @@ def ground_report(report: Report, facts: Facts) -> tuple[Report, Grounded]:
     return whole, Grounded(summary, tuple(claims))
 
 
+def _bounded(text: str) -> str:
+    text = text[:_MOST_CHARS]
+    starts = (found.start() for found in _DIGITS.finditer(text))
+    cut = next(islice(starts, _MOST_NUMBERS, None), len(text))
+    return text[:cut]
+
+
 def _moved(one: Mention, by: int) -> Mention:
     return replace(one, start=one.start + by, end=one.end + by)
 
 
 def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    chars = list(text)
     for start, end in spans:
-        text = text[:start] + _MASK * (end - start) + text[end:]
-    return text
+        chars[start:end] = _MASK * (end - start)
+    return "".join(chars)
 
 
 def _without_fences(plain: str, facts: Facts) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from training_monitor.analysis import phrases
 from training_monitor.analysis.derived import derives
 from training_monitor.analysis.lexicon import words_of
-from training_monitor.analysis.numerals import close, reading
+from training_monitor.analysis.numerals import close
+from training_monitor.analysis.step_judging import StepVerdict, step_verdicts, totals_of
 from training_monitor.analysis.truth import (
     bounds_hold,
     endpoint,
@@ -19,36 +21,31 @@ from training_monitor.analysis.truth import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from training_monitor.analysis.claims import Sentence, Statement
     from training_monitor.analysis.points import Curve
     from training_monitor.analysis.facts import Facts
     from training_monitor.analysis.lexicon import Mention
-    from training_monitor.analysis.stepping import Place, Steps
 
-__all__ = ["StepVerdict", "judge"]
+__all__ = ["judge"]
 
+_MACHINE = (
+    (re.compile(r"^ ?(?:\u00b0C?|degrees|celsius)", re.IGNORECASE), ("temp",)),
+    (re.compile(r"^ ?(?:W|watts?)\b"), ("watt",)),
+)
+_PART = re.compile(r"\b(gpu|cpu|ram|memory|disk|swap)s?\b[^,;.]{0,30}$", re.IGNORECASE)
+_PER_STEP = re.compile(
+    r"^ ?(?:/|per |a |each )(?:training )?(?:step|iteration|it\b)", re.IGNORECASE
+)
+_PER_BATCH = re.compile(r"\bper (?:batch|step|device|gpu|rank)\b", re.IGNORECASE)
 _PROGRESS = re.compile(
     r"^\W{0,3}(?:done|complete|finished|through|of the (?:run|training|way|total|planned))",
     re.IGNORECASE,
 )
-_TIMES = frozenset(("time", "sec", "latency", "duration", "ms", "second", "eta", "hour", "minute"))
-_EVENTS = (
-    ("max", re.compile(r"\b(?:peak\w*|max\w*|highest|largest)\b", re.IGNORECASE)),
-    ("min", re.compile(r"\b(?:min(?:imum)?|lowest|smallest|bottom\w*)\b", re.IGNORECASE)),
-    ("best", re.compile(r"\b(?:best)\b", re.IGNORECASE)),
-    ("nan", re.compile(r"\b(?:nan|inf|infinite|non-finite)\b", re.IGNORECASE)),
-    ("spike", re.compile(r"\b(?:spik\w*|jump\w*|outlier|surg\w*|blew up|dip(?:s|ped)?)\b", re.IGNORECASE)),
-)  # fmt: skip
-_AROUND_SHARE = 0.02
 _FEW_METRICS = 20
 _PER_SECOND = re.compile(
     r"^\s*(?:tokens?|samples?|steps?|it|iter\w*|images?|examples?)\s*(?:/|per )\s*(?:s\b|sec\w*)",
     re.IGNORECASE,
 )
-
-StepVerdict = tuple["Place", bool, str]
 
 
 def judge(sentence: Sentence, before: Sentence | None, facts: Facts) -> list[StepVerdict]:
@@ -60,12 +57,15 @@ def judge(sentence: Sentence, before: Sentence | None, facts: Facts) -> list[Ste
         metrics = [name for mention in one.subjects for name in mention.metrics]
         if not one.holds and (one.inherited or not metrics) and one.numeral.value in sentence.cited:
             one.holds, one.why = True, "it stands in the line that is cited"
-    for one, other in zip(ordinary, ordinary[1:], strict=False):
+        if one.holds is False and one.numeral.signed and one.role == "plain":
+            one.role = "relative" if one.numeral.kind == "percent" else "delta"
+    _of_the_pace(sentence)
+    for one, other in pairwise(ordinary):
         _from_beside(one, other, facts)
     for one in sentence.statements:
         if one.role in phrases.DERIVED:
             _judge_derived(one, sentence, before, facts)
-    return list(_step_verdicts(sentence, facts))
+    return list(step_verdicts(sentence, facts))
 
 
 # --- numbers
@@ -206,6 +206,7 @@ def _judge_named(one: Statement, facts: Facts) -> None:
             for name in names
         ) or any(fits_config(one.numeral, facts.config[key]) for key in keys)
         held = held or facts.was_given(one.numeral, (), frozenset(("epoch",)), about=one.about)
+        held = held or _all_epochs(one, names, facts)
         one.holds, one.why = held, "the epochs of the run"
         return
     if one.index == "attempt":
@@ -229,9 +230,10 @@ def _loose(one: Statement, facts: Facts) -> bool:
         if any(close(numeral.value, numeral.half, value, about=True) for value in seconds):
             one.why = "the clock of the run"
             return True
-    if numeral.kind == "percent" and _PROGRESS.search(one.after):
+    unbound = not one.subjects or one.inherited
+    if numeral.kind == "percent" and (unbound or _PROGRESS.search(one.after)):
         last = facts.steps[1]
-        totals = [*facts.ahead["total"], *_totals(facts)]
+        totals = [*facts.ahead["total"], *totals_of(facts)]
         if any(
             close(numeral.value, numeral.half, 100.0 * last / total, about=one.about)
             for total in totals
@@ -239,6 +241,23 @@ def _loose(one: Statement, facts: Facts) -> bool:
         ):
             one.why = "the progress of the run"
             return True
+    told = [value for found in facts.findings for value in (found.value, found.reference)]
+    if unbound and fits(numeral, told, about=one.about) is not None:
+        one.why = "a finding says so"
+        return True
+    unit = next((words for form, words in _MACHINE if form.match(one.after)), ())
+    unit = ("byte",) if numeral.kind == "bytes" else unit
+    if numeral.kind == "percent" and (part := _PART.search(one.before)):
+        unit = words_of(part[1])
+    if unit and any(
+        fits_machine(one, series)
+        for name, series in facts.machine.items()
+        if set(unit) & set(words_of(name))
+    ):
+        one.why = "the machine"
+        return True
+    if _PER_STEP.match(one.after) and _is_pace(one, facts):
+        return True
     if _PER_SECOND.match(one.after):
         rates = [1.0 / rate for rate in facts.ahead["rate"] if rate]
         if any(close(numeral.value, numeral.half, rate, about=True) for rate in rates):
@@ -253,6 +272,27 @@ def _loose(one: Statement, facts: Facts) -> bool:
     return facts.was_given(numeral, (), one.words, about=one.about)
 
 
+def _is_pace(one: Statement, facts: Facts) -> bool:
+    """Whether a duration is that of a step."""
+    known = [*facts.ahead["rate"]]
+    for name in facts.metrics:
+        curve = facts.curve(name) if {"step", "time"} <= set(words_of(name)) else None
+        known += [*curve.newest(), *curve.middles(), *curve.recents()] if curve is not None else []
+    one.why = "the pace of the run"
+    return fits(one.numeral, known, about=one.about) is not None
+
+
+def _of_the_pace(sentence: Sentence) -> None:
+    """Take a duration as so that is a number of steps times the duration of one."""
+    paces = [one.numeral.value for one in sentence.statements
+             if one.holds and _PER_STEP.match(one.after)]  # fmt: skip
+    counts = [place.value for phrase in sentence.steps for place in phrase.places]
+    for one in sentence.statements:
+        if one.holds is False and one.numeral.kind == "duration":
+            spans = [pace * count for pace in paces for count in counts]
+            one.holds = fits(one.numeral, spans, about=True) is not None
+
+
 def _somewhere(one: Statement, facts: Facts, *, anywhere: bool) -> bool:
     """Whether a metric was so at the step: one with a finding of that name, or any of a few."""
     told = [
@@ -260,10 +300,7 @@ def _somewhere(one: Statement, facts: Facts, *, anywhere: bool) -> bool:
         if found.source in facts.metrics and (anywhere or found.name in one.words)
     ]  # fmt: skip
     few = list(facts.metrics)[:_FEW_METRICS] if anywhere else []
-    for name in dict.fromkeys([*told, *few]):
-        if _of_metric(one, name, facts, []):
-            return True
-    return False
+    return any(_of_metric(one, name, facts, []) for name in dict.fromkeys([*told, *few]))
 
 
 def _counted(one: Statement, facts: Facts) -> bool:
@@ -308,28 +345,29 @@ def _count_holds(one: Statement, facts: Facts) -> bool | None:
             return value in (len(found), len(near)) if found else None
         if noun in ("metric", "attempt", "finding", "gpu", "file"):
             return False
+    if _PER_BATCH.search(one.after):
+        return False
     text = f"{value:g}"
     if facts.has_number(text) or facts.was_given(one.numeral, (), one.words, about=one.about):
         return True
     return None if value < _FEW else False
 
 
-def _totals(facts: Facts) -> Iterator[float]:
-    for key, value in facts.config.items():
-        if isinstance(value, (int, float)) and {"step", "iter", "iteration"} & set(words_of(key)):
-            yield float(value)
-
-
 def _from_beside(one: Statement, other: Statement, facts: Facts) -> None:
     """Judge "from" once more by the step of its "to", and the other way round."""
     for failed, held in ((one, other), (other, one)):
-        if failed.holds or not held.holds or failed.place is not None or not held.true:
+        if (
+            failed.holds
+            or not held.holds
+            or not held.true
+            or failed.place not in (None, held.place)
+        ):
             continue
         if failed.role in ("from", "to") and held.true[0][2] is not None:
-            failed.true = list(held.true)
+            place, failed.place, failed.true = failed.place, None, list(held.true)
             _judge(failed, facts)
             if not failed.holds:
-                failed.true = []
+                failed.place, failed.true = place, []
 
 
 def _judge_derived(
@@ -348,176 +386,14 @@ def _judge_derived(
         one.holds = one.numeral.kind == "duration" and _loose(one, facts)
 
 
-# --- steps
-
-
-def _step_verdicts(sentence: Sentence, facts: Facts) -> Iterator[StepVerdict]:
-    for phrase in sentence.steps:
-        before = sentence.text[: phrase.start]
-        if phrase.total is not None:
-            yield phrase.total, *_of_total(phrase.total.value, facts)
-        proposed = phrases.is_proposal(
-            before, sentence.text[phrase.end :], advised=sentence.advised
-        )
-        for place in phrase.places:
-            bound = [one for one in sentence.statements if _concerns(one, place)]
-            verdict = _of_place(place, phrase, sentence, bound, facts, proposed=proposed)
-            if verdict is not None:
-                yield place, *verdict
-
-
-def _concerns(one: Statement, place: Place) -> bool:
-    if one.place is not None:
-        return one.place == place
-    return one.window is not None and place in one.window.places
-
-
-def _of_place(
-    place: Place,
-    phrase: Steps,
-    sentence: Sentence,
-    bound: list[Statement],
-    facts: Facts,
-    *,
-    proposed: bool,
-) -> tuple[bool, str] | None:
-    first, last = facts.steps
-    value = place.value
-    if phrase.kind == "future":
-        return None
-    if phrase.kind in ("every", "total", "span", "last", "first", "ago"):
-        verdict = _of_count(value, phrase, sentence, facts)
-        if verdict is None or proposed and phrase.kind in ("every", "total", "span"):
-            return None
-        if (
-            verdict[0]
-            and bound
-            and not any(one.holds for one in bound)
-            and phrase.kind in ("last", "first")
-        ):
-            return False, "what is said of these steps does not hold"
-        return verdict
-    slack = max(place.half, 0.02 * (last - first) if phrase.about else 0.0)
-    inside = first - slack <= value <= last + slack + (1 if phrase.kind == "position" else 0)
-    if proposed and not bound:
-        return None
-    if not inside:
-        return False, f"the run has steps {first:,} to {last:,}"
-    if (
-        bound
-        and not any(one.holds or one.holds is None for one in bound)
-        and any(_elsewhere(one, facts) for one in bound)
-    ):
-        return False, "what is said of this step is so at another"
-    if not bound:
-        return _of_event(value, slack, phrase, sentence, facts)
-    return True, "a step of the run"
-
-
-def _elsewhere(one: Statement, facts: Facts) -> bool:
-    """Whether a value that does not hold where it is said holds at another step."""
-    if one.place is None:
-        return True
-    for mention in one.subjects:
-        for name in mention.metrics:
-            curve = facts.curve(name)
-            if curve is None:
-                continue
-            if not len(curve.at(one.place.value)) and not facts.has_step(one.place.value):
-                return True
-            if any(len(curve.where(written, half)) for written, half in reading(one.numeral)):
-                return True
-    return False
-
-
-def _of_event(
-    value: float, slack: float, phrase: Steps, sentence: Sentence, facts: Facts
-) -> tuple[bool, str]:
-    """Check a step at which something is said to have happened."""
-    before = sentence.text[: phrase.start]
-    event = next((name for name, words in _EVENTS if words.search(before)), None)
-    if phrases.of_window(before) is not None:
-        event = None
-    names = [name for mention in sentence.subjects for name in mention.metrics]
-    near = [mention for mention in sentence.mentions if mention.end <= phrase.start]
-    if near:
-        names = list(near[-1].metrics)
-    if event is None or not names:
-        return True, "a step of the run"
-    first, last = facts.steps
-    reach = max(slack, _AROUND_SHARE * (last - first) if phrase.about else 0.0)
-    told = [one for one in facts.findings if one.source in names]
-    if any(
-        step is not None and abs(step - value) <= max(reach, 1.0)
-        for one in told
-        for step in (one.step, one.since)
-    ):
-        return True, "a finding says so"
-    for name in names:
-        curve = facts.exact(name, value, reach)
-        whole = facts.curve(name)
-        if curve is None or whole is None:
-            continue
-        if event == "spike" and curve.stands_out(value, reach):
-            return True, f"{name} stands out there"
-        if event == "nan" and len(found := curve.at(value, reach)) and not (found == found).all():  # noqa: PLR0124
-            return True, f"{name} has no number there"
-        low, high = whole.extremes()
-        wanted = {"max": high, "min": low, "best": [*low, *high]}.get(event, [])
-        if any(one in wanted for one in curve.at(value, reach)):
-            return True, f"{name} is at its {event} there"
-    return False, f"{names[0]} has no {event} there"
-
-
-def _of_count(
-    value: float, phrase: Steps, sentence: Sentence, facts: Facts
-) -> tuple[bool, str] | None:
-    first, last = facts.steps
-    length = last - first + 1
-    if phrase.kind == "total":
-        return _of_total(value, facts)
-    if phrase.kind == "every":
-        spacings = _spacings(facts, sentence)
-        held = value in spacings or any(value == one for one in facts.config.values())
-        return held, "the intervals of the run"
-    if phrase.kind == "span":
-        places = [
-            place.value
-            for one in sentence.steps
-            if one.kind in ("at", "range", "position")
-            for place in one.places
-        ]
-        if len(places) >= 2:
-            gaps = [abs(a - b) for i, a in enumerate(places) for b in places[i + 1 :]]
-            held = any(
-                close(value, phrase.places[0].half, gap + more, about=phrase.about)
-                for gap in gaps
-                for more in (0, 1)
-            )
-            return held, "the steps between"
-        slack = 0.05 * length if phrase.about else phrase.places[0].half
-        if any(value == total for total in (*facts.ahead["total"], *_totals(facts))):
-            return True, "the steps of the run"
-        return value <= length + slack, f"the run has {length:,} steps"
-    slack = 0.05 * value if phrase.about else phrase.places[0].half
-    return value <= length + slack, f"the run has {length:,} steps"
-
-
-def _spacings(facts: Facts, sentence: Sentence) -> set[float]:
-    import numpy as np
-
-    names = [name for mention in sentence.subjects for name in mention.metrics] or list(
-        facts.metrics
-    )[:50]
-    found: set[float] = set()
+def _all_epochs(one: Statement, names: list[str], facts: Facts) -> bool:
+    """Whether a number is that of all epochs, by the steps of those so far."""
+    last = facts.steps[1]
+    totals = [*facts.ahead["total"], *totals_of(facts)]
     for name in names:
         curve = facts.curve(name)
-        if curve is not None and len(curve) > 1:
-            found.add(float(np.median(np.diff(np.unique(curve.step)))))
-    return found
-
-
-def _of_total(value: float, facts: Facts) -> tuple[bool, str]:
-    last = facts.steps[1]
-    known = {*facts.ahead["total"], *_totals(facts), float(last), float(last + 1)}
-    return value in known, "the steps of the run in all"
+        highest = max(curve.extremes()[1], default=0.0) if curve is not None else 0.0
+        wanted = [total * (highest + more) / (last + 1) for total in totals for more in (0, 1)]
+        if fits(one.numeral, wanted) is not None:
+            return True
+    return False

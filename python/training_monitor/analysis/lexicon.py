@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "Lexicon", "Mention", "words_of"]
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+|%")
-_BETWEEN = re.compile(r"[\s_/.\-`*'()|:]{0,2}|'s | per |_per_")
+_BETWEEN = re.compile(r"[\s_/.\-`*]{0,2}|[(:|]|'s | per |_per_")
 _MOST_WORDS = 10
 # Of runs with more metrics only whole names are known, not their last words alone.
 _MOST_SHORTENED = 5000
@@ -24,15 +24,75 @@ _SAME = {
     "temperature": "temp", "average": "mean", "avg": "mean", "minimum": "min", "maximum": "max",
     "reward": "reward", "percent": "percent", "second": "sec", "s": "sec", "learning": "learning",
     "tok": "token", "testing": "test", "epochs": "epoch", "per": "per", "eps": "eps",
-    "processor": "cpu", "use": "used", "usage": "used", "steps": "step", "heldout": "val", "returns": "return",
+    "processor": "cpu", "use": "used", "usage": "used", "steps": "step", "heldout": "val",
+    "returns": "return",
 }  # fmt: skip
 _UNITS = ("percent", "byte", "watt", "celsiu", "celsius", "sec", "ms")
 SPLITS = frozenset(("train", "val", "eval", "test", "dev"))
 # Words that no metric is meant by unless they stand in backticks.
 _COMMON = frozenset(
-    "a all an and are as at average be best by count current data day delta epoch for from gap global hour "
-    "i if in is it iter iteration last line max mean min n no not now of on or out per percent "
-    "rank run sec size std step the time to total up value with x y z".split()
+    [
+        "a",
+        "all",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "average",
+        "be",
+        "best",
+        "by",
+        "count",
+        "current",
+        "data",
+        "day",
+        "delta",
+        "epoch",
+        "for",
+        "from",
+        "gap",
+        "global",
+        "hour",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "iter",
+        "iteration",
+        "last",
+        "line",
+        "max",
+        "mean",
+        "min",
+        "n",
+        "no",
+        "not",
+        "now",
+        "of",
+        "on",
+        "or",
+        "out",
+        "per",
+        "percent",
+        "rank",
+        "run",
+        "sec",
+        "size",
+        "std",
+        "step",
+        "the",
+        "time",
+        "to",
+        "total",
+        "up",
+        "value",
+        "with",
+        "x",
+        "y",
+        "z",
+    ]
 )
 
 
@@ -127,7 +187,11 @@ def _shorter(name: str, words: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
         forms |= {form[:-1] for form in forms if len(form) > 1 and form[-1] in endings}
     forms |= {(form[0], *form[2:]) for form in forms if len(form) > 2 and form[1].isdigit()}
     # The host or the GPU alone is no number.
-    return sorted(form for form in forms - {words, ()} if form not in (("gpu",), ("host",), ("val",), ("eval",), ("test",)))
+    return sorted(
+        form
+        for form in forms - {words, ()}
+        if form not in (("gpu",), ("host",), ("val",), ("eval",), ("test",))
+    )
 
 
 class Lexicon:
@@ -193,10 +257,7 @@ class Lexicon:
         for length in range(most, 0, -1):
             piece = tuple(word for word, _, _ in words[at : at + length])
             start, end = words[at][1], words[at + length - 1][2]
-            if length == 1 and (piece[0] in _COMMON or piece[0].isdigit()):
-                if not _quoted(text, start, end):
-                    continue
-            if length == 1 and _inside_a_word(text, start, end):
+            if length == 1 and not _may_stand_alone(piece[0], text, start, end):
                 continue
             metrics, config, system = (index.find(piece) for index in self._by_kind)
             if length == 1 and not self._alone(piece[0], config):
@@ -208,6 +269,13 @@ class Lexicon:
     def _alone(self, word: str, config: tuple[str, ...]) -> bool:
         """Whether one word is enough to mean a key of the configuration."""
         return len(word) > 1 and any(len(words_of(key.rsplit("/", 1)[-1])) == 1 for key in config)
+
+
+def _may_stand_alone(word: str, text: str, start: int, end: int) -> bool:
+    """Whether one word can be a name: not a common one, and not a part of another word."""
+    if (word in _COMMON or word.isdigit()) and not _quoted(text, start, end):
+        return False
+    return not _inside_a_word(text, start, end)
 
 
 def _quoted(text: str, start: int, end: int) -> bool:

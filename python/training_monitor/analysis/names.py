@@ -21,20 +21,71 @@ _SPLIT_NAMES = re.compile(
     re.IGNORECASE,
 )
 _VALUE_NEAR = re.compile(
-    r"^`?\W{0,4}(?:(?:is|was|at|of|to|from|rose|fell|reached|=|:|has|metric|\w+ed|\w+s)\W+){0,4}-?[\d.]"
+    r"^`?\W{0,4}(?:(?:is|was|at|of|to|from|rose|fell|reached|=|:|has|"
+    r"metric|\w+ed|\w+s)\W+){0,4}-?[\d.]"
 )
 _METRIC_NEAR = re.compile(
     r"\b(?:metrics?|series|curve|logged)\W*$|^`?\W*(?:metric|series|curve)\b", re.IGNORECASE
 )
 # Words that are written in backticks and are no names of a run.
 _WORDS = frozenset(
-    "nan inf none true false null float32 float16 bfloat16 bf16 fp16 fp32 int8 cuda cpu gpu ok warning "
-    "critical info unknown".split()
+    [
+        "nan",
+        "inf",
+        "none",
+        "true",
+        "false",
+        "null",
+        "float32",
+        "float16",
+        "bfloat16",
+        "bf16",
+        "fp16",
+        "fp32",
+        "int8",
+        "cuda",
+        "cpu",
+        "gpu",
+        "ok",
+        "warning",
+        "critical",
+        "info",
+        "unknown",
+    ]
 )
 _COMMON_SLASHED = frozenset(
-    "and/or i/o n/a w/o w/ his/her he/she train/val train/test train/eval on/off yes/no input/output cpu/gpu "
-    "gpu/cpu tokens/s token/s it/s steps/s samples/s step/s items/s images/s tokens/sec samples/sec steps/sec "
-    "s/step s/it ms/step sec/step".split()
+    [
+        "and/or",
+        "i/o",
+        "n/a",
+        "w/o",
+        "w/",
+        "his/her",
+        "he/she",
+        "train/val",
+        "train/test",
+        "train/eval",
+        "on/off",
+        "yes/no",
+        "input/output",
+        "cpu/gpu",
+        "gpu/cpu",
+        "tokens/s",
+        "token/s",
+        "it/s",
+        "steps/s",
+        "samples/s",
+        "step/s",
+        "items/s",
+        "images/s",
+        "tokens/sec",
+        "samples/sec",
+        "steps/sec",
+        "s/step",
+        "s/it",
+        "ms/step",
+        "sec/step",
+    ]
 )
 
 
@@ -106,9 +157,9 @@ def _written(text: str, start: int, name: str, facts: Facts, *, slashed: bool) -
         or _METRIC_NEAR.search(text[end : end + 16])
     )
     if slashed:
-        first = words_of(name.split("/")[0])
+        first = words_of(name.split("/", maxsplit=1)[0])
         prefixes = {metric.split("/")[0] for metric in facts.metrics if "/" in metric}
-        known = name.split("/")[0] in prefixes or set(first) & SPLITS or "_" in name
+        known = name.split("/", maxsplit=1)[0] in prefixes or set(first) & SPLITS or "_" in name
         parts = [facts.lexicon.look_up(part) for part in name.split("/")]
         if all(any(part) for part in parts) or not (known or bound):
             return None

@@ -13,9 +13,13 @@ _ABOUT_SHARE = 0.05
 # A model sees values with so many digits, and may round once more.
 SIG_FIGS = 5
 _EPSILON = 1e-9
+_MOST_POWER = 250
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)(?:\.\d+)?|\.\d+"
-_EXPONENT = r"(?:[eE][-+]?\d{1,3}|\s?[x\u00d7*\u00b7]\s?10(?:\^|\*\*)?[({]?-?[\d\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+[)}]?)?"
+_EXPONENT = (
+    r"(?:[eE][-+]?\d{1,3}|\s?[x\u00d7*\u00b7]\s?10(?:\^|\*\*)?[({]?-?[\d\u207b\u2070"
+    r"\u00b9\u00b2\u00b3\u2074-\u2079]+[)}]?)?"
+)
 _UNIT = (
     r"%|percent(?:age points?)?|per cent|pp\b|points?\b|[x\u00d7](?![\w])|times\b|-?fold\b"
     r"|days?\b|hours?\b|hrs?\b|minutes?\b|mins?\b|seconds?\b|secs?\b|milliseconds?\b"
@@ -32,12 +36,14 @@ _NAMES = re.compile(
     r"|\b[A-Za-z_]\w*\d\w*\b"
     r"|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?\b"
     r"|\bv?\d+\.\d+\.\d+(?:\.\d+)*\b"
+    r"|\b\d{1,2}(?:\.5)?/(?:5|10)\b(?! ?steps?)"
     r"|\b(?:ln|log|log2|log10|exp|sqrt)\s?\([\d.]+\)"
     r"|(?<!\w)#\d+\b|\b\d+(?:st|nd|rd|th)\b(?! percentile)"
     r"|\b(?:python|cuda|pytorch|torch|version|v|numpy|jax|tensorflow|driver|top|level|option"
     r"|phase|stage|section|figure|fig\.?|table|part|cudnn|nccl|gpt|llama|qwen|gemma|mistral)"
     r"[ -]v?\d+(?:\.\d+)*\b"
-    r"|\b(?!\d+[dhm]\d)\d+(?=[A-Za-z_]\w*)(?!(?:k|K|M|B|x|h|m|s|d|ms|pp|min|mins|hr|hrs|sec|secs|e|E)\b)"
+    r"|\b(?!\d+[dhm]\d)\d+(?=[A-Za-z_]\w*)(?!(?:k|K|M|B|x|h|m|s|d|"
+    r"ms|pp|min|mins|hr|hrs|sec|secs|e|E)\b)"
     r"(?!(?:[KMGT]i?B)\b)(?![eE][-+]?\d)\w+",
     re.IGNORECASE,
 )
@@ -114,7 +120,9 @@ def numerals_in(text: str) -> list[Numeral]:
             continue
         if any(start <= at < end for start, end in taken):
             continue
-        found.append(_numeral(text, match))
+        numeral = _numeral(text, match)
+        if isfinite(numeral.value) and isfinite(numeral.half):
+            found.append(numeral)
     return _compound(text, sorted(found, key=lambda one: one.start))
 
 
@@ -153,9 +161,9 @@ def _power(exponent: str) -> int:
     if not exponent:
         return 0
     if exponent[0] in "eE":
-        return int(exponent[1:])
+        return max(-_MOST_POWER, min(int(exponent[1:]), _MOST_POWER))
     power = re.sub(r"^\s?[x\u00d7*\u00b7]\s?10(?:\^|\*\*)?[({]?|[)}]$", "", exponent)
-    return int(power.translate(_SUPERSCRIPTS))
+    return max(-_MOST_POWER, min(int(power.translate(_SUPERSCRIPTS) or 0), _MOST_POWER))
 
 
 def _kind(unit: str) -> tuple[str, float]:

@@ -15,7 +15,7 @@ from training_monitor.settings import SECRETS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["LEVELS", "PrivacyError", "allows", "secret_values", "spellings"]
+__all__ = ["LEAST_SECRET_CHARS", "LEVELS", "PrivacyError", "allows", "secret_values", "spellings"]
 
 # From most to least. What each of them lets out of the machine:
 _NUMBERS = frozenset({"request", "numbers", "findings"})
@@ -29,7 +29,7 @@ _LETS_OUT: dict[str, frozenset[str]] = {
 LEVELS = tuple(_LETS_OUT)
 
 # Shorter ones stand in ordinary text: "1", "true", "admin".
-_LEAST_CHARS = 8
+LEAST_SECRET_CHARS = 8
 _NO_SECRETS = frozenset({"PWD", "OLDPWD", "SSH_AUTH_SOCK"})
 
 
@@ -64,12 +64,12 @@ def secret_values(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
         if name in ours or _says_secret(name, value):
             found.add(value.strip())
         found.add(_password_in(value))
-    found = {value for value in found if len(value) >= _LEAST_CHARS}
+    found = {value for value in found if len(value) >= LEAST_SECRET_CHARS}
     return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
 
 def _says_secret(name: str, value: str) -> bool:
-    if name in _NO_SECRETS or len(value) < _LEAST_CHARS:
+    if name in _NO_SECRETS or len(value) < LEAST_SECRET_CHARS:
         return False
     if value.startswith(("/", "~", ".")) and os.path.exists(os.path.expanduser(value)):
         return False

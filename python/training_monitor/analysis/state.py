@@ -90,14 +90,11 @@ class StateFile:
         if self._path is None:
             return dict(self._memory)
         try:
-            file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return dict(self._memory)
-        with open(file, "rb") as opened:
-            try:
+            file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            with open(file, "rb") as opened:
                 told = json.loads(opened.read(_LIMIT_BYTES))
-            except (OSError, ValueError, RecursionError):
-                return dict(self._memory)
+        except (OSError, ValueError, RecursionError):
+            return dict(self._memory)
         return told if isinstance(told, dict) else dict(self._memory)
 
     def _write(self, whole: dict[str, Any]) -> None:

@@ -18,19 +18,28 @@ ABOUT = (
     r"(?:about|around|roughly|approximately|approx\.?|circa|ca\.|nearly|almost|close to|near"
     r"|some|~|an estimated|just (?:over|under|above|below)|slightly (?:over|under|above|below))"
 )
+# No run has so many steps.
+_FAR = 1e18
 _N = rf"(?:{NUMBER})(?:[kKM](?!\w))?"
 _NAMED = re.compile(
-    rf"(?<![\w/])`?(?P<word>{_WORD})`?(?:\s*(?:#|=|:|number)|-)?\s*(?P<about>{ABOUT}\s*)?(?P<first>{_N})(?![\w%]|\.\d|/s)",
+    (
+        rf"(?<![\w/])`?(?P<word>{_WORD})`?(?:\s*(?:#|=|:|number|\()|-)?\s*(?P<about>{ABOUT}"
+        rf"\s*)?(?P<first>{_N})(?![\w%]|\.\d|/s)"
+    ),
     re.IGNORECASE,
 )
 _NEXT = re.compile(
-    rf"(?P<join>\s*(?:-|\u2013|\u2192|->|/|,\s*(?:and|or)|,|&|\.\.\.?|\b(?:to|through|until|till|and|or|of|vs\.?)\b)\s*)"
-    rf"(?P<word>(?:{_WORD})\s*)?(?P<about>{ABOUT}\s*)?(?P<next>{_N})(?![\w%]|\.\d|/s| ?(?:%|percent|x\b|times\b|[kMG]?B\b|ms\b|s\b|hours?\b|minutes?\b))",
+    rf"(?P<join>\s*(?:-|\u2013|\u2192|->|/|,\s*(?:and|or)|,|&|\.\.\.?|"
+    rf"\b(?:to|through|until|till|and|or|of|vs\.?)\b)\s*)"
+    rf"(?P<word>(?:{_WORD})\s*)?(?P<about>{ABOUT}\s*)?(?P<next>{_N})(?![\w%]|"
+    rf"\.\d|/s| ?(?:%|percent|x\b|times\b|[kMG]?B\b|ms\b|s\b|hours?\b|"
+    rf"minutes?\b))",
     re.IGNORECASE,
 )
 _COUNTED = re.compile(
-    rf"(?<![\w.,/])(?P<about>{ABOUT}\s*)?(?:(?P<done>{_N})\s?/\s?)?(?P<first>{_N})[ -]?"
-    rf"(?:(?:more|further|additional|total|consecutive|recorded|logged|completed|earlier|new|extra|planned|warm-?up) )?{_WORD}\b"
+    rf"(?<![\w.,/])(?P<about>{ABOUT}\s*)?(?:(?P<done>{_N})\s?(?:/|of(?: the| your)?\s)\s?)?(?P<first>{_N})[ -]?"
+    rf"(?:(?:more|further|additional|total|consecutive|recorded|logged|"
+    rf"completed|earlier|new|extra|planned|warm-?up) )?{_WORD}\b"
     r"(?!\s*(?:/|per\b|a second))",
     re.IGNORECASE,
 )
@@ -45,20 +54,44 @@ _OPENED = re.compile(
 )
 _BETWEEN = re.compile(r"\bbetween\W+(?:the\W+)?$", re.IGNORECASE)
 _KINDS = (
-    ("last", re.compile(r"\b(?:last|past|previous|recent|preceding|latest|trailing|final)\W+$", re.I)),
-    ("first", re.compile(r"\b(?:first|initial|opening)\W+$", re.I)),
-    ("future", re.compile(r"\b(?:next|another|further|coming|following|remaining|extra|additional)\W+$", re.I)),
-    ("every", re.compile(r"\b(?:every|each|interval (?:of|is)|once per|frequency of)\W+$", re.I)),
-    ("total", re.compile(r"\b(?:of|out of|total of|planned|all|full)\W+(?:the )?$", re.I)),
-    ("position", re.compile(r"\b(?:after|at|by|reached|completed|until|since|done|ran for|run for|trained for|through)\W+(?:only\W+)?(?:the\W+)?$", re.I)),
-)  # fmt: skip
-_AFTER = (
-    ("future", re.compile(r"^\W{0,2}(?:more\b|left\b|remain|to go\b|from now)", re.I)),
-    ("total", re.compile(r"^\W{0,2}(?:in total|total|planned|overall)\b", re.I)),
-    ("future", re.compile(r"^\W{0,2}(?:of |)?warm-?up\b", re.I)),
-    ("ago", re.compile(r"^\W{0,2}(?:ago|earlier|before)\b", re.I)),
+    (
+        "last",
+        re.compile(
+            r"\b(?:last|past|previous|recent|preceding|latest|trailing|final)\W+$", re.IGNORECASE
+        ),
+    ),
+    ("first", re.compile(r"\b(?:first|initial|opening)\W+$", re.IGNORECASE)),
+    (
+        "future",
+        re.compile(
+            r"\b(?:next|another|further|coming|following|remaining|extra|additional)\W+$",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "every",
+        re.compile(r"\b(?:every|each|interval (?:of|is)|once per|frequency of)\W+$", re.IGNORECASE),
+    ),
+    ("total", re.compile(r"\b(?:of|out of|total of|planned|all|full)\W+(?:the )?$", re.IGNORECASE)),
+    (
+        "position",
+        re.compile(
+            (
+                r"\b(?:after|at|by|reached|completed|until|since|done|ran for|"
+                r"run for|trained for|through)\W+(?:only\W+)?(?:the\W+)?$"
+            ),
+            re.IGNORECASE,
+        ),
+    ),
 )
-_MORE = re.compile(r"\b(?:more|further|additional|extra|planned)\b", re.I)
+_AFTER = (
+    ("left", re.compile(r"^\W{0,2}(?:left\b|remain|to go\b)", re.IGNORECASE)),
+    ("future", re.compile(r"^\W{0,2}(?:more\b|from now)", re.IGNORECASE)),
+    ("total", re.compile(r"^\W{0,2}(?:in total|total|planned|overall)\b", re.IGNORECASE)),
+    ("future", re.compile(r"^\W{0,2}(?:of |)?warm-?up\b", re.IGNORECASE)),
+    ("ago", re.compile(r"^\W{0,2}(?:ago|earlier|before)\b", re.IGNORECASE)),
+)
+_MORE = re.compile(r"\b(?:more|further|additional|extra|planned)\b", re.IGNORECASE)
 _VAGUE = re.compile(
     rf"\b(?:{ABOUT}|by|shortly after|shortly before|just before|just after)\W*$", re.IGNORECASE
 )
@@ -81,7 +114,7 @@ class Steps:
     Attributes:
         start: Where it starts.
         end: Where it ends.
-        kind: at, range; of counts last, first, future, every, total, position, ago or span.
+        kind: at, range; of counts last, first, left, future, every, total, position, ago or span.
         places: The numbers in it.
         about: Whether it says that it is not exact.
         total: A number of steps in all that is part of it: "step 80 of 1000".
@@ -124,7 +157,8 @@ def _place(match: re.Match[str], group: str) -> Place:
         if factor > 1 or "." in digits
         else 0.0
     )
-    return Place(match.start(group), match.end(group), float(digits) * factor, half)
+    value = min(float(digits) * factor, _FAR)
+    return Place(match.start(group), match.end(group), value, min(half, _FAR))
 
 
 def _named(text: str) -> Iterator[Steps]:
@@ -181,7 +215,8 @@ def _counted(text: str, match: re.Match[str]) -> Steps:
     place = _place(match, "first")
     about = bool(match["about"]) or bool(_VAGUE.search(before))
     if match["done"]:
-        return Steps(start, match.end(), "at", (_place(match, "done"),), about, place)
+        of_rest = "left" if _AFTER[0][1].search(after) else "at"
+        return Steps(start, match.end(), of_rest, (_place(match, "done"),), about, place)
     kind = next((kind for kind, words in _AFTER if words.search(after)), None)
     if kind is None and _MORE.search(match[0]):
         kind = "future"

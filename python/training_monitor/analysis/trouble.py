@@ -44,7 +44,8 @@ class ModelError(TrainingMonitorError):
 
     Attributes:
         kind: auth, unknown_model, quota, rate_limit, timeout, connection, tls, redirect,
-            tools_refused, context_length, parameter, request, server, bad_answer or privacy.
+            tools_refused, context_length, parameter, reasoning_effort, request, server, bad_answer
+            or privacy.
         retry_after_secs: How long the server asked to wait; None: it did not say.
         again: The client has left out what the server refused: the same question may be asked
             again at once.

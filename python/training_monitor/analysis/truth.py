@@ -32,20 +32,27 @@ __all__ = [
 # "around step 1,200" may be off by this share of the run, or by two intervals of logging.
 _AROUND_SHARE = 0.02
 _PERCENTILES = {"p5": 5.0, "p95": 95.0, "p99": 99.0}
-_QUANTILE_SHARE = 0.01
+_QUOTED_SHARE = 0.005
 _ALL = re.compile(
-    r"\b(?:stay(?:s|ed)?|remain(?:s|ed|ing)?|never|always|throughout|not exceed|all|consistently|kept?|held|holds)\b",
+    (
+        r"\b(?:stay(?:s|ed)?|remain(?:s|ed|ing)?|never|always|throughout|"
+        r"not exceed|all|consistently|kept?|held|holds)\b"
+    ),
     re.IGNORECASE,
 )
 _BACK = re.compile(r"\b(?:back|return\w*|recover\w*|settl\w*|revert\w*|normal)\b", re.IGNORECASE)
 _LEVEL = re.compile(
-    r"\b(?:typical\w*|usual\w*|normal\w*|stable|steady|hover\w*|level|baseline|overall|constant|flat|"
+    r"\b(?:typical\w*|usual\w*|normal\w*|stable|steady|hover\w*|level|"
+    r"baseline|overall|constant|flat|"
     r"plateau\w*|settled|stabiliz\w*|stabilis\w*|consistent\w*)\b",
     re.IGNORECASE,
 )
-_LISTED = re.compile(r"\b(?:recent|last|latest|values?|readings?)\b", re.IGNORECASE)
+_LISTED = re.compile(
+    r"\b(?:recent|last|latest)\b.*\b(?:values?|readings?|points?)\b", re.IGNORECASE
+)
 _TAIL_POINTS = 50
 _SHORT_POINTS = 200
+_TAILS = (10, 20, 50, 100, 200)
 
 Values = list[float]
 
@@ -56,7 +63,12 @@ def fits(
     """Return the value that a number may stand for; None: none of them."""
     for value in values:
         for written, half in reading(numeral):
-            if close(written, half * slack * (_zeros(written) if slack > 1.0 else 1.0), value, about=about):
+            if close(
+                written,
+                half * slack * (_zeros(written) if slack > 1.0 else 1.0),
+                value,
+                about=about,
+            ):
                 return value
     return None
 
@@ -72,20 +84,23 @@ def _zeros(value: float) -> float:
 def fits_config(numeral: Numeral, value: object) -> bool:
     """Whether a number is a value of the configuration, which is quoted and not rounded."""
     many = value if isinstance(value, (list, tuple)) else [value]
-    for one in many:
-        if isinstance(one, str):
-            try:
-                one = float(one)
-            except ValueError:
-                continue
-        if isinstance(one, bool) or not isinstance(one, (int, float)) or not isfinite(one):
-            continue
-        for written, half in reading(numeral):
-            if numeral.digits < 3:
-                half = min(half, 0.005 * abs(written))
-            if close(written, half, float(one)):
-                return True
+    known = [number for one in many if (number := _number(one)) is not None]
+    for written, half in reading(numeral):
+        reach = min(half, _QUOTED_SHARE * abs(written)) if numeral.digits < 3 else half
+        if any(close(written, reach, one) for one in known):
+            return True
     return False
+
+
+def _number(value: object) -> float | None:
+    """Return a value of the configuration as a number: texts as "3e-4" are some."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if isfinite(number) else None
 
 
 def fits_machine(statement: Statement, series: SystemSeries) -> bool:
@@ -202,34 +217,16 @@ def _window_ends(statement: Statement, curve: Curve, part: Curve) -> Values | No
     if role in ("from", "first"):
         return [*part.oldest(), *_finite(curve.carried(float(part.step[0]) - 1))]
     if role in ("to", "last"):
-        newest = part.newest()
-        return newest
+        return part.newest()
     return None
 
 
 def _of_part(statement: Statement, part: Curve, curve: Curve, facts: Facts, name: str) -> Values:
+    statistic = _statistic(statement, part)
+    if statistic is not None:
+        return statistic
     low, high = part.extremes()
-    finite = part.finite()
     role, said = statement.role, statement.before
-    if role in _PERCENTILES:
-        return [float(np.percentile(finite, _PERCENTILES[role]))] if len(finite) else []
-    simple = {
-        "max": high, "min": low, "best": [*low, *high], "median": part.middles()[1::2],
-        "mean": part.middles()[0::2], "first": part.oldest(), "last": part.newest(),
-    }  # fmt: skip
-    if role == "std":
-        return [float(finite.std())] if len(finite) else []
-    if role == "mean" and statement.window is None and re.search("recent", said, re.IGNORECASE):
-        return [*simple["mean"], *part.recents()]
-    if role == "last" and statement.about:
-        return [*part.newest(), *part.recents()]
-    if role in simple:
-        return simple[role]
-    if role in ("low", "high"):
-        shares = (0.0, 1.0, 5.0) if role == "low" else (100.0, 99.0, 95.0)
-        return [float(np.percentile(finite, share)) for share in shares] if len(finite) else []
-    if role == "listed":
-        return _listed(part)
     told = _told(facts, name)
     if role == "spike":
         return [*low, *high, *told]
@@ -238,15 +235,42 @@ def _of_part(statement: Statement, part: Curve, curve: Curve, facts: Facts, name
     if role == "to":
         back = [*part.middles(), *part.recents()] if _BACK.search(said) else []
         return [*part.newest(), *low, *high, *told, *back, *_beside(statement, curve, before=False)]
+    level = [*part.middles(), *part.recents()] if _is_level(statement) else []
     if statement.present and statement.window is None:
-        middles = [*part.middles(), *part.recents()] if _is_level(statement) else []
-        return [*part.newest(), *middles, *told]
-    found = [*part.newest(), *part.oldest(), *low, *high, *told]
-    if _is_level(statement):
-        found += [*part.middles(), *part.recents()]
-    if _LISTED.search(said) and re.search(r"\bvalues?|readings?|points?\b", said, re.IGNORECASE):
+        return [*part.newest(), *level, *told]
+    found = [*part.newest(), *part.oldest(), *low, *high, *told, *level]
+    if _LISTED.search(said):
         found += [float(one) for one in part.value[-_TAIL_POINTS:]]
     return found
+
+
+def _statistic(statement: Statement, part: Curve) -> Values | None:
+    """Return what a statement about the whole of a part may mean; None: it is none."""
+    low, high = part.extremes()
+    finite = part.finite()
+    role, said = statement.role, statement.before
+    if not len(finite):
+        return []
+    if role in _PERCENTILES:
+        return [float(np.percentile(finite, _PERCENTILES[role]))]
+    simple = {
+        "max": high, "min": low, "best": [*low, *high], "median": part.middles()[1::2],
+        "mean": part.middles()[0::2], "first": part.oldest(), "last": part.newest(),
+    }  # fmt: skip
+    if role == "std":
+        return [float(finite.std())]
+    if role == "mean" and statement.window is None and re.search("recent", said, re.IGNORECASE):
+        return [*simple["mean"], *part.recents()]
+    if role == "last" and statement.about:
+        return [*part.newest(), *part.recents()]
+    if role in simple:
+        return simple[role]
+    if role in ("low", "high"):
+        shares = (0.0, 1.0, 5.0) if role == "low" else (100.0, 99.0, 95.0)
+        recent = {"recent", "recently", "lately", "now", "currently"} & statement.words
+        parts = [finite, *(finite[-tail:] for tail in (_TAILS if recent else ()))]
+        return [float(np.percentile(one, share)) for one in parts for share in shares]
+    return _listed(part) if role == "listed" else None
 
 
 def _listed(part: Curve) -> Values:

@@ -4,9 +4,10 @@ import asyncio
 import base64
 import gzip
 import json
-import logging
+import shutil
+import ssl
+import subprocess
 import time
-import traceback
 from pathlib import Path
 
 import pytest
@@ -275,64 +276,6 @@ def test_retry_after_is_told(gate: Outgoing) -> None:
     assert trouble([fails(429, "slow down")], gate).retry_after_secs is None
 
 
-def everything_of(error: BaseException) -> list[str]:
-    """Return what the nosiest of tools shows of an exception, and of all that led to it."""
-    told: list[str] = []
-    seen: list[BaseException | None] = [None]
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop()
-        if one is None or one in seen:
-            continue
-        seen.append(one)
-        frames = one.__traceback__
-        if one is error and frames is not None:
-            frames = frames.tb_next  # the first one is the test, which knows the key
-        shown = traceback.TracebackException(type(one), one, frames, capture_locals=True)
-        told += [repr(one), repr(vars(one)), *shown.format(chain=False)]
-        left += [one.__cause__, one.__context__]
-    return told
-
-
-def test_key_stands_nowhere(
-    gate: Outgoing,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    for name in list(logging.root.manager.loggerDict):
-        logging.getLogger(name).setLevel(logging.DEBUG)
-    told: list[str] = []
-    kinds = set()
-    scripts = [
-        [says(f"your key is {KEY}")],
-        [fails(401, f"Incorrect API key provided: {KEY}, headers {{'Bearer {KEY}'}}")],
-        [fails(500, "x" * 290 + KEY)],
-        [raw(b"", status=302, headers={"Location": f"http://x.invalid/?key={KEY}"})],
-        [raw(KEY.encode() * 10)],
-        [says("x").but(cut=5)],
-    ]
-    for key in (KEY, f"{KEY}\n", f"{KEY}\nX-Evil: 1", f"é{KEY}"):
-        for script in scripts:
-            with openai_server(script) as server:
-                client = client_of(server, api_key=key)
-                told += [repr(client), str(client), repr(vars(client))]
-                try:
-                    told.append(repr(client.ask(MESSAGES, TOOLS, outgoing=gate)))
-                except ModelError as error:
-                    kinds.add(error.kind)
-                    told += everything_of(error)
-    told += [record.getMessage() for record in caplog.records]
-    told += [repr(vars(record)) for record in caplog.records]
-    told += [path.read_text() for path in tmp_path.iterdir() if path.is_file()]
-    told += capfd.readouterr()
-    assert sum(KEY in text for text in told) == 0
-    assert not [text for text in told if KEY[8:24] in text]
-    assert len(caplog.records) > 50
-    assert kinds == {"auth", "server", "redirect", "bad_answer", "connection"}
-
-
 def test_login_in_the_address_is_sent_and_never_shown(gate: Outgoing, tmp_path: Path) -> None:
     with openai_server([says("ok")]) as server:
         url = server.base_url.replace("//", "//someone:pa55%2Fword@")
@@ -384,10 +327,43 @@ def test_what_cannot_be_sent_is_an_error_like_others(gate: Outgoing) -> None:
         with pytest.raises(ModelError):
             client.ask(nan, None, outgoing=gate)
     for url in ("http://[::1", "http://127.0.0.1:99999/v1", "ftp://x/v1", "http://\x00/v1"):
-        with pytest.raises((ModelError, ValueError)):
-            ModelClient(model="m", base_url=url, api_key=None, reasoning_effort=None).ask(
-                MESSAGES, None, outgoing=gate
-            )
+        client = ModelClient(model="m", base_url=url, api_key=None, reasoning_effort=None)
+        with pytest.raises(ModelError):
+            client.ask(MESSAGES, None, outgoing=gate)
+
+
+def test_certificate_that_nobody_vouches_for_is_explained(gate: Outgoing, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with openai_server([says("ok")]) as server:
+        plain = server.base_url
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = plain.replace("http://127.0.0.1", "https://localhost")
+        client = client_of(server, base_url=url)
+        with pytest.raises(ModelError, match="install the package ca-certificates") as caught:
+            client.ask(MESSAGES, None, outgoing=gate)
+    assert caught.value.kind == "tls"
+    with openai_server([says("ok")]) as server:
+        client = client_of(server, base_url=server.base_url.replace("http:", "https:"))
+        with pytest.raises(ModelError, match="does the server speak https there") as caught:
+            client.ask(MESSAGES, None, outgoing=gate)
+    assert caught.value.kind == "tls"
 
 
 def test_proxy_of_the_environment_is_used(gate: Outgoing, monkeypatch: pytest.MonkeyPatch) -> None:
