@@ -1,13 +1,14 @@
 """What Python prints, kept in the run as well: only where the user asks for it.
 
-`sys.stdout` and `sys.stderr` are wrapped: each line goes where it always went, and then, with one
-system call and no thread, to the end of a file. Nothing here raises into the training.
+`sys.stdout` and `sys.stderr` are wrapped: each line goes where it always went, and then, with two
+system calls and no thread, to the end of a file. Nothing here raises into the training.
 """
 
 from __future__ import annotations
 
 import _thread
 import atexit
+import contextlib
 import os
 import stat
 import sys
@@ -35,6 +36,8 @@ _BAR_SECS = 30.0
 _QUICK_BAR_SECS = 1.0
 # Words that end no line are joined after so many.
 _MOST_PIECES = 1000
+# So long one thread waits for another to write.
+_LONGEST_SECS = 1.0
 _UP = "\x1b[A"
 # By it `rust/core/src/belongings.rs` knows the file for ours.
 _MARK = "--- training_monitor: "
@@ -69,7 +72,13 @@ class _File:
         self._owner = os.getpid()
         self._handle = -1
         self._identity = (0, 0)
+        self.begin()
         self._open("from here on")
+
+    def begin(self) -> None:
+        """Begin anew in a forked child, where nobody is left who could hold the lock."""
+        # A signal handler may print in the middle: the same thread may enter again.
+        self._lock = _thread.RLock()
 
     def _open(self, how: str) -> None:
         handle = os.open(self._path, _FLAGS, 0o600)
@@ -79,21 +88,37 @@ class _File:
             raise FileExistsError(17, "it is no regular file", self._path)
         self._handle, self._identity = handle, (facts.st_dev, facts.st_ino)
         now = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.write(handle, f"{_MARK}output of process {os.getpid()} {how}, {now} ---\n".encode())
+        with contextlib.suppress(OSError):
+            os.write(handle, f"{_MARK}output of process {os.getpid()} {how}, {now} ---\n".encode())
 
     def append(self, text: str) -> None:
         """Append a text; what does not fit on the disk is lost.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: It cannot be written, or another thread is at it for too long.
         """
-        facts = os.fstat(self._handle)
-        if (facts.st_dev, facts.st_ino) != self._identity:
-            # Somebody closed our descriptor, and its number is another file's now.
-            self._open("goes on")
-        elif facts.st_nlink == 0 or facts.st_size >= self._most_bytes:
-            self._rotate(facts)
-        os.write(self._handle, text.encode("utf-8", "backslashreplace"))
+        if not self._lock.acquire(timeout=_LONGEST_SECS):
+            raise TimeoutError
+        try:
+            facts = self._facts()
+            if facts is None:
+                self._open("goes on")
+            elif facts.st_nlink == 0 or facts.st_size >= self._most_bytes:
+                self._rotate(facts)
+            os.write(self._handle, text.encode("utf-8", "backslashreplace"))
+        finally:
+            self._lock.release()
+
+    def _facts(self) -> os.stat_result | None:
+        """Return what is known of the file; None: somebody has closed it under us.
+
+        Its number may then be that of another file, in which nothing of ours must land.
+        """
+        try:
+            facts = os.fstat(self._handle)
+        except OSError:
+            return None
+        return facts if (facts.st_dev, facts.st_ino) == self._identity else None
 
     def _rotate(self, facts: os.stat_result) -> None:
         """Go on in an empty file; a forked child leaves that to its parent for as long."""
@@ -111,9 +136,8 @@ class _File:
         return (facts.st_dev, facts.st_ino) == self._identity
 
     def close(self) -> None:
-        """Close it, unless its number is another file's now."""
-        facts = os.fstat(self._handle)
-        if (facts.st_dev, facts.st_ino) == self._identity:
+        """Close it."""
+        if self._facts() is not None:
             os.close(self._handle)
 
 
@@ -153,7 +177,7 @@ class _Lines:
     """What one stream has printed, as whole lines: bars folded, secrets taken out."""
 
     def __init__(self, file: _File) -> None:
-        self._file: _File | None = file
+        self.file: _File | None = file
         self.begin()
         self._bar_at = -_BAR_SECS
         _all_lines.add(self)
@@ -168,7 +192,7 @@ class _Lines:
 
     def take(self, text: str) -> None:
         """Keep a text; whatever goes wrong stays here."""
-        if self._file is None:
+        if self.file is None:
             return
         try:
             pieces = self._pieces
@@ -208,7 +232,7 @@ class _Lines:
         except Exception:  # noqa: BLE001 -- as above
             return
         finally:
-            self._file = None
+            self.file = None
 
     def _fold(self, text: str) -> None:
         """Keep whole lines; of what a bar has drawn over itself the last is left."""
@@ -248,7 +272,7 @@ class _Lines:
         return rest
 
     def _append(self, lines: list[str]) -> None:
-        file, text = self._file, "\n".join(line for line in lines if line.strip())
+        file, text = self.file, "\n".join(line for line in lines if line.strip())
         if file is not None and text:
             file.append(_core.redact(text) + ("" if text.endswith("\n") else "\n"))
 
@@ -273,6 +297,8 @@ _all_lines: weakref.WeakSet[_Lines] = weakref.WeakSet()
 def _forked() -> None:
     for lines in list(_all_lines):
         lines.begin()
+        if lines.file is not None:
+            lines.file.begin()
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -202,6 +202,9 @@ def test_a_full_disk_and_a_closed_file_hurt_nobody(tmp_path: Path, begin: Begin)
     print("found")
     assert own.read_bytes() == b""
     assert lines(tmp_path)[-1] == "found"
+    os.close(file._handle)
+    print("found again")
+    assert lines(tmp_path)[-1] == "found again"
 
 
 def test_threads_and_signals_in_the_middle_lose_nothing(tmp_path: Path) -> None:
@@ -302,3 +305,30 @@ def test_a_stuck_writer_in_another_thread_stops_nobody(tmp_path: Path, begin: Be
     wrapped._lines._lock.release()
     print("next")
     assert lines(tmp_path) == ["past it", "next"]
+
+
+def test_threads_that_print_on_both_streams_rotate_once_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    capture = capture_output(str(tmp_path), 0, most_bytes=5000)
+    streams = [sys.stdout, sys.stderr] * 2
+
+    def work(stream: io.StringIO, name: int) -> None:
+        for number in range(1500):
+            stream.write(f"{name} {number}\n")
+
+    threads = [
+        threading.Thread(target=work, args=(stream, at)) for at, stream in enumerate(streams)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    capture.stop()
+    for end in ("", ".1"):
+        for line in lines(tmp_path, end):
+            name, number = line.split()
+            assert (name in "0123", number.isdigit()) == (True, True)
+        assert os.path.getsize(output_path(str(tmp_path), 0) + end) < 5400
