@@ -19,7 +19,8 @@ _BETWEEN_LISTED = re.compile(
     r"[\s`*_]*(?:,|/|&|\band\b|\bor\b|,\s*and\b|\bas well as\b)[\s`*_]*(?:the\s+)?$"
 )
 _LISTED = re.compile(
-    r"\s*(?:,|/|&|and|or|,\s*and|,\s*then|->|\u2192|=>|to|then|,\s*then|vs\.?|versus)\s*(?:~|about |to )?\s*$"
+    r"\s*(?:,|/|&|and|or|,\s*and|,\s*then|->|\u2192|=>|to|then|vs\.?|versus)\s*"
+    r"(?:~|about |to )?\s*$"
 )
 _ADDED = re.compile(r"\s*(?:,|/|&|and|or|,\s*and)\s*(?:~|about )?\s*", re.IGNORECASE)
 _ASIDE = re.compile(
@@ -109,8 +110,9 @@ class Binder:
         start = self._numerals[group[0]].start
         before = [one for one in self._steps if one.end <= start and one.kind == "at"]
         places = [place for one in before for place in one.places if one.start not in self._taken]
-        between = self._text[places[0].end if places else start : start]
-        if len(group) < 2 or len(places) != len(group) or re.search(r"\d", between[-12:]):
+        if len(group) < 2 or len(places) != len(group):
+            return False
+        if any(places[0].end <= one.start < start for one in self._numerals):
             return False
         if not self._text[:start].rstrip().endswith(("(", ":")):
             return False
@@ -242,7 +244,8 @@ class Binder:
         first = next((i for i, one in enumerate(self._numerals) if one.start >= listed[-1].end), at)
         group = self._group(first)
         if len(group) == len(listed) and at in group:
-            return [listed[group.index(at)]]
+            joined = self._text[self._numerals[first].end : self._numerals[group[-1]].start]
+            return listed if "vs" in joined or "versus" in joined else [listed[group.index(at)]]
         before = self._text[: self._numerals[at].start]
         statement.every = bool(re.search(r"\b(?:both|all|each)\b", before, re.IGNORECASE))
         return listed

@@ -34,7 +34,11 @@ _MACHINE = (
 )
 _PART = re.compile(r"\b(gpu|cpu|ram|memory|disk|swap)s?\b[^,;.]{0,30}$", re.IGNORECASE)
 _PER_STEP = re.compile(
-    r"^ ?(?:/|per |a |each )(?:training )?(?:step|iteration|it\b)", re.IGNORECASE
+    (
+        r"^ ?(?:s|secs?|seconds)? ?(?:/|per |a |each )(?:training )?(?:step|"
+        r"iteration|it\b)"
+    ),
+    re.IGNORECASE,
 )
 _PER_BATCH = re.compile(r"\bper (?:batch|step|device|gpu|rank)\b", re.IGNORECASE)
 _PROGRESS = re.compile(
@@ -225,43 +229,15 @@ def _judge_named(one: Statement, facts: Facts) -> None:
 def _loose(one: Statement, facts: Facts) -> bool:
     """Judge a number by what is known beside the metrics."""
     numeral = one.numeral
-    if numeral.kind == "duration":
-        seconds = [*facts.seconds, *facts.ahead["seconds"]]
-        if any(close(numeral.value, numeral.half, value, about=True) for value in seconds):
-            one.why = "the clock of the run"
-            return True
     unbound = not one.subjects or one.inherited
-    if numeral.kind == "percent" and (unbound or _PROGRESS.search(one.after)):
-        last = facts.steps[1]
-        totals = [*facts.ahead["total"], *totals_of(facts)]
-        if any(
-            close(numeral.value, numeral.half, 100.0 * last / total, about=one.about)
-            for total in totals
-            if total
-        ):
-            one.why = "the progress of the run"
-            return True
+    if _is_progress(one, facts, unbound=unbound) or _is_of_machine(one, facts):
+        return True
     told = [value for found in facts.findings for value in (found.value, found.reference)]
     if unbound and fits(numeral, told, about=one.about) is not None:
         one.why = "a finding says so"
         return True
-    unit = next((words for form, words in _MACHINE if form.match(one.after)), ())
-    unit = ("byte",) if numeral.kind == "bytes" else unit
-    if numeral.kind == "percent" and (part := _PART.search(one.before)):
-        unit = words_of(part[1])
-    if unit and any(
-        fits_machine(one, series)
-        for name, series in facts.machine.items()
-        if set(unit) & set(words_of(name))
-    ):
-        one.why = "the machine"
-        return True
     if _PER_STEP.match(one.after) and _is_pace(one, facts):
         return True
-    if _PER_SECOND.match(one.after):
-        rates = [1.0 / rate for rate in facts.ahead["rate"] if rate]
-        if any(close(numeral.value, numeral.half, rate, about=True) for rate in rates):
-            return True
     metrics = [name for mention in one.subjects for name in mention.metrics]
     if one.place is not None and (not metrics or one.inherited):
         return _somewhere(one, facts, anywhere=not metrics)
@@ -270,6 +246,38 @@ def _loose(one: Statement, facts: Facts) -> bool:
     if not metrics and _counted(one, facts):
         return True
     return facts.was_given(numeral, (), one.words, about=one.about)
+
+
+def _is_progress(one: Statement, facts: Facts, *, unbound: bool) -> bool:
+    """Whether a number is how long the run has been going, how far it is, or how fast."""
+    numeral = one.numeral
+    one.why = "how far the run is"
+    if numeral.kind == "duration":
+        seconds = [*facts.seconds, *facts.ahead["seconds"]]
+        return any(close(numeral.value, numeral.half, value, about=True) for value in seconds)
+    if numeral.kind == "percent" and (unbound or _PROGRESS.search(one.after)):
+        totals = [*facts.ahead["total"], *totals_of(facts)]
+        shares = [100.0 * facts.steps[1] / total for total in totals if total]
+        return any(close(numeral.value, numeral.half, share, about=one.about) for share in shares)
+    if _PER_SECOND.match(one.after):
+        rates = [1.0 / rate for rate in facts.ahead["rate"] if rate]
+        return any(close(numeral.value, numeral.half, rate, about=True) for rate in rates)
+    return False
+
+
+def _is_of_machine(one: Statement, facts: Facts) -> bool:
+    """Whether a number with a unit, or beside "GPU" or "memory", is one of the machine."""
+    words: tuple[str, ...] = next((words for form, words in _MACHINE if form.match(one.after)), ())
+    if one.numeral.kind == "bytes":
+        words = ("byte",)
+    elif one.numeral.kind == "percent" and (part := _PART.search(one.before)):
+        words = words_of(part[1])
+    one.why = "the machine"
+    return any(
+        fits_machine(one, series)
+        for name, series in facts.machine.items()
+        if set(words) & set(words_of(name))
+    )
 
 
 def _is_pace(one: Statement, facts: Facts) -> bool:

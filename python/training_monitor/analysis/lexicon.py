@@ -183,7 +183,9 @@ def _shorter(name: str, words: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
         for other in others:
             forms |= {tuple(other if one == split else one for one in form) for form in forms}
     forms |= {(form[1], form[0]) for form in forms if len(form) == 2 and form[1] in SPLITS}
-    for endings in (_UNITS, ("used",)):
+    # Tokens per second are no tokens.
+    units = _UNITS if "per_" not in name.lower() else ()
+    for endings in (units, ("used",)):
         forms |= {form[:-1] for form in forms if len(form) > 1 and form[-1] in endings}
     forms |= {(form[0], *form[2:]) for form in forms if len(form) > 2 and form[1].isdigit()}
     # The host or the GPU alone is no number.

@@ -91,7 +91,8 @@ _BEFORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             "above",
             (
                 r"(?:\b(?:above|over|exceed(?:s|ed|ing)?|more than|greater than|"
-                r"at least|beyond|past|higher than|larger than|surpass(?:ed|es|"
+                r"at least|beyond|past|pass(?:ed|es)?|cross(?:ed|es)?|topped|higher "
+                r"than|larger than|surpass(?:ed|es|"
                 r"ing)?|upwards of|no less than)|>=?|\u2265)"
             ),
         ),
@@ -186,7 +187,8 @@ _COUNTED = re.compile(
     r"units|channels|neurons|dimensions|categories|labels|tasks|shards|"
     r"nodes|processes|threads|cores|people|"
     r"spikes?|findings?|alerts?|attempts?|metrics|gpus|ranks|warnings?|"
-    r"outliers?|nans|restarts?|crash(?:es)?|files)\b(?! ?(?:/|per (?!batch|step|device|gpu|rank|epoch)))",
+    r"outliers?|nans|restarts?|crash(?:es)?|files)\b"
+    r"(?! ?(?:/|per (?!batch|step|device|gpu|rank|epoch)))",
     _FLAGS,
 )
 _OF_THEM = re.compile(r"^ of (?:them|these|those|which)\b", _FLAGS)

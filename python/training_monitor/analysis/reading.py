@@ -29,7 +29,8 @@ _OTHERWISE = re.compile(
     re.IGNORECASE,
 )
 _PER_LONGER = re.compile(
-    r"^ ?(?:tokens?|samples?|steps?|iterations?|images?|examples?) ?(?:/|per |an? )(h|hour|min|minute|day)\b",
+    r"^ ?(?:tokens?|samples?|steps?|iterations?|images?|examples?|\x1f+) ?(?:/|per |an? )"
+    r"(h|hour|min|minute|day)\b",
     re.IGNORECASE,
 )
 _SECONDS = {"h": 3600.0, "hour": 3600.0, "min": 60.0, "minute": 60.0, "day": 86_400.0}

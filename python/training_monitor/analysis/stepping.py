@@ -37,7 +37,8 @@ _NEXT = re.compile(
     re.IGNORECASE,
 )
 _COUNTED = re.compile(
-    rf"(?<![\w.,/])(?P<about>{ABOUT}\s*)?(?:(?P<done>{_N})\s?(?:/|of(?: the| your)?\s)\s?)?(?P<first>{_N})[ -]?"
+    rf"(?<![\w.,/])(?P<about>{ABOUT}\s*)?"
+    rf"(?:(?P<done>{_N})\s?(?:/|of(?: the| your)?\s)\s?)?(?P<first>{_N})[ -]?"
     rf"(?:(?:more|further|additional|total|consecutive|recorded|logged|"
     rf"completed|earlier|new|extra|planned|warm-?up) )?{_WORD}\b"
     r"(?!\s*(?:/|per\b|a second))",
@@ -166,6 +167,10 @@ def _named(text: str) -> Iterator[Steps]:
     while (match := _NAMED.search(text, at)) is not None:
         places, kind, total = [_place(match, "first")], "at", None
         before = text[max(0, match.start() - 30) : match.start()]
+        if "(" in match[0] and re.search(r"\d\s*$", before):
+            # "200 steps (500 to 700)" counts them first.
+            at = match.end("word")
+            continue
         about = bool(match["about"]) or bool(_VAGUE.search(before))
         plural = match["word"].lower().endswith("s")
         end = match.end()
