@@ -29,7 +29,10 @@ class Hidden:
 
 def without_login(url: str) -> tuple[str, Hidden]:
     """Take user and password out of an address: it is shown, they are not."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "", Hidden("")  # none that anybody could be asked at
     login, _, place = parts.netloc.rpartition("@")
     return urllib.parse.urlunsplit(parts._replace(netloc=place)), Hidden(login)
 

@@ -4,6 +4,9 @@ import asyncio
 import base64
 import gzip
 import json
+import shutil
+import ssl
+import subprocess
 import time
 from pathlib import Path
 
@@ -324,10 +327,43 @@ def test_what_cannot_be_sent_is_an_error_like_others(gate: Outgoing) -> None:
         with pytest.raises(ModelError):
             client.ask(nan, None, outgoing=gate)
     for url in ("http://[::1", "http://127.0.0.1:99999/v1", "ftp://x/v1", "http://\x00/v1"):
-        with pytest.raises((ModelError, ValueError)):
-            ModelClient(model="m", base_url=url, api_key=None, reasoning_effort=None).ask(
-                MESSAGES, None, outgoing=gate
-            )
+        client = ModelClient(model="m", base_url=url, api_key=None, reasoning_effort=None)
+        with pytest.raises(ModelError):
+            client.ask(MESSAGES, None, outgoing=gate)
+
+
+def test_certificate_that_nobody_vouches_for_is_explained(gate: Outgoing, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with openai_server([says("ok")]) as server:
+        plain = server.base_url
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = plain.replace("http://127.0.0.1", "https://localhost")
+        client = client_of(server, base_url=url)
+        with pytest.raises(ModelError, match="install the package ca-certificates") as caught:
+            client.ask(MESSAGES, None, outgoing=gate)
+    assert caught.value.kind == "tls"
+    with openai_server([says("ok")]) as server:
+        client = client_of(server, base_url=server.base_url.replace("http:", "https:"))
+        with pytest.raises(ModelError, match="does the server speak https there") as caught:
+            client.ask(MESSAGES, None, outgoing=gate)
+    assert caught.value.kind == "tls"
 
 
 def test_proxy_of_the_environment_is_used(gate: Outgoing, monkeypatch: pytest.MonkeyPatch) -> None:
