@@ -121,25 +121,27 @@ class Settings:
         None, Maybe(Hyperparameters()), "hyperparameters", works=True, flag=False)
     training_command = Setting[str | None](
         None, Maybe(Command()), "the command that started the training", works=True, flag=False)
-    openai_model = Setting("gpt-4o", Word(), "model for the analysis")
+    openai_model = Setting("gpt-4o", Word(), "model for the analysis", works=True)
     openai_base_url = Setting[str | None](
-        None, Maybe(Url()), "address of an OpenAI-compatible server")
+        None, Maybe(Url()), "address of an OpenAI-compatible server", works=True)
     reasoning_effort = Setting[str | None](
-        None, Maybe(Choice("low", "medium", "high")), "effort of a reasoning model")
+        None, Maybe(Choice("low", "medium", "high")), "effort of a reasoning model", works=True)
     analysis_interval_min = Setting(
-        5.0, Number(float, 0, 1e6, above=True), "minutes between two analyses")
+        5.0, Number(float, 0, 1e6, above=True), "minutes between two analyses", works=True)
     gpus = Setting[list[int] | None](
         None, Maybe(Indices()), "GPUs to watch, as 0,1; default: all", works=True)
     notify_all_analyses = Setting(True, Flag(), "send every analysis, not only alerts")
     telegram_chat = Setting(False, Flag(), "answer questions from the Telegram chat")
     idle_timeout_min = Setting[float | None](
         None, Maybe(Number(float, 0, 1e6, above=True)),
-        "pause the analyses after so many minutes without metrics")
+        "pause the analyses after so many minutes without metrics", works=True)
     start_monitor = Setting[str | bool](
         "auto", StartMonitor(), "start the monitor: auto (rank 0 only), True or False",
         works=True, flag=False)
     root_dir = Setting("ai_logger", Path(), "directory that holds the runs", works=True)
-    sig_figs = Setting(5, Number(int, 1, 17), "significant figures of metrics in a prompt")
+    sig_figs = Setting(
+        5, Number(int, 1, 17), "significant figures of metrics in a prompt",
+        works=True)
     zmq_port = Setting(
         5555, Number(int, 0, 65535),
         "port for metrics of other nodes; the next free one if it is taken", works=True)
@@ -147,11 +149,13 @@ class Settings:
         None, Maybe(Word()),
         "address to listen on for other nodes; default: loopback, or all when there are any",
         works=True)
-    max_prompt_len = Setting(8000, Number(int, 500, 10**7), "tokens of an analysis prompt at most")
+    max_prompt_len = Setting(
+        8000, Number(int, 500, 10**7), "tokens of an analysis prompt at most",
+        works=True)
     max_conversation_history_tokens = Setting(
-        5000, Number(int, 0, 10**7), "tokens of conversation in a prompt at most")
+        5000, Number(int, 0, 10**7), "tokens of conversation in a prompt at most", works=True)
     regenerate_code_analysis = Setting(
-        False, Flag(), "write code summary and metric descriptions anew")
+        False, Flag(), "write code summary and metric descriptions anew", works=True)
     recovery_max_age_min = Setting(
         60.0, Number(float, 0, 1e7), "minutes of history that a restarted monitor takes up again",
         works=True)
@@ -192,18 +196,22 @@ class Settings:
     code_snapshot_paths = Setting[list[str] | None](
         None, Maybe(Texts()), "files and directories of code to keep with the run", works=True)
     privacy = Setting(
-        "full", Choice("full", "no-code", "numbers-only", "off"), "what the LLM may see")
+        "full", Choice("full", "no-code", "numbers-only", "off"), "what the LLM may see",
+        works=True)
     llm_calls_per_hour = Setting(
-        60, Number(int, 0, 10**6), "requests to the model in an hour at most")
+        60, Number(int, 0, 10**6), "requests to the model in an hour at most", works=True)
     llm_tokens_per_hour = Setting(
-        1_000_000, Number(int, 0, 10**12), "tokens to and from the model in an hour at most")
+        1_000_000, Number(int, 0, 10**12), "tokens to and from the model in an hour at most",
+        works=True)
     llm_cost_per_hour = Setting[float | None](
         None, Maybe(Number(float, 0, 1e9)),
-        "money for the model in an hour at most; needs the two prices")
+        "money for the model in an hour at most; needs the two prices", works=True)
     llm_price_in = Setting[float | None](
-        None, Maybe(Number(float, 0, 1e9)), "price of a million tokens sent to the model")
+        None, Maybe(Number(float, 0, 1e9)), "price of a million tokens sent to the model",
+        works=True)
     llm_price_out = Setting[float | None](
-        None, Maybe(Number(float, 0, 1e9)), "price of a million tokens that the model answers")
+        None, Maybe(Number(float, 0, 1e9)), "price of a million tokens that the model answers",
+        works=True)
     log_paths = Setting[list[str] | None](
         None, Maybe(Files()), "log files that the LLM may read, as logs/*.txt", works=True)
     capture_output = Setting(

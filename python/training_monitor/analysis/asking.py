@@ -15,7 +15,7 @@ from training_monitor.analysis.ladder import Ladder
 from training_monitor.analysis.outgoing import Outgoing
 from training_monitor.analysis.privacy import allows, secret_values
 from training_monitor.analysis.prompt import packed
-from training_monitor.analysis.state import STATE, StateFile
+from training_monitor.analysis.state import StateFile
 from training_monitor.analysis.tools.beside import RunsBeside
 from training_monitor.analysis.tools.tool import Toolbox
 
@@ -54,7 +54,7 @@ class Asking:
     ) -> None:
         self._run_dir = run_dir
         self._settings = settings
-        state = StateFile(os.path.join(run_dir, STATE))
+        state = StateFile(run_dir)
         may_ask = settings.mode == "online" and allows(settings.privacy, "request")
         self._client = (
             open_client(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from urllib.parse import urlsplit
 
 from training_monitor.catalog import find_run, newest_run
 from training_monitor.cli import render
 from training_monitor.cli.flags import add_setting
 from training_monitor.errors import SettingError, StoreError
 from training_monitor.query import RunView
-from training_monitor.settings import TABLE, Settings, Unset, resolve
+from training_monitor.settings import TABLE, Settings, Unset, resolve, secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _settings_of(view: RunView, arguments: argparse.Namespace) -> Settings:
     recorded = view.launch.get("settings")
     known: dict[str, Any] = recorded if isinstance(recorded, dict) else {}
     given: dict[str, Any] = {"experiment_name": view.name}
+    _check_address(known, arguments)
     for name in (*_MODEL, *_BOUNDS):
         flag = getattr(arguments, name, Unset(name))
         if not isinstance(flag, Unset):
@@ -77,3 +79,19 @@ def _settings_of(view: RunView, arguments: argparse.Namespace) -> Settings:
             except SettingError:
                 continue  # a later version may have written it
     return resolve(given)
+
+
+def _check_address(known: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Refuse an address that only the run names: a run of somebody else must not get the key."""
+    address = known.get("openai_base_url")
+    is_given = not isinstance(arguments.openai_base_url, Unset) or any(
+        os.environ.get(name) for name in ("TM_OPENAI_BASE_URL", "OPENAI_BASE_URL")
+    )
+    if is_given or not isinstance(address, str) or secret("openai_api_key") is None:
+        return
+    host = urlsplit(address).hostname or ""
+    if host != "localhost" and not host.startswith("127.") and host != "::1":
+        raise SettingError(
+            f"the run was recorded with openai_base_url={address!r}: to send your OPENAI_API_KEY "
+            "there, name it with --openai-base-url"
+        )
