@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(300)
         ),
         ("bench_scale", "--points 100000 --keys 100 --width 10", "points accepted | 100,000 |"),
         ("bench_producers", "--producers 2 --secs 0.4 --rate 5000", "points lost | 0 |"),
+        ("bench_nodes", "--secs 1 --young-secs 2", "a call and a sample a second each |"),
     ],
 )
 def test_a_bench_runs_at_a_tiny_size(name: str, size: str, row: str) -> None:

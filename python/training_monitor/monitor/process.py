@@ -9,6 +9,7 @@ import traceback
 from training_monitor import _core
 from training_monitor.catalog import DATABASE_NAME
 from training_monitor.errors import SettingError, StoreError
+from training_monitor.monitor.account import Account
 from training_monitor.monitor.elsewhere import open_elsewhere
 from training_monitor.monitor.endpoint import LOOPBACK
 from training_monitor.monitor.grace import grace_secs, is_recorded
@@ -129,13 +130,9 @@ class Monitor:
         self._open_store = open_store
         self._host: str = self._setting("zmq_host") or LOOPBACK
         self._grace_secs = grace_secs(is_on_one_node=self._host == LOOPBACK)
-        self._state = ""
-        self._trouble: object = None
+        self._account = Account(journal)
         self._poller_trouble: str | None = None
-        self._quarantined = False
-        self._set_aside = 0
         self._bad_line = False
-        self._dropped = False
         self._left_behind = sum(
             producer["life"] in ("closed", "dead") for producer in _core.producers(run_dir)
         )
@@ -197,9 +194,7 @@ class Monitor:
                     recovery_max_age_secs=60.0 * self._setting("recovery_max_age_min"),
                 )
             except (StoreError, OSError) as error:
-                if str(error) != self._trouble:
-                    self._journal.error(f"cannot open the store: {error}; trying again")
-                self._trouble = str(error)
+                self._account.cannot_open(error)
             if not is_recorded(self._run_dir) and not self._foreground:
                 self._journal.error("nobody is recording: what is left waits for `recover`")
                 return None
@@ -263,7 +258,8 @@ class Monitor:
             status = ingest.status()
             self._write_configs(ingest)
             self._take_samples(ingest, poller)
-            self._report(status)
+            self._served = self._served or status["producers"] > self._left_behind
+            self._account.report(status, is_served=self._served)
             self._stuck.look(status, ingest)
             self._mind.look(status, ingest)
             self._inbox.take(ingest)
@@ -354,47 +350,6 @@ class Monitor:
             return
         if attempt is not None:
             self._journal.info(f"attempt {attempt}: wrote config.json")
-
-    def _report(self, status: dict[str, Any]) -> None:
-        """Write a line when the state changed, and when something went wrong or right again."""
-        alive, backlog = status["producers_alive"], status["backlog_bytes"]
-        if status["producers"] > self._left_behind:
-            self._served = True
-        if alive:
-            state = f"recording {alive} of {status['producers']} producers"
-        elif not self._served:
-            state = "waiting for the first producer"
-        else:
-            state = "nobody is recording" if not backlog else "bringing home what is left"
-        has_looked = status["producers"] or status["idle"] or not self._served
-        if state != self._state and has_looked:
-            self._journal.info(
-                f"{state}; attempt {status['attempts']}, last step {status['last_step']}, "
-                f"{status['durable_points']} points durable, backlog {backlog} bytes"
-            )
-            self._state = state
-        self._report_losses(status)
-        trouble = status["last_error"]
-        if trouble != self._trouble:
-            if trouble:
-                self._journal.error(str(trouble))
-            elif self._trouble:
-                self._journal.info("the store works again")
-            self._trouble = trouble
-
-    def _report_losses(self, status: dict[str, Any]) -> None:
-        """Write a line, once each, for what was moved aside or dropped."""
-        if status["quarantined"] and not self._quarantined:
-            self._quarantined = True
-            self._journal.error(f"the database was damaged and moved to {status['quarantined']}")
-        for moved in status["set_aside"][self._set_aside :]:
-            self._journal.error(f"not a producer's directory, or a damaged one: moved to {moved}")
-        self._set_aside = len(status["set_aside"])
-        if status["dropped_samples"] and not self._dropped:
-            self._dropped = True
-            self._journal.error(
-                "the database takes nothing: samples of the machine are dropped after 3,000"
-            )
 
     def _may_leave(self, status: dict[str, Any]) -> bool:
         """Return whether all ended, all is durable, and the grace for a new attempt is over."""

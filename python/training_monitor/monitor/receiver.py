@@ -25,9 +25,13 @@ __all__ = ["MESSAGE_BYTES", "Receiver"]
 # A log() of 64 MiB, the largest there is, and what stands around it.
 MESSAGE_BYTES = 72 * 2**20
 _BUSY_MS = 10
+# Where only little came, nobody waits for room: what is said of the commit may be as late as this.
+_CALM_MS = 50
+_MUCH_BYTES = 64 * 2**10
 _IDLE_MS = 500
 _NOBODY_MS = 1000
 _BUSY_SECS = 1.0
+_CALM_SECS = 0.4
 _MOST_AT_ONCE = 256
 # Messages of one relay that wait in the library; what a relay may have on its way is less.
 _QUEUE = 64
@@ -101,7 +105,8 @@ class Receiver:
         poller = zmq.Poller()
         for source in (router, door.socket, self._stop):
             poller.register(source, zmq.POLLIN)
-        busy_until, patience_ms = 0.0, _NOBODY_MS
+        busy_until = calm_until = 0.0
+        patience_ms = _NOBODY_MS
         while True:
             ready = dict(poller.poll(patience_ms))
             if self._stop in ready:
@@ -115,9 +120,15 @@ class Receiver:
                 self._journal.info(news)
             now = time.monotonic()
             if got:
+                calm_until = now + _CALM_SECS
+            if got >= _MUCH_BYTES:
                 busy_until = now + _BUSY_SECS
-            relays = ingest.relays() if now > busy_until else ()
-            patience_ms = _BUSY_MS if now < busy_until else _IDLE_MS if relays else _NOBODY_MS
+            if now < busy_until:
+                patience_ms = _BUSY_MS
+            elif now < calm_until:
+                patience_ms = _CALM_MS
+            else:
+                patience_ms = _IDLE_MS if ingest.relays() else _NOBODY_MS
 
 
 def _router(context: zmq.Context[Any], keys: Keys) -> zmq.Socket[bytes]:

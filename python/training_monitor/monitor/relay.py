@@ -30,6 +30,10 @@ __all__ = ["Relay", "serve_relay"]
 
 _BUSY_SECS = 0.015
 _IDLE_SECS = 0.2
+# For so long after the last bytes; where only little came, a ring has room for much longer.
+_BUSY_FOR_SECS = 1.0
+_CALM_FOR_SECS = 0.05
+_MUCH_BYTES = 64 * 2**10
 # Nothing was logged for a while: a look costs as much as a sample of the machine.
 _QUIET_AFTER_SECS = 10.0
 _QUIET_SECS = 0.5
@@ -133,7 +137,8 @@ class Relay:
             is_reading = moved and self._waiting is None
             self._wait(0.0 if is_reading else _patience(now - busy_until))
             if moved := self._carry():
-                busy_until = time.monotonic() + 1.0
+                busy_for = _BUSY_FOR_SECS if moved >= _MUCH_BYTES else _CALM_FOR_SECS
+                busy_until = max(busy_until, time.monotonic() + busy_for)
             if now - reported >= _REPORT_SECS:
                 reported = now
                 self._poller.restart_if_dead()

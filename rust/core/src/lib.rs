@@ -17,3 +17,4 @@ mod wire;
 pub use ingest::{Answer, Ingest, IngestOptions, IngestStatus, RelayStatus, Sink};
 pub use relay::{Relay, RelayOptions, RelayReport};
 pub use store::{BadLine, RunReader, StoreError};
+pub use wire::Packed;

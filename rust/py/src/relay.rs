@@ -1,11 +1,12 @@
 //! `_core.Relay`: the relay of a node as its process drives it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use tm_core::{RelayOptions, RelayReport};
+use tm_core::{Packed, RelayOptions, RelayReport};
 
 use crate::errors;
 
@@ -66,9 +67,9 @@ impl Relay {
     }
 
     /// Returns the next message to send; None when there is nothing to say.
-    fn next_message<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+    fn next_message<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let message = py.detach(|| self.lock().next_message());
-        message.map(|message| PyBytes::new(py, &message))
+        message.map(|message| joined(py, &message)).transpose()
     }
 
     /// Returns the message that says that we leave.
@@ -91,6 +92,16 @@ impl Relay {
         let report = py.detach(|| self.lock().report());
         report_dict(py, report)
     }
+}
+
+fn joined<'py>(py: Python<'py>, message: &Packed) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, message.size_bytes(), |bytes| {
+        let mut rest = bytes;
+        for piece in message.pieces() {
+            rest.write_all(piece)?;
+        }
+        Ok(())
+    })
 }
 
 /// Stands where the monitor would and stores nothing: for measuring the way between nodes.

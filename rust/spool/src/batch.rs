@@ -63,3 +63,11 @@ pub struct Read {
     /// A hole before whatever comes next. `None`: there is none.
     pub gap: Option<GapRange>,
 }
+
+/// The words of a lane as the bytes that they are in its file.
+pub(crate) fn bytes_of(words: Vec<u64>) -> Vec<u8> {
+    let words: Vec<u64> = words.into_iter().map(u64::to_le).collect();
+    // SAFETY: the words are initialised, live until the copy is made, and every byte is a valid u8.
+    let bytes = unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), words.len() * 8) };
+    bytes.to_vec()
+}

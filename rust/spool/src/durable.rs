@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::chain::all_chain_files;
-use crate::dict::DictReader;
 use crate::files::Dir;
 use crate::lanefile::{chain_name, ring_name};
+use crate::reader::ProducerReader;
 use crate::tail::Tail;
 use crate::types::LaneId;
 
 /// Syncs one file, by its name: `fdatasync` but for tests.
-pub(crate) type Sync<'a> = dyn FnMut(&str, &File) -> io::Result<()> + 'a;
+type Sync<'a> = dyn FnMut(&str, &File) -> io::Result<()> + 'a;
 
 /// What was synced before.
 #[derive(Debug, Default)]
@@ -26,58 +27,138 @@ pub(crate) struct Synced {
     settled: HashSet<(LaneId, u64)>,
 }
 
-impl Synced {
-    /// Sync what may have changed: the dictionary first, for a frame without its layout says nothing.
-    pub(crate) fn run<'t>(
-        &mut self,
-        dir: &Dir,
-        path: &Path,
-        dict: &DictReader,
-        tails: impl Iterator<Item = &'t Tail>,
-        sync: &mut Sync<'_>,
-    ) -> io::Result<()> {
-        if !self.above {
-            for parent in path.ancestors().skip(1).take(3) {
+/// The files of a producer as they are now, to be put on the disk: another thread may do that while its reader reads.
+#[derive(Debug)]
+pub struct SyncJob {
+    dir: Dir,
+    path: PathBuf,
+    dict: File,
+    rings: Vec<Ring>,
+    known: Synced,
+}
+
+/// The ring of a lane, and how far the lane was written.
+#[derive(Debug)]
+struct Ring {
+    lane: LaneId,
+    written: u64,
+    file: File,
+}
+
+/// How that went; [`ProducerReader::synced`] wants to know it.
+#[derive(Debug)]
+pub struct SyncDone {
+    known: Synced,
+    result: io::Result<Duration>,
+}
+
+impl Ring {
+    fn of(tail: &Tail) -> io::Result<Self> {
+        Ok(Self {
+            lane: tail.lane,
+            written: tail.written(),
+            file: tail.file().try_clone()?,
+        })
+    }
+}
+
+impl SyncJob {
+    /// Put on the disk what may have changed.
+    #[must_use]
+    pub fn run(self) -> SyncDone {
+        self.run_with(&mut |_, file| file.sync_data())
+    }
+
+    fn run_with(mut self, sync: &mut Sync<'_>) -> SyncDone {
+        let began = Instant::now();
+        let result = self.sync_all(sync);
+        SyncDone {
+            known: self.known,
+            result: result.map(|()| began.elapsed()),
+        }
+    }
+
+    /// The dictionary first, for a frame without its layout says nothing.
+    fn sync_all(&mut self, sync: &mut Sync<'_>) -> io::Result<()> {
+        if !self.known.above {
+            for parent in self.path.ancestors().skip(1).take(3) {
                 Dir::open(parent)?.sync()?;
             }
-            self.above = true;
+            self.known.above = true;
         }
-        sync("dict", dict.file())?;
-        let chains = all_chain_files(path)?;
-        self.settled.retain(|known| chains.contains(known));
+        sync("dict", &self.dict)?;
+        let chains = all_chain_files(&self.path)?;
+        self.known.settled.retain(|known| chains.contains(known));
         let mut names = HashSet::new();
-        for tail in tails {
-            let firsts = chains.iter().filter(|(lane, _)| *lane == tail.lane);
+        for ring in &self.rings {
+            let firsts = chains.iter().filter(|(lane, _)| *lane == ring.lane);
             let firsts: Vec<u64> = firsts.map(|(_, first)| *first).collect();
-            self.chain(dir, tail, &firsts, &mut names, sync)?;
-            let name = ring_name(tail.lane);
-            sync(&name, tail.file())?;
+            self.known
+                .chain(&self.dir, ring, &firsts, &mut names, sync)?;
+            let name = ring_name(ring.lane);
+            sync(&name, &ring.file)?;
             names.insert(name);
         }
         // A file that a power cut leaves without its name is gone. Files that left take their names along.
-        if !names.is_subset(&self.names) {
-            dir.sync()?;
+        if !names.is_subset(&self.known.names) {
+            self.dir.sync()?;
         }
-        self.names = names;
+        self.known.names = names;
         Ok(())
     }
+}
 
+impl ProducerReader {
+    /// Make everything written so far survive a power cut: the dictionary first, then the lanes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn sync_data(&mut self) -> io::Result<Duration> {
+        let done = self.sync_job()?.run();
+        self.synced(done)
+    }
+
+    /// The same as a job for another thread; what it says goes to [`ProducerReader::synced`] before the next one is made.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn sync_job(&mut self) -> io::Result<SyncJob> {
+        let rings = self.tails().map(Ring::of);
+        Ok(SyncJob {
+            rings: rings.collect::<io::Result<_>>()?,
+            dir: self.dir.try_clone()?,
+            path: self.path.clone(),
+            dict: self.dict.file().try_clone()?,
+            known: std::mem::take(&mut self.synced),
+        })
+    }
+
+    /// What was made of a job: how long it took.
+    ///
+    /// # Errors
+    /// What stopped it.
+    pub fn synced(&mut self, done: SyncDone) -> io::Result<Duration> {
+        self.synced = done.known;
+        done.result
+    }
+}
+
+impl Synced {
     /// The chain files of a lane, also those that a slow reader has not come to yet.
     fn chain(
         &mut self,
         dir: &Dir,
-        tail: &Tail,
+        ring: &Ring,
         firsts: &[u64],
         names: &mut HashSet<String>,
         sync: &mut Sync<'_>,
     ) -> io::Result<()> {
-        // The writer counts a frame after it has left the file before: past the next file's start means left.
-        let written = tail.written();
         for (i, first) in firsts.iter().enumerate() {
-            let name = chain_name(tail.lane, *first);
-            let place = (tail.lane, *first);
+            let name = chain_name(ring.lane, *first);
+            let place = (ring.lane, *first);
             if !self.settled.contains(&place) {
-                let is_left = firsts.get(i + 1).is_some_and(|next| written > *next);
+                // The writer counts a frame after it has left the file before: past the next file's start means left.
+                let is_left = firsts.get(i + 1).is_some_and(|next| ring.written > *next);
                 match dir.open_file(&name) {
                     Ok(file) => sync(&name, &file)?,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -138,12 +219,11 @@ mod tests {
 
     fn sync(reader: &mut ProducerReader) -> BTreeMap<String, usize> {
         let mut order = Vec::new();
-        reader
-            .sync_with(&mut |name, _| {
-                order.push(name.to_owned());
-                Ok(())
-            })
-            .unwrap();
+        let done = reader.sync_job().unwrap().run_with(&mut |name, _| {
+            order.push(name.to_owned());
+            Ok(())
+        });
+        reader.synced(done).unwrap();
         assert_eq!(order[0], "dict");
         let mut counts = BTreeMap::new();
         for name in order {
@@ -182,11 +262,12 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let (producer, layout, mut reader) = slow_reader(run.path());
         fill(&producer, layout, 3);
-        let failing = reader.sync_with(&mut |name, _| match name.starts_with("lane0.") {
+        let job = reader.sync_job().unwrap();
+        let done = job.run_with(&mut |name, _| match name.starts_with("lane0.") {
             true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
             false => Ok(()),
         });
-        assert!(failing.is_err());
+        assert!(reader.synced(done).is_err());
         let mut want = lanes(producer.dir());
         want.insert(0, "dict".into());
         assert_eq!(sync(&mut reader).into_keys().collect::<Vec<_>>(), want);

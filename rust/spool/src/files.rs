@@ -83,6 +83,11 @@ impl Dir {
         }
     }
 
+    /// Another descriptor of the same directory.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Kept::new(self.0.get()?.try_clone()?).map(Self)
+    }
+
     fn open_at(&self, name: &str, flags: libc::c_int) -> io::Result<File> {
         let name = c_name(name)?;
         let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW;

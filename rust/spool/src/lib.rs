@@ -96,6 +96,7 @@ pub use {
     check::{count_frames, definitions},
     control::Control,
     dict::{DICT_START, DictTail, MAX_KEY_BYTES, MAX_KEYS, MAX_LAYOUTS},
+    durable::{SyncDone, SyncJob},
     exit::ProcessEnd,
     filesystem::{FileSystem, Holds, filesystem, free_bytes},
     histogram::Histogram,

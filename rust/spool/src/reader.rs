@@ -12,7 +12,7 @@ use crate::batch::{GapRange, Read};
 use crate::clock;
 use crate::control::Control;
 use crate::dict::{DictReader, DictTail};
-use crate::durable::{Sync, Synced};
+use crate::durable::Synced;
 use crate::exit::{ExitWatch, ProcessEnd};
 use crate::files::Dir;
 use crate::lanes::LANES;
@@ -53,18 +53,19 @@ pub enum ReadError {
 /// Reads one producer. Only one reader at a time: the lock says so.
 #[derive(Debug)]
 pub struct ProducerReader {
-    dir: Dir,
-    path: PathBuf,
+    pub(crate) dir: Dir,
+    pub(crate) path: PathBuf,
     info: ProducerInfo,
     meta: Arc<Meta>,
-    dict: DictReader,
+    pub(crate) dict: DictReader,
     tails: BTreeMap<LaneId, Tail>,
     life: (Instant, Life),
     whole_checked: Instant,
     /// A lane is there that could not be opened at the last look.
     unopened: bool,
     lost: bool,
-    synced: Synced,
+    /// Lent to a [`SyncJob`](crate::SyncJob) while there is one.
+    pub(crate) synced: Synced,
     /// `None`: its process had ended when we came, or is out of our sight.
     exit: Option<ExitWatch>,
     _lock: File,
@@ -276,22 +277,6 @@ impl ProducerReader {
     /// The kernel's.
     pub fn definition_records(&self, at: u64, most_bytes: usize) -> io::Result<Vec<u8>> {
         self.dict.records(at, most_bytes)
-    }
-
-    /// Make everything written so far survive a power cut: the dictionary first, then the lanes.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn sync_data(&mut self) -> io::Result<Duration> {
-        let started = Instant::now();
-        self.sync_with(&mut |_, file| file.sync_data())?;
-        Ok(started.elapsed())
-    }
-
-    pub(crate) fn sync_with(&mut self, sync: &mut Sync<'_>) -> io::Result<()> {
-        let tails = self.tails.values();
-        self.synced
-            .run(&self.dir, &self.path, &self.dict, tails, sync)
     }
 
     /// How far each lane is written, as far as is known, and how far acknowledged.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Batch, GapRange, GapReason, Read};
+use crate::batch::{self, Batch, GapRange, GapReason, Read};
 use crate::chain::{Opener, Walk, chain_files, end_of_walk, make_spare};
 use crate::crc::Seed;
 use crate::cursor::{ChainOpener, Cursor, Next};
@@ -263,10 +263,7 @@ impl Tail {
             return Read::default();
         }
         self.suspect = None;
-        let mut bytes = vec![0; words.len() * 8];
-        for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&words) {
-            *place = word.to_le_bytes();
-        }
+        let bytes = batch::bytes_of(words);
         let end = Lsn(self.cursor.pos);
         Read {
             batch: Some(Batch {

@@ -1,9 +1,11 @@
 //! How long bytes of a producer's lanes have been neither in the database nor on the disk.
 
 use std::collections::VecDeque;
+use std::io;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tm_spool::{LaneId, Lsn, ProducerReader};
+use tm_spool::{LaneId, Lsn, ProducerReader, SyncDone};
 
 /// Neither acknowledged nor synced for so long: put the lanes themselves on the disk.
 pub(crate) const SYNC_AFTER: Duration = Duration::from_millis(400);
@@ -20,6 +22,15 @@ pub(crate) struct Exposed {
     marks: VecDeque<(Instant, Vec<(LaneId, Lsn)>)>,
     /// Everything written before this is below some mark, or safe.
     marked: Instant,
+    /// `None`: no thread puts lanes on the disk.
+    syncing: Option<Syncing>,
+}
+
+/// A thread that puts lanes on the disk, and what it makes safe.
+#[derive(Debug)]
+struct Syncing {
+    marks: VecDeque<(Instant, Vec<(LaneId, Lsn)>)>,
+    thread: JoinHandle<SyncDone>,
 }
 
 impl Exposed {
@@ -27,6 +38,7 @@ impl Exposed {
         Self {
             marks: VecDeque::new(),
             marked: now,
+            syncing: None,
         }
     }
 
@@ -64,26 +76,82 @@ impl Exposed {
             return None;
         }
         let began = Instant::now();
-        match reader.sync_data() {
-            Ok(took) => {
-                self.synced(began);
-                reader.control().set_sync_slow(took > SYNC_SLOW);
-                let ms = took.as_millis();
-                (took > SYNC_SLOW).then(|| {
-                    format!(
-                        "putting the lanes on the disk took {ms} ms: until that is faster, a power cut may cost \
-                         more than the last second"
-                    )
-                })
-            }
-            Err(error) => Some(format!("cannot sync lanes: {error}")),
+        let done = reader.sync_data();
+        if done.is_ok() {
+            self.synced(began);
         }
+        told(reader, done)
+    }
+
+    /// The same in a thread, so that reading goes on meanwhile.
+    pub(crate) fn sync_beside(
+        &mut self,
+        reader: &mut ProducerReader,
+        now: Instant,
+    ) -> Option<String> {
+        let due = self.look(now, reader.progress());
+        match self.syncing.take() {
+            Some(syncing) if syncing.thread.is_finished() => self.end(reader, syncing),
+            None if due => match self.begin(reader) {
+                Ok(syncing) => {
+                    self.syncing = Some(syncing);
+                    None
+                }
+                Err(error) => told(reader, Err(error)),
+            },
+            other => {
+                self.syncing = other;
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, reader: &mut ProducerReader) -> io::Result<Syncing> {
+        let began = Instant::now();
+        let job = reader.sync_job()?;
+        let thread = std::thread::Builder::new().name("tm-sync".into());
+        let thread = thread.spawn(move || job.run())?;
+        let marks = std::mem::take(&mut self.marks);
+        self.synced(began);
+        Ok(Syncing { marks, thread })
+    }
+
+    fn end(&mut self, reader: &mut ProducerReader, syncing: Syncing) -> Option<String> {
+        let done = syncing.thread.join();
+        let done = done.map_err(|_| io::Error::other("the thread for that has failed"));
+        let done = done.and_then(|done| reader.synced(done));
+        if done.is_err() {
+            // They wait as long as before.
+            self.marks = syncing
+                .marks
+                .into_iter()
+                .chain(self.marks.drain(..))
+                .collect();
+        }
+        told(reader, done)
     }
 
     /// Everything written before `began` is on the disk.
     fn synced(&mut self, began: Instant) {
         self.marks.clear();
         self.marked = began;
+    }
+}
+
+/// Say how a sync went: to the trainer whether the promise holds, to people what they should know.
+fn told(reader: &ProducerReader, done: io::Result<Duration>) -> Option<String> {
+    match done {
+        Ok(took) => {
+            reader.control().set_sync_slow(took > SYNC_SLOW);
+            let ms = took.as_millis();
+            (took > SYNC_SLOW).then(|| {
+                format!(
+                    "putting the lanes on the disk took {ms} ms: until that is faster, a power cut may cost \
+                     more than the last second"
+                )
+            })
+        }
+        Err(error) => Some(format!("cannot sync lanes: {error}")),
     }
 }
 

@@ -4,18 +4,22 @@
 //! sent. A lane's bytes stay in the lane until the monitor has said that they are in the database.
 
 mod link;
+mod producers;
+mod report;
 mod shipped;
+mod unacked;
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tm_spool::{Life, OpenError, ProducerId, ProducerReader, clock, producer_dirs, sweep_gone};
+use tm_spool::{ProducerId, clock, sweep_gone};
 
-use crate::readers::{Heart, Turns, share_grant};
-use crate::wire::Message;
+use crate::readers::{Heart, Turns};
+use crate::wire::{Message, Packed};
 use link::Link;
+pub use report::RelayReport;
 use shipped::Shipped;
 
 const FIND_EVERY: Duration = Duration::from_millis(500);
@@ -41,31 +45,6 @@ pub struct RelayOptions {
     pub by_name: bool,
 }
 
-/// How it goes.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RelayReport {
-    /// The name of the run, once the monitor has told it.
-    pub run: Option<String>,
-    /// Whether the monitor takes what we send.
-    pub connected: bool,
-    /// Seconds since the monitor was last heard. `None`: never.
-    pub silent_s: Option<f64>,
-    /// Producers whose lanes are read here.
-    pub producers: u32,
-    /// Those that may log more.
-    pub producers_alive: u32,
-    /// Bytes in the lanes that are not in the database.
-    pub backlog_bytes: u64,
-    /// Bytes that were ever written into these lanes.
-    pub written_bytes: u64,
-    /// Bytes that were sent, over all connections.
-    pub sent_bytes: u64,
-    /// What the clock of this machine has to be corrected by, in nanoseconds, and the error of that.
-    pub clock_offset: Option<(i64, u64)>,
-    /// Why the monitor did not take us. `None`: it did, or was not asked.
-    pub refused: Option<String>,
-}
-
 /// The relay of one run on one node.
 #[derive(Debug)]
 pub struct Relay {
@@ -76,7 +55,7 @@ pub struct Relay {
     shipped: Vec<Shipped>,
     /// Directories that are done with but could not be deleted.
     finished: HashSet<PathBuf>,
-    outgoing: VecDeque<Vec<u8>>,
+    outgoing: VecDeque<Arc<Packed>>,
     /// Samples to be sent, numbered.
     samples: VecDeque<(u64, Vec<u8>)>,
     last_sample: u64,
@@ -147,7 +126,7 @@ impl Relay {
             jobs,
             version: self.options.version.clone(),
         };
-        self.outgoing.push_back(hello.encode());
+        self.outgoing.push_back(Arc::new(hello.pack()));
         self.link.hello(Instant::now());
     }
 
@@ -270,7 +249,8 @@ impl Relay {
         }
         if self.link.is_ping_due(now) {
             let wall_ns = clock::wall_ns();
-            self.outgoing.push_back(Message::Ping { wall_ns }.encode());
+            self.outgoing
+                .push_back(Arc::new(Message::Ping { wall_ns }.pack()));
         }
         // Its times are only of use with the offset of our clock.
         let Some(clock) = self.link.clock() else {
@@ -278,7 +258,7 @@ impl Relay {
         };
         for shipped in &mut self.shipped {
             if let Some(message) = shipped.announce(now, clock) {
-                self.outgoing.push_back(message.encode());
+                self.outgoing.push_back(Arc::new(message.pack()));
             }
         }
         for (number, lines) in self.samples.drain(..) {
@@ -287,14 +267,14 @@ impl Relay {
                 clock_offset_ns: clock.0,
                 lines,
             };
-            self.outgoing.push_back(samples.encode());
+            self.outgoing.push_back(Arc::new(samples.pack()));
         }
     }
 
     /// The next message to be sent. `None`: there is nothing to say.
-    pub fn next_message(&mut self) -> Option<Vec<u8>> {
+    pub fn next_message(&mut self) -> Option<Arc<Packed>> {
         if let Some(message) = self.outgoing.pop_front() {
-            self.sent_bytes += message.len() as u64;
+            self.sent_bytes += message.size_bytes() as u64;
             return Some(message);
         }
         if !self.link.is_up() {
@@ -307,7 +287,7 @@ impl Relay {
             let said = self.shipped.get_mut(self.next).map(|s| s.next(now));
             match said {
                 Some(Ok(Some(message))) => {
-                    self.sent_bytes += message.len() as u64;
+                    self.sent_bytes += message.size_bytes() as u64;
                     return Some(message);
                 }
                 Some(Err(error)) => {
@@ -325,56 +305,10 @@ impl Relay {
         Message::Bye.encode()
     }
 
-    fn find(&mut self) {
-        self.found = Some(Instant::now());
-        let dirs = match producer_dirs(&self.run_dir) {
-            Ok(dirs) => dirs,
-            Err(error) => {
-                self.trouble = Some(format!("cannot look for producers: {error}"));
-                return;
-            }
-        };
-        let known = |dir: &PathBuf| {
-            self.finished.contains(dir) || self.shipped.iter().any(|s| s.reader.dir() == dir)
-        };
-        let new: Vec<PathBuf> = dirs.into_iter().filter(|dir| !known(dir)).collect();
-        let mut found = false;
-        for dir in new {
-            match ProducerReader::open(&dir) {
-                Ok(reader) if is_of_this_machine(&reader) => {
-                    reader.control().beat();
-                    self.turns.add_pulse(reader.pulse());
-                    self.shipped.push(Shipped::new(reader));
-                    found = true;
-                }
-                // Another process reads it, or it was deleted meanwhile.
-                Ok(_) | Err(OpenError::Taken { .. }) => {}
-                Err(_) if !dir.is_dir() => {}
-                Err(error) => self.trouble = Some(error.to_string()),
-            }
-        }
-        if found {
-            let readers = self.shipped.iter().map(|s| &s.reader);
-            share_grant(readers, self.options.node_limit_bytes);
-        }
-    }
-
-    fn remove(&mut self, id: ProducerId) {
-        let Some(at) = self.shipped.iter().position(|s| s.id() == id) else {
-            return;
-        };
-        let gone = self.shipped.remove(at);
-        let dir = gone.reader.dir().to_path_buf();
-        if let Err(error) = gone.remove(&self.run_dir) {
-            self.trouble = Some(format!("cannot delete {}: {error}", dir.display()));
-            self.finished.insert(dir);
-        }
-    }
-
     /// The lanes are the only copy for as long as the monitor is out of reach: put them on the disk.
     fn sync_late(&mut self, now: Instant) {
         for shipped in &mut self.shipped {
-            let trouble = shipped.exposed.sync_late(&mut shipped.reader, now);
+            let trouble = shipped.exposed.sync_beside(&mut shipped.reader, now);
             self.trouble = trouble.or(self.trouble.take());
         }
     }
@@ -389,32 +323,4 @@ impl Relay {
     pub fn take_trouble(&mut self) -> Option<String> {
         self.trouble.take()
     }
-
-    /// How it goes.
-    pub fn report(&mut self) -> RelayReport {
-        let (mut backlog_bytes, mut written_bytes) = (0, 0);
-        for (_, written, acked) in self.shipped.iter().flat_map(|s| s.reader.progress()) {
-            backlog_bytes += written.0.saturating_sub(acked.0);
-            written_bytes += written.0;
-        }
-        let lives = self.shipped.iter_mut().map(|s| s.reader.life());
-        RelayReport {
-            run: self.link.run().map(str::to_owned),
-            connected: self.link.is_up(),
-            silent_s: self.link.silent_s(Instant::now()),
-            producers_alive: lives.filter(|life| *life == Life::Alive).count() as u32,
-            producers: self.shipped.len() as u32,
-            backlog_bytes,
-            written_bytes,
-            sent_bytes: self.sent_bytes,
-            clock_offset: self.link.clock(),
-            refused: self.link.refused().map(str::to_owned),
-        }
-    }
-}
-
-/// On a shared file system lanes of other nodes can be seen, and are theirs to read.
-fn is_of_this_machine(reader: &ProducerReader) -> bool {
-    let info = reader.info();
-    info.boot_id == clock::boot_id() || info.host == clock::host_name()
 }

@@ -14,6 +14,8 @@ const PAGE: usize = 1 << PAGE_BITS;
 /// Pages at most; after six collapses everything fits into so many.
 const MOST_PAGES: usize = 128;
 const MOST_COLLAPSES: u8 = 6;
+/// So many values are kept one by one before there is a page: together they take as much memory.
+const MOST_FEW: usize = 64;
 /// How many pages there are to choose from.
 const PAGE_NUMBERS: usize = 1 << (18 - PAGE_BITS);
 const SIGN: u32 = 1 << 17;
@@ -30,6 +32,8 @@ pub struct Sketch {
     collapses: u8,
     /// In the order in which they were needed.
     pages: Vec<Page>,
+    /// The buckets of the first values, while there is no page and no width was doubled: very many keys have only few.
+    few: Vec<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +64,12 @@ impl PartialEq for Sketch {
 impl Sketch {
     /// Count finite numbers.
     pub(crate) fn add(&mut self, values: &[f64], slots: &mut Slots) {
+        if self.has_room_for_few(values.len()) {
+            let bucket = |value: &f64| (value.to_bits() >> DROPPED_BITS) as u32;
+            self.few.extend(values.iter().map(bucket));
+            return;
+        }
+        self.unfold();
         self.lend(slots);
         for value in values {
             let bucket = ((value.to_bits() >> DROPPED_BITS) as u32) >> self.collapses;
@@ -75,6 +85,25 @@ impl Sketch {
             }
         }
         self.take_back(slots);
+    }
+
+    fn has_room_for_few(&self, more: usize) -> bool {
+        self.pages.is_empty() && self.collapses == 0 && self.few.len() + more <= MOST_FEW
+    }
+
+    /// Count in pages what was kept one by one.
+    fn unfold(&mut self) {
+        for bucket in std::mem::take(&mut self.few) {
+            self.count_bucket(bucket, 1);
+        }
+    }
+
+    fn count_bucket(&mut self, bucket: u32, count: u64) {
+        let at = self.page((bucket >> PAGE_BITS) as u16);
+        if let Some(page) = self.pages.get_mut(at) {
+            let counted = &mut page.counts[bucket as usize % PAGE];
+            *counted = counted.saturating_add(count);
+        }
     }
 
     fn lend(&self, slots: &mut Slots) {
@@ -110,6 +139,11 @@ impl Sketch {
     /// Where the page lies; it is made when there is none.
     fn page(&mut self, number: u16) -> usize {
         self.place(number).unwrap_or_else(|| {
+            // Most sketches have one or two.
+            let more = (self.pages.len() / 2).max(1);
+            if self.pages.len() == self.pages.capacity() {
+                self.pages.reserve_exact(more);
+            }
             self.pages.push(Page {
                 number,
                 counts: [0; PAGE],
@@ -135,6 +169,20 @@ impl Sketch {
 
     /// Count what another sketch has counted.
     pub(crate) fn merge(&mut self, other: &Self) {
+        if other.pages.is_empty() && self.has_room_for_few(other.few.len()) {
+            self.few.extend_from_slice(&other.few);
+            return;
+        }
+        self.unfold();
+        if other.few.is_empty() {
+            return self.merge_pages(other);
+        }
+        let mut theirs = other.clone();
+        theirs.unfold();
+        self.merge_pages(&theirs);
+    }
+
+    fn merge_pages(&mut self, other: &Self) {
         if self.collapses == other.collapses && self.has_room_for(other) {
             return self.add_pages(other);
         }
@@ -176,6 +224,10 @@ impl Sketch {
                 counted.map(move |(index, n)| (first + index as u32, *n))
             })
             .collect();
+        let mut few = self.few.clone();
+        few.sort_unstable();
+        let runs = few.chunk_by(|a, b| a == b);
+        buckets.extend(runs.filter_map(|run| Some((*run.first()?, run.len() as u64))));
         buckets.sort_unstable();
         buckets
     }
@@ -183,13 +235,14 @@ impl Sketch {
     /// How many numbers were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.pages.iter().flat_map(|page| &page.counts).sum()
+        let paged: u64 = self.pages.iter().flat_map(|page| &page.counts).sum();
+        paged + self.few.len() as u64
     }
 
     /// About how much memory it takes, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.pages.capacity() * size_of::<Page>()
+        self.pages.capacity() * size_of::<Page>() + self.few.capacity() * size_of::<u32>()
     }
 
     /// How far a quantile may be from a value of its rank, as a share of it.
@@ -263,7 +316,7 @@ impl Sketch {
         }
         let mut sketch = Self {
             collapses: *collapses,
-            pages: Vec::new(),
+            ..Self::default()
         };
         let mut bucket = 0u64;
         while !rest.is_empty() {
@@ -272,12 +325,19 @@ impl Sketch {
             if bucket >= u64::from((2 * SIGN) >> collapses) {
                 return Err(DamagedSketch);
             }
-            let at = sketch.page((bucket >> PAGE_BITS) as u16);
+            let most_few = usize::try_from(count)
+                .unwrap_or(usize::MAX)
+                .min(MOST_FEW + 1);
+            if sketch.has_room_for_few(most_few) {
+                sketch
+                    .few
+                    .extend(std::iter::repeat_n(bucket as u32, most_few));
+                continue;
+            }
+            sketch.unfold();
+            sketch.count_bucket(bucket as u32, count);
             if sketch.pages.len() > MOST_PAGES {
                 return Err(DamagedSketch);
-            }
-            if let Some(page) = sketch.pages.get_mut(at) {
-                page.counts[bucket as usize % PAGE] = count;
             }
         }
         Ok(sketch)

@@ -195,6 +195,33 @@ fn values_from_everywhere_stay_within_the_bound_of_memory() {
 }
 
 #[test]
+fn a_key_that_is_logged_once_takes_a_few_bytes() {
+    let mut statistics = folded(&[0.25], &[]);
+    assert!(statistics.sketch.memory_bytes() <= 16);
+    let again = Sketch::from_bytes(&statistics.sketch.to_bytes()).unwrap();
+    assert!(again.memory_bytes() <= 16);
+    statistics.append(&folded(&[0.25; 500], &[]));
+    assert_eq!(statistics.sketch.count(), 501);
+    check(&[0.25; 501], &statistics);
+}
+
+#[test]
+fn few_values_make_the_sketch_that_many_make() {
+    let values: Vec<f64> = (0..300).map(|i| f64::from(i % 7) - 3.0).collect();
+    let mut by_one = Sketch::default();
+    let mut slots = sketch::Slots::default();
+    for value in &values {
+        by_one.add(&[*value], &mut slots);
+        let stored = Sketch::from_bytes(&by_one.to_bytes()).unwrap();
+        assert_eq!(stored, by_one);
+    }
+    let mut at_once = Sketch::default();
+    at_once.add(&values, &mut slots);
+    assert_eq!(by_one, at_once);
+    assert_eq!(by_one.count(), 300);
+}
+
+#[test]
 fn averages_of_ranks_are_weighed_by_their_counts() {
     let (mut one, other) = (folded(&[1.0; 30], &[]), folded(&[4.0; 10], &[]));
     one.merge_rank(&other);

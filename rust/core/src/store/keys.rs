@@ -1,6 +1,7 @@
 //! Metric names: one number per name in the whole run, whoever logs it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
@@ -9,8 +10,8 @@ use super::error::StoreError;
 /// The names known so far; new ones are staged until their transaction is durable.
 #[derive(Debug, Default)]
 pub(crate) struct KeyTable {
-    ids: HashMap<Box<[u8]>, u32>,
-    names: HashMap<u32, Box<[u8]>>,
+    ids: HashMap<Arc<[u8]>, u32>,
+    names: HashMap<u32, Arc<[u8]>>,
     staged: Vec<u32>,
 }
 
@@ -26,8 +27,8 @@ impl KeyTable {
         Ok(table)
     }
 
-    fn remember(&mut self, id: u32, name: Box<[u8]>) {
-        self.ids.insert(name.clone(), id);
+    fn remember(&mut self, id: u32, name: Arc<[u8]>) {
+        self.ids.insert(Arc::clone(&name), id);
         self.names.insert(id, name);
     }
 
@@ -62,7 +63,7 @@ impl KeyTable {
     pub(crate) fn rolled_back(&mut self) {
         for id in self.staged.drain(..) {
             if let Some(name) = self.names.remove(&id) {
-                self.ids.remove(&name);
+                self.ids.remove(&*name);
             }
         }
     }

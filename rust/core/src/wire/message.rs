@@ -6,6 +6,7 @@
 use tm_spool::{GapReason, ProducerId};
 
 use super::fields::{Reader, Writer};
+use super::packed::Packed;
 use super::parts::{
     Announced, Durable, Positions, State, read_announced, read_durable, read_positions, read_state,
     reason_number, reason_of, write_announced, write_durable, write_positions, write_state,
@@ -127,10 +128,28 @@ impl Message {
 
     /// The bytes of this message.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        let (mut out, body) = self.encode_head();
+        out.extend(body);
+        out
+    }
+
+    /// The same, with the body as it is: frames are many bytes, and copied often enough.
+    pub(crate) fn pack(self) -> Packed {
+        let (head, _) = self.encode_head();
+        let body = match self {
+            Self::Frames { bytes, .. } => bytes,
+            Self::Define { records, .. } => records,
+            _ => Vec::new(),
+        };
+        Packed { head, body }
+    }
+
+    /// Everything before the body, and the body.
+    fn encode_head(&self) -> (Vec<u8>, &[u8]) {
         let mut fields = Writer::default();
         let body: &[u8] = self.write(&mut fields);
         let fields = fields.bytes;
-        let mut out = Vec::with_capacity(HEAD_BYTES + fields.len() + body.len());
+        let mut out = Vec::with_capacity(HEAD_BYTES + fields.len());
         out.extend(MAGIC);
         out.extend([self.kind(), VERSION, 0, 0]);
         let len = (fields.len() as u32).to_le_bytes();
@@ -138,8 +157,7 @@ impl Message {
         out.extend(sum.to_le_bytes());
         out.extend(len);
         out.extend(fields);
-        out.extend(body);
-        out
+        (out, body)
     }
 
     /// Write the fields; returns the body.

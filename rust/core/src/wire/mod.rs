@@ -2,6 +2,7 @@
 
 mod fields;
 mod message;
+mod packed;
 mod parts;
 #[cfg(test)]
 mod tests;
@@ -9,4 +10,5 @@ mod tests;
 #[cfg(test)]
 use message::HEAD_BYTES;
 pub(crate) use message::Message;
+pub use packed::Packed;
 pub(crate) use parts::{Announced, Durable, ExitTold, State};

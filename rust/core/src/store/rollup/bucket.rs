@@ -92,6 +92,12 @@ impl Bucket {
         bucket
     }
 
+    /// Its value, when [`Bucket::of_mark`] makes the same bucket of it again. `None`: there are more, or it is too big.
+    pub(crate) fn only(&self) -> Option<Mark> {
+        let mark = self.marks[FIRST].filter(|_| self.n == 1)?;
+        (Self::of_mark(mark) == *self).then_some(mark)
+    }
+
     /// Of the values of a column, which are `values` as numbers.
     pub(crate) fn of(column: &Column, values: &[f64], rows: &Rows<'_>) -> Self {
         let mark = |at: usize| {

@@ -45,9 +45,19 @@ struct Open {
     keys: BTreeMap<u32, Parts>,
 }
 
-/// The parts of one key: those that are done as bytes, and the one that grows.
+/// The parts of one key. There may be very many keys that were logged once: those take a mark each.
 #[derive(Debug, Default)]
-struct Parts {
+enum Parts {
+    #[default]
+    Empty,
+    /// The bucket of one value, see [`Bucket::of_mark`].
+    One(Mark),
+    More(Box<Growing>),
+}
+
+/// The parts that are done as bytes, and the one that grows.
+#[derive(Debug, Default)]
+struct Growing {
     done: Vec<u8>,
     last: Bucket,
 }
@@ -63,6 +73,36 @@ struct Level {
 
 impl Parts {
     fn add(&mut self, bucket: &Bucket) {
+        if matches!(self, Self::Empty)
+            && let Some(mark) = bucket.only()
+        {
+            *self = Self::One(mark);
+            return;
+        }
+        let mut growing = std::mem::take(self).into_growing();
+        growing.add(bucket);
+        *self = Self::More(growing);
+    }
+
+    fn into_growing(self) -> Box<Growing> {
+        match self {
+            Self::Empty => Box::default(),
+            Self::One(mark) => Box::new(Growing {
+                done: Vec::new(),
+                last: Bucket::of_mark(mark),
+            }),
+            Self::More(growing) => growing,
+        }
+    }
+
+    /// The whole, and its parts when there are several.
+    fn finish(self) -> Result<(Bucket, Option<Vec<u8>>), StoreError> {
+        self.into_growing().finish()
+    }
+}
+
+impl Growing {
+    fn add(&mut self, bucket: &Bucket) {
         if self.last.n > 0 && self.last.n + bucket.n > PART_POINTS {
             self.last.encode(&mut self.done);
             self.last = Bucket::default();
@@ -70,7 +110,6 @@ impl Parts {
         self.last.append(bucket);
     }
 
-    /// The whole, and its parts when there are several.
     fn finish(mut self) -> Result<(Bucket, Option<Vec<u8>>), StoreError> {
         if self.done.is_empty() {
             return Ok((self.last, None));
@@ -328,3 +367,6 @@ pub(crate) fn parts_of(column: &Column, rows: &Rows<'_>) -> Vec<Bucket> {
         .filter(|bucket| bucket.n > 0)
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

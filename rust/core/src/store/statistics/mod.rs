@@ -30,7 +30,8 @@ pub(crate) type Series = (u32, u32);
 /// The statistics of every key and rank.
 #[derive(Debug)]
 pub(crate) struct Board {
-    entries: HashMap<Series, Entry>,
+    /// In boxes, or the empty places of the table would be as large as they.
+    entries: HashMap<Series, Box<Entry>>,
     folder: Folder,
     /// Values of keys that stand in several layouts, until they can be put in the order of time.
     deferred: BTreeMap<u32, Vec<Timed>>,
@@ -137,7 +138,7 @@ impl Board {
                 statistics,
                 is_new: false,
             };
-            self.entries.insert(series, entry);
+            self.entries.insert(series, Box::new(entry));
         }
         (self.count, self.last_grp) = (snapshot.count, snapshot.last_grp);
         self.saved_grp = snapshot.last_grp;
@@ -234,7 +235,7 @@ impl Board {
 
     /// Write what is new, inside the caller's transaction. When that fails this board is to be thrown away.
     pub(crate) fn save(&mut self, conn: &Connection) -> Result<(), StoreError> {
-        let mut new: Vec<(&Series, &mut Entry)> = self
+        let mut new: Vec<(&Series, &mut Box<Entry>)> = self
             .entries
             .iter_mut()
             .filter(|(_, entry)| entry.is_new)

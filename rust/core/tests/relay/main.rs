@@ -2,151 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod nodes;
 
-use std::collections::VecDeque;
-use std::path::Path;
 use std::time::Duration;
 
 use common::{Run, floats, one, wait};
+use nodes::{Nodes, relay_of};
 use tm_core::store::{Datum, SeriesOptions, Values};
-use tm_core::{Ingest, IngestOptions, Relay, RelayOptions};
+use tm_core::{Ingest, IngestOptions};
 use tm_spool::{Flags, Kind, LayoutId, Producer, Step};
-
-/// Two nodes and what is between them.
-struct Nodes {
-    /// Where the monitor is.
-    home: Run,
-    /// Where the trainers are.
-    away: Run,
-    ingest: Option<Ingest>,
-    relay: Relay,
-    connection: Vec<u8>,
-    there: VecDeque<Vec<u8>>,
-    back: VecDeque<Vec<u8>>,
-    /// Answers are lost, and nothing else.
-    deaf: bool,
-    random: u64,
-}
-
-fn relay_of(run_dir: &Path, name: &str) -> Relay {
-    let options = RelayOptions {
-        run: name.to_owned(),
-        node_limit_bytes: 64 << 20,
-        version: "0".into(),
-        by_name: false,
-    };
-    Relay::new(run_dir, options).unwrap()
-}
-
-impl Nodes {
-    fn new(seed: u64) -> Self {
-        let (home, away) = (Run::new(), Run::new());
-        let name = home.path().file_name().unwrap().to_str().unwrap();
-        let relay = relay_of(away.path(), name);
-        let mut nodes = Self {
-            ingest: Some(home.ingest()),
-            home,
-            away,
-            relay,
-            connection: Vec::new(),
-            there: VecDeque::new(),
-            back: VecDeque::new(),
-            deaf: false,
-            random: seed,
-        };
-        nodes.connect();
-        nodes
-    }
-
-    fn name(&self) -> String {
-        let name = self.home.path().file_name().unwrap();
-        name.to_str().unwrap().to_owned()
-    }
-
-    /// xorshift64
-    fn below(&mut self, n: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % n
-    }
-
-    fn connect(&mut self) {
-        let number = self.connection.first().map_or(0, |n| n.wrapping_add(1));
-        self.connection = vec![number, 7];
-        self.there.clear();
-        self.back.clear();
-        self.deaf = false;
-        self.relay.connected();
-    }
-
-    /// Carry what there is to carry, a little of it.
-    fn step(&mut self) {
-        self.relay.turn();
-        for _ in 0..8 {
-            let Some(message) = self.relay.next_message() else {
-                break;
-            };
-            self.there.push_back(message);
-        }
-        let carried = self.below(6);
-        if let Some(ingest) = &self.ingest {
-            for message in self.there.drain(..self.there.len().min(carried as usize)) {
-                ingest.receive(&self.connection, &message);
-            }
-            for (connection, answer) in ingest.answers() {
-                if connection == self.connection && !self.deaf {
-                    self.back.push_back(answer);
-                }
-            }
-        }
-        for answer in std::mem::take(&mut self.back) {
-            self.relay.receive(&answer);
-        }
-        if self.relay.is_broken() {
-            self.connect();
-        }
-    }
-
-    /// Something breaks.
-    fn fault(&mut self) {
-        match self.below(6) {
-            // Cut with messages on their way.
-            0 => self.connect(),
-            // The same connection as libzmq makes it anew: another name at the other end.
-            1 => {
-                self.there.clear();
-                self.connection.push(1);
-            }
-            // Some messages are swallowed.
-            2 => {
-                let lost = self.below(8) as usize;
-                self.there.drain(..lost.min(self.there.len()));
-                self.connection.push(2);
-            }
-            3 => self.deaf = true,
-            4 => {
-                let name = self.name();
-                // The old one's lock has to be free first.
-                self.relay = relay_of(Path::new("/nonexistent"), &name);
-                self.relay = relay_of(self.away.path(), &name);
-                self.connect();
-            }
-            _ => {
-                self.ingest = None;
-                self.ingest = Some(self.home.ingest());
-            }
-        }
-    }
-
-    fn carry_until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        wait(what, || {
-            self.step();
-            done(self)
-        });
-    }
-}
 
 fn log(producer: &Producer, layout: LayoutId, step: i64) -> bool {
     let value = (step as f64 * 0.25 - 3.0).to_bits();
@@ -257,7 +123,7 @@ fn a_monitor_of_another_run_refuses() {
     let _producer = nodes.away.producer("job", 0);
     nodes.relay = relay_of(nodes.away.path(), "another");
     nodes.relay.connected();
-    let hello = nodes.relay.next_message().unwrap();
+    let hello = nodes.relay.next_message().unwrap().to_vec();
     let ingest = nodes.ingest.as_ref().unwrap();
     ingest.receive(b"x", &hello);
     for (_, answer) in ingest.answers() {
@@ -318,6 +184,7 @@ fn hostile_messages_change_nothing() {
         nodes.relay.turn();
         while let Some(message) = nodes.relay.next_message() {
             // Each message also with one bit turned, by the same connection's neighbour.
+            let message = message.to_vec();
             let mut spoilt = message.clone();
             let at = (round * 7919) % spoilt.len();
             spoilt[at] ^= 1 << (round % 8);
@@ -358,7 +225,7 @@ fn a_job_of_the_same_name_is_not_ours() {
     let _theirs = nodes.away.producer("another job", 1);
     nodes.relay = relay_of(nodes.away.path(), &nodes.name());
     nodes.relay.connected();
-    let hello = nodes.relay.next_message().unwrap();
+    let hello = nodes.relay.next_message().unwrap().to_vec();
     ingest.receive(b"x", &hello);
     for (_, answer) in ingest.answers() {
         nodes.relay.receive(&answer);
@@ -387,7 +254,7 @@ fn a_monitor_that_reads_what_a_relay_had_brought_doubles_nothing() {
             logged += i64::from(log(&producer, layout, logged));
             relay.turn();
             while let Some(message) = relay.next_message() {
-                ingest.receive(b"relay", &message);
+                ingest.receive(b"relay", &message.to_vec());
             }
             for (_, answer) in ingest.answers() {
                 relay.receive(&answer);
