@@ -4,7 +4,7 @@ use super::prefixes::{Letters, PREFIXES};
 use super::{Secret, is_word};
 
 /// No token is longer.
-const MOST_BYTES: usize = 4_096;
+const MOST_BYTES: usize = 1_536;
 
 /// The token that `text` starts with.
 pub fn token(text: &[u8]) -> Option<Secret> {
