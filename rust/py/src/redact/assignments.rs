@@ -6,7 +6,7 @@ use super::names::{Secrecy, secrecy, secrecy_in_query};
 use super::values::{Proof, is_harmless, is_name, is_reference, looks_random, looks_secret};
 use super::{Secret, is_word};
 
-/// No secret is longer.
+/// So much is looked at; what is longer belongs to it as far as the word goes.
 const MOST_BYTES: usize = 4_096;
 /// The same without quotes.
 const MOST_BARE_BYTES: usize = 512;
@@ -42,11 +42,32 @@ pub fn secret(before: &[u8], rest: &[u8]) -> Option<Secret> {
     let value = value(rest, &named, in_query)?;
     let text = rest.get(value.start..value.start + value.length)?;
     let after = rest.get(value.start + value.length..).unwrap_or_default();
-    is_secret(text, after, &named, &value, secrecy, sign).then_some(Secret {
+    if !is_secret(text, after, &named, &value, secrecy, sign) {
+        return None;
+    }
+    let most = if value.quoted {
+        MOST_BYTES
+    } else {
+        MOST_BARE_BYTES
+    };
+    let more = if value.length < most {
+        0
+    } else {
+        rest_of_word(after)
+    };
+    Some(Secret {
         kept: value.start,
-        length: value.length,
+        length: value.length + more,
         kind: token(text).map_or_else(|| kind(name), |known| known.kind),
     })
+}
+
+/// Of a secret that is longer than what was looked at.
+fn rest_of_word(after: &[u8]) -> usize {
+    after
+        .iter()
+        .take_while(|&&byte| !byte.is_ascii_whitespace() && byte != b'"' && byte != b'\'')
+        .count()
 }
 
 fn kind(name: &str) -> &'static str {
