@@ -144,3 +144,25 @@ def test_no_text_takes_much_longer_than_another(piece: str) -> None:
 
     plain = min(spent(b"loss = criterion(output, y)\n" * 7_000) for _ in range(3))
     assert spent((piece * (200_000 // len(piece))).encode()) < 400 * plain + 0.5
+
+
+@pytest.mark.parametrize("count", [600, 2_000, 5_000, 30_000])
+@pytest.mark.parametrize(
+    "around",
+    [
+        "hf" + "_{}",
+        "sk" + "-{}",
+        "Authorization: Bearer {}",
+        "password={}",
+        'api_key = "{}"',
+        "eyJ" + "hbGciOi.{}.abcd",
+        "eyJ" + "hbGciOi.abcd.{}",
+    ],
+)
+def test_no_end_of_a_long_secret_stays(around: str, count: int) -> None:
+    text = "aB3dE6gH9j" * (count // 10)
+    if around.endswith(".abcd") and count > 16_000:
+        pytest.skip("no such token is that long")
+    clean = _core.redact(f"x = 1\n{around.format(text)}\ny = 2\n")
+    assert "aB3dE6gH9j" not in clean
+    assert clean.endswith("\ny = 2\n")

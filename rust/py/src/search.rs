@@ -36,7 +36,6 @@ impl PathPatterns {
 /// Looks for a pattern in files, line by line.
 #[pyfunction]
 #[pyo3(signature = (files, pattern, *, regex, ignore_case, limit, most_file_bytes, timeout_s))]
-#[expect(clippy::too_many_arguments, reason = "named, as in Python")]
 pub fn search_files(
     py: Python<'_>,
     files: Vec<PathBuf>,

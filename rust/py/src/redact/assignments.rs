@@ -1,12 +1,15 @@
 //! `name=value`, `name: value`, `--name value` and their kin, where the name says secret.
 
+use super::formats::token;
 use super::name_before::{Named, named};
 use super::names::{Secrecy, secrecy, secrecy_in_query};
 use super::values::{Proof, is_harmless, is_name, is_reference, looks_random, looks_secret};
 use super::{Secret, is_word};
 
-/// No secret is longer.
+/// So much is looked at; what is longer belongs to it as far as the word goes.
 const MOST_BYTES: usize = 4_096;
+/// The same without quotes.
+const MOST_BARE_BYTES: usize = 512;
 /// Words before the secret itself in a header.
 const SCHEMES: [&[u8]; 7] = [
     b"bearer ",
@@ -39,11 +42,32 @@ pub fn secret(before: &[u8], rest: &[u8]) -> Option<Secret> {
     let value = value(rest, &named, in_query)?;
     let text = rest.get(value.start..value.start + value.length)?;
     let after = rest.get(value.start + value.length..).unwrap_or_default();
-    is_secret(text, after, &named, &value, secrecy, sign).then_some(Secret {
+    if !is_secret(text, after, &named, &value, secrecy, sign) {
+        return None;
+    }
+    let most = if value.quoted {
+        MOST_BYTES
+    } else {
+        MOST_BARE_BYTES
+    };
+    let more = if value.length < most {
+        0
+    } else {
+        rest_of_word(after)
+    };
+    Some(Secret {
         kept: value.start,
-        length: value.length,
-        kind: kind(name),
+        length: value.length + more,
+        kind: token(text).map_or_else(|| kind(name), |known| known.kind),
     })
+}
+
+/// Of a secret that is longer than what was looked at.
+fn rest_of_word(after: &[u8]) -> usize {
+    after
+        .iter()
+        .take_while(|&&byte| !byte.is_ascii_whitespace() && byte != b'"' && byte != b'\'')
+        .count()
 }
 
 fn kind(name: &str) -> &'static str {
@@ -75,7 +99,7 @@ fn is_secret(
     secrecy: Secrecy,
     sign: u8,
 ) -> bool {
-    if is_harmless(text) || !secrecy.covers(text) {
+    if (!value.quoted && is_assignment(text)) || is_harmless(text) || !secrecy.covers(text) {
         return false;
     }
     if secrecy == Secrecy::Key {
@@ -113,7 +137,7 @@ fn is_secret_in_quotes(text: &[u8], named: &Named<'_>) -> bool {
 /// Without quotes it may be a secret in a shell or in YAML, or a name in code.
 fn is_secret_bare(text: &[u8], after: &[u8], named: &Named<'_>, sign: u8) -> bool {
     let is_code = text.iter().any(|byte| b"([{<|`".contains(byte)) || text.ends_with(b":");
-    if is_code || is_assignment(text) {
+    if is_code {
         return false;
     }
     let first = after.first().copied();
@@ -181,7 +205,7 @@ fn starts_a_type(text: &[u8]) -> bool {
     let is_class = text.first().is_some_and(u8::is_ascii_uppercase)
         && !text.iter().any(u8::is_ascii_digit)
         && text.iter().any(u8::is_ascii_lowercase);
-    TYPES.iter().any(|name| text == *name) || is_class
+    TYPES.contains(&text) || is_class
 }
 
 /// What stands after a sign: in quotes of any kind, to the end of a block, or to where a word ends.
@@ -211,24 +235,26 @@ fn value(rest: &[u8], named: &Named<'_>, in_query: bool) -> Option<Value> {
     });
     start += scheme.map_or(0, |word| word.len());
     let text = rest.get(start..)?;
-    let length = bare(text.get(..MOST_BYTES).unwrap_or(text), in_query, sign);
+    let length = bare(text.get(..MOST_BARE_BYTES).unwrap_or(text), in_query, sign);
     // Code is full of `token = next(tokens)`: without quotes a value stands close to its sign, or looks like one.
     let is_close = !(sign == b'=' && spaced);
-    let alone = text.get(length..).is_none_or(|after| {
-        let line = after
-            .split(|&byte| byte == b'\n')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
-        line.is_empty() || line.starts_with(b"#") || line.starts_with(b";")
-    });
     let word = text.get(..length)?;
-    let is_literal = alone && looks_secret(word) && !is_reference_like(word);
-    (length > 0 && (is_close || is_literal)).then_some(Value {
+    let is_literal =
+        || looks_secret(word) && !is_reference_like(word) && is_last_on_line(text.get(length..));
+    (length > 0 && (is_close || is_literal())).then_some(Value {
         start,
         length,
         quoted: false,
     })
+}
+
+/// Whether nothing but a comment follows on the line.
+fn is_last_on_line(after: Option<&[u8]>) -> bool {
+    let after = after.unwrap_or_default();
+    let near = after.get(..MOST_BARE_BYTES).unwrap_or(after);
+    let line = near.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = line.trim_ascii();
+    line.is_empty() || line.starts_with(b"#") || line.starts_with(b";")
 }
 
 /// `x2`, `self.key1`: names with a digit at the end at most, which only code has after ` = `.

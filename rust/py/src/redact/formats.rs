@@ -3,8 +3,10 @@
 use super::prefixes::{Letters, PREFIXES};
 use super::{Secret, is_word};
 
-/// No token is longer.
-const MOST_BYTES: usize = 4_096;
+/// So much is looked at before something counts as a token; it may be longer.
+const MOST_BYTES: usize = 1_536;
+/// Of one part of a JSON web token.
+const MOST_PART_BYTES: usize = 16_384;
 
 /// The token that `text` starts with.
 pub fn token(text: &[u8]) -> Option<Secret> {
@@ -28,6 +30,11 @@ pub fn token(text: &[u8]) -> Option<Secret> {
 
 fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     let text = text.get(..MOST_BYTES).unwrap_or(text);
+    text.iter().take_while(|&&byte| belongs(byte)).count()
+}
+
+/// The same, however long it is: for what is a token already.
+fn whole_run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     text.iter().take_while(|&&byte| belongs(byte)).count()
 }
 
@@ -58,7 +65,15 @@ fn prefixed(text: &[u8]) -> Option<(usize, &'static str)> {
         };
         // `sk-something-in-plain-words` is a name: a token has digits.
         let random = rest.get(..length)?.iter().any(u8::is_ascii_digit);
-        (length >= *fewest && random).then_some((prefix.len() + length, *kind))
+        if length < *fewest || !random {
+            return None;
+        }
+        let length = if length < MOST_BYTES {
+            length
+        } else {
+            whole_run(rest, |byte| letters.has(byte))
+        };
+        Some((prefix.len() + length, *kind))
     })
 }
 
@@ -83,7 +98,9 @@ fn jwt(text: &[u8]) -> Option<usize> {
     }
     let mut length = 0;
     for part in 0..3 {
-        let here = run(text.get(length..)?, is_base64_url);
+        let rest = text.get(length..)?;
+        let near = rest.get(..MOST_PART_BYTES).unwrap_or(rest);
+        let here = whole_run(if part < 2 { near } else { rest }, is_base64_url);
         length += here;
         if here < 4 || (part < 2 && text.get(length) != Some(&b'.')) {
             return None;
@@ -119,13 +136,14 @@ fn twilio(text: &[u8]) -> Option<usize> {
 fn scheme(text: &[u8]) -> Option<Secret> {
     let bearer = after(text, b"bearer ");
     let rest = bearer.or_else(|| after(text, b"basic "))?;
-    let length = run(rest, |byte| is_base64_url(byte) || b".=+/~".contains(&byte));
+    let belongs = |byte| is_base64_url(byte) || b".=+/~".contains(&byte);
+    let length = run(rest, belongs);
     let token = rest.get(..length)?;
     let mixed = token.iter().any(u8::is_ascii_digit)
         || (token.iter().any(u8::is_ascii_lowercase) && token.ends_with(b"="));
-    (length >= 12 && mixed).then_some(Secret {
+    (length >= 12 && mixed).then(|| Secret {
         kept: 0,
-        length: text.len() - rest.len() + length,
+        length: text.len() - rest.len() + whole_run(rest, belongs),
         kind: if bearer.is_some() {
             "bearer token"
         } else {

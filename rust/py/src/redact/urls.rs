@@ -95,7 +95,16 @@ fn service(before: &[u8], text: &[u8]) -> Option<(usize, usize)> {
 
 /// The path of a webhook: who knows it can post there.
 fn webhook(text: &[u8]) -> Option<(usize, usize)> {
+    const NEAR_BYTES: usize = 96;
     let url = text.get(3..)?;
+    let near = url.get(..NEAR_BYTES).unwrap_or(url);
+    let is_near = |word: &[u8]| {
+        near.windows(word.len())
+            .any(|at| at.eq_ignore_ascii_case(word))
+    };
+    if !is_near(b"webhook") && !is_near(b"hooks.slack") {
+        return None;
+    }
     let url = url.get(..run(url, is_of_url))?;
     let host = run(url, |byte| byte != b'/');
     let name = url.get(..host)?.to_ascii_lowercase();
