@@ -25,6 +25,11 @@ DOCUMENT = REPOSITORY / "docs" / "transcript.md"
 USAGE = {"prompt_tokens": 3000, "completion_tokens": 120}
 QUESTION = "Which line do I have to change?"
 _MOST_SHOWN_LINES = 9
+_HEAD = """\
+`examples/digits.py --epochs 100 --mistake 700` multiplies its learning rate by 40 from step 700 on.
+A test trains it, lets a scripted model look at it, and writes this page. The model asks for what it
+wants to see; what it gets, what it says and what is struck is ours.
+""".splitlines()
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -134,11 +139,7 @@ def document(directory: Path, server: OpenAIServer, analysis: str, answer: str) 
         [
             "# A transcript",
             "",
-            "`examples/digits.py --epochs 100 --mistake 700` multiplies its learning rate by 40 from "
-            "step 700 on. A",
-            "test trains it, lets a scripted model look at it, and writes this page. The model asks "
-            "for what it wants to",
-            "see; what it gets, what it says and what is struck is ours.",
+            *_HEAD,
             "",
             "## What the rules found",
             "",

@@ -149,7 +149,8 @@ class Analyst:
             purpose="chat",
         )
         if not outcome.text.strip():
-            text = f"{_NO_ANSWER}: {_trouble_of(outcome)}. By the rules alone: {summary_of(look.briefing.progress)}"
+            rules = summary_of(look.briefing.progress)
+            text = f"{_NO_ANSWER}: {_trouble_of(outcome)}. By the rules alone: {rules}"
             return Answer(asked, Message(uuid.uuid4().hex, now, "assistant", text, channel))
         grounded = ground_text(outcome.text.strip(), look.facts(now, given=(question,)))
         return Answer(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         @property
         def struck(self) -> int: ...
 
+
 __all__ = ["confirmed", "evidence_text", "harmless", "long_text", "markdown", "short_text"]
 
 SHORT_CHARS = 240

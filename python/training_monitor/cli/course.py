@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import asdict, dataclass, field
 
 from training_monitor import _core
+from training_monitor.analyses import read_analyses
+from training_monitor.analysis.wording import confirmed, harmless
 from training_monitor.cli import render
 from training_monitor.errors import TrainingMonitorError
 from training_monitor.foresight.course import Course
@@ -17,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from training_monitor.analyses import Analysis
     from training_monitor.found import PhaseChange
     from training_monitor.judge.prospect import Prospect
     from training_monitor.machine import Finding
@@ -29,6 +32,7 @@ __all__ = ["Ahead", "course_facts", "course_lines", "look_ahead", "print_finding
 _SEVERITIES = ("critical", "warning", "info")
 _SHOWN = 8
 _INDENT = 12
+_ANALYSIS_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Ahead:
         prospect: How the headline will end; None: it is over, or not known.
         cost: What it costs; None: neither a price nor a GPU is known.
         findings: What was found in the metrics.
+        analysis: What was said of the run last; None: nothing was.
     """
 
     phase: PhaseChange | None = None
@@ -52,6 +57,7 @@ class Ahead:
     prospect: Prospect | None = None
     cost: Cost | None = None
     findings: list[Finding] = field(default_factory=list)
+    analysis: Analysis | None = None
 
 
 def look_ahead(path: str, *, is_live: bool) -> Ahead:
@@ -77,6 +83,7 @@ def look_ahead(path: str, *, is_live: bool) -> Ahead:
             prospect=course.prospect() if is_live else None,
             cost=course.cost() if priced else None,
             findings=[one for one in all_findings(reader) if one.by == "detector"],
+            analysis=next(reversed(read_analyses(reader)), None),
         )
     except (FileNotFoundError, TrainingMonitorError):
         return Ahead()  # the rest of the answer says why
@@ -97,6 +104,7 @@ def course_facts(ahead: Ahead) -> dict[str, Any]:
         "eta": None if ahead.eta is None else asdict(ahead.eta),
         "prospect": None if ahead.prospect is None else asdict(ahead.prospect),
         "cost": None if ahead.cost is None else asdict(ahead.cost),
+        "analysis": None if ahead.analysis is None else ahead.analysis.to_json(),
     }
 
 
@@ -115,7 +123,17 @@ def course_lines(ahead: Ahead, *, now: float | None = None) -> list[tuple[str, s
         lines.append(("advice", stop_text(ahead.prospect)))
     if ahead.cost is not None:
         lines.append(("cost", str(ahead.cost)))
+    if ahead.analysis is not None:
+        lines.append(("analysis", _analysis_text(ahead.analysis, now)))
     return lines
+
+
+def _analysis_text(analysis: Analysis, now: float | None) -> str:
+    """Say "warning, 3.1 min ago: the loss jumped after step 700; 12 of 13 statements confirmed"."""
+    said = harmless(analysis.summary, _ANALYSIS_CHARS, lines=False)
+    if analysis.checks.checked:
+        said += f" ({confirmed(analysis.checks)})"
+    return f"{analysis.status}, {render.ago(analysis.time, now)}: {said}"
 
 
 def phase_text(change: PhaseChange, *, now: float | None = None) -> str:
