@@ -82,7 +82,7 @@ class FakeRun:
             )  # fmt: skip
         return made
 
-    def series(self, key: str, **how: Any) -> Series:
+    def series(self, key: str, **_how: Any) -> Series:
         self.reads += 1
         step, value = self.curves[key]
         step = np.asarray(step, np.int64)
@@ -92,7 +92,7 @@ class FakeRun:
     def findings(self) -> list[Finding]:
         return self.found
 
-    def system(self, metric: Any = None, **how: Any) -> Any:
+    def system(self, _metric: Any = None, **_how: Any) -> Any:
         return self.machine
 
 
@@ -120,7 +120,7 @@ class FakeSnapshot:
         return self._files[str(path_or_id)][first - 1 : last]
 
     def search(
-        self, pattern: str, *, regex: bool = False, limit: int = 100, **how: Any
+        self, pattern: str, *, regex: bool = False, limit: int = 100, **_how: Any
     ) -> tuple[list[FakeHit], bool]:
         wanted = pattern if regex else re.escape(pattern)
         hits = [
@@ -132,11 +132,10 @@ class FakeSnapshot:
         return hits[:limit], len(hits) > limit
 
 
-def sampled(name: str, values: Any) -> SystemSeries:
-    values = np.asarray(values, float)
-    return SystemSeries(
-        name, "here", STARTED + np.arange(len(values)) * 10.0, values, values, values
-    )
+def sampled(name: str, values: list[float]) -> SystemSeries:
+    known = np.array(values, dtype=np.float64)
+    time = np.array([STARTED + 10.0 * at for at in range(len(values))], dtype=np.float64)
+    return SystemSeries(name, "here", time, known, known, known)
 
 
 def digits_run() -> FakeRun:
@@ -171,8 +170,9 @@ def digits_run() -> FakeRun:
         "eval_every": 100,
         "optimizer": {"name": "AdamW", "betas": [0.9, 0.999]},
     }
+    jump = "grad_norm jumped to 57.3, 52x its median"
     found = [
-        Finding(STARTED + 41.2, "", "grad_norm", "spike", "grad_norm jumped to 57.3, 52x its median",
+        Finding(STARTED + 41.2, "", "grad_norm", "spike", jump,
                 by="detector", step=412, since=412, value=57.31, reference=1.0),
         Finding(STARTED + 70.0, "", "val_loss", "overfitting", "val_loss has risen since step 500",
                 by="detector", step=700, since=500, value=1.314, reference=1.022),

@@ -19,15 +19,29 @@ from harness.answering import FakeRun, FakeSnapshot
 
 # Names, and whether they stand for a loss (falls), a score (rises) or a level with peaks.
 NAMES = {
-    "loss": "fall", "val_loss": "bowl", "train/loss": "fall", "eval/loss": "bowl", "accuracy": "rise",
-    "eval/accuracy": "rise", "grad_norm": "peaks", "kl": "peaks", "reward": "rise", "perplexity": "fall",
-    "entropy": "fall", "ppo/value_loss": "peaks", "wer": "fall", "throughput": "level",
-}  # fmt: skip
+    "loss": "fall",
+    "val_loss": "bowl",
+    "train/loss": "fall",
+    "eval/loss": "bowl",
+    "accuracy": "rise",
+    "eval/accuracy": "rise",
+    "grad_norm": "peaks",
+    "kl": "peaks",
+    "reward": "rise",
+    "perplexity": "fall",
+    "entropy": "fall",
+    "ppo/value_loss": "peaks",
+    "wer": "fall",
+    "throughput": "level",
+}
 SPOKEN = {
-    "val_loss": ["validation loss", "val loss"], "grad_norm": ["grad norm", "gradient norm"],
-    "eval/accuracy": ["eval accuracy"], "eval/loss": ["eval loss"], "train/loss": ["training loss"],
+    "val_loss": ["validation loss", "val loss"],
+    "grad_norm": ["grad norm", "gradient norm"],
+    "eval/accuracy": ["eval accuracy"],
+    "eval/loss": ["eval loss"],
+    "train/loss": ["training loss"],
     "kl": ["KL"],
-}  # fmt: skip
+}
 ABOUTS = ("", "", "", "about ", "~", "roughly ", "around ")
 
 
@@ -185,30 +199,52 @@ class Maker:
         a, b = float(value[low]), float(value[high])
         other = self.run.curves[self.other][1]
         simple: dict[str, Callable[[], Fact]] = {
-            "va": lambda: self.number(a), "vb": lambda: self.number(b),
-            "na": lambda: self.number(float(other[low])), "nb": lambda: self.number(float(other[high])),
-            "a": lambda: self.place(low, before=high), "b": lambda: self.place(high, after=low),
-            "last": lambda: self.number(float(value[-1])), "first": lambda: self.number(float(value[0])),
-            "max": lambda: self.number(float(value.max())), "min": lambda: self.number(float(value.min())),
+            "va": lambda: self.number(a),
+            "vb": lambda: self.number(b),
+            "na": lambda: self.number(float(other[low])),
+            "nb": lambda: self.number(float(other[high])),
+            "a": lambda: self.place(low, before=high),
+            "b": lambda: self.place(high, after=low),
+            "last": lambda: self.number(float(value[-1])),
+            "first": lambda: self.number(float(value[0])),
+            "max": lambda: self.number(float(value.max())),
+            "min": lambda: self.number(float(value.min())),
             "mean": lambda: self.number(float(value.mean()), 4),
             "median": lambda: self.number(float(np.median(value)), 4),
             "std": lambda: self.number(float(value.std()), 3),
-            "amax": lambda: self.place(int(value.argmax())), "amin": lambda: self.place(int(value.argmin())),
+            "amax": lambda: self.place(int(value.argmax())),
+            "amin": lambda: self.place(int(value.argmin())),
             "delta": lambda: self.number(b - a, 3, signed=True),
             "move": lambda: self.number(abs(b - a), 3),
             "whole": lambda: self.number(abs(float(value[-1] - value[0])), 3),
-            "pct": lambda: self.number(abs(100 * (b - a) / a), 3, unit=draw.choice(["%", " %", " percent"])),
-            "wholepct": lambda: self.number(abs(100 * (value[-1] - value[0]) / value[0]), 3, unit="%"),
-            "ratio": lambda: self.number(float(value.max() / np.median(value)), 3, unit=draw.choice(["x", "\u00d7"])),
+            "pct": lambda: self.number(
+                abs(100 * (b - a) / a), 3, unit=draw.choice(["%", " %", " percent"])
+            ),
+            "wholepct": lambda: self.number(
+                abs(100 * (value[-1] - value[0]) / value[0]), 3, unit="%"
+            ),
+            "ratio": lambda: self.number(
+                float(value.max() / np.median(value)), 3, unit=draw.choice(["x", "\u00d7"])
+            ),
             "tail": lambda: self.number(float(value[-self.tail() :].mean()), 4),
             "lr": lambda: self.number(self.run.config["lr"], 2),
             "batch": lambda: self.count(self.run.config["batch_size"]),
             "decay": lambda: self.number(self.run.config["weight_decay"], 2),
-            "line": lambda: Fact(f"train.py:{self.line()}", lambda: f"train.py:{self.wrong_line()}"),
-            "lineof": lambda: Fact(f"line {self.line()} of train.py", lambda: f"line {self.wrong_line()} of train.py"),
-            "end": lambda: Fact(self.step_text(int(self.step[-1])), lambda: self.step_text(int(self.step[-1] * 1.3) + 50)),
-            "metric": lambda: Fact(f"`{self.metric}`", lambda: f"`{draw.choice(['val/bleu', 'aux_loss', 'train/mfu', 'lm_z_loss'])}`"),
-        }  # fmt: skip
+            "line": lambda: Fact(
+                f"train.py:{self.line()}", lambda: f"train.py:{self.wrong_line()}"
+            ),
+            "lineof": lambda: Fact(
+                f"line {self.line()} of train.py", lambda: f"line {self.wrong_line()} of train.py"
+            ),
+            "end": lambda: Fact(
+                self.step_text(int(self.step[-1])),
+                lambda: self.step_text(int(self.step[-1] * 1.3) + 50),
+            ),
+            "metric": lambda: Fact(
+                f"`{self.metric}`",
+                lambda: f"`{draw.choice(['val/bleu', 'aux_loss', 'train/mfu', 'lm_z_loss'])}`",
+            ),
+        }
         return simple[name]()
 
     def tail(self) -> int:
@@ -300,9 +336,19 @@ TEMPLATES = (
 )
 # Facts that are one statement: a judge may strike them together.
 GROUPS = (
-    {"va", "a"}, {"vb", "b"}, {"na", "a"}, {"nb", "b"}, {"max", "amax"}, {"min", "amin"},
-    {"metric", "va", "a"}, {"delta", "a", "b"}, {"move", "a", "b"}, {"pct", "a", "b"}, {"va", "a", "b"}, {"vb", "a", "b"},
-)  # fmt: skip
+    {"va", "a"},
+    {"vb", "b"},
+    {"na", "a"},
+    {"nb", "b"},
+    {"max", "amax"},
+    {"min", "amin"},
+    {"metric", "va", "a"},
+    {"delta", "a", "b"},
+    {"move", "a", "b"},
+    {"pct", "a", "b"},
+    {"va", "a", "b"},
+    {"vb", "a", "b"},
+)
 
 
 def make(template: str, run: FakeRun, draw: random.Random) -> Case:
@@ -322,7 +368,7 @@ def filled(template: str, maker: Maker, given: dict[str, str]) -> Case:
             if key not in maker.facts:
                 metric = maker.metric if name == "m" else maker.other
                 said = maker.name(metric)
-                maker.facts[key] = Fact(said, lambda: said)
+                maker.facts[key] = Fact(said, said.upper)
             text = maker.facts[key].text
         else:
             if name not in maker.facts:

@@ -385,6 +385,9 @@ def _judge_derived(
         one.holds, one.why = False, f"the run has no {one.subjects[0].text}"
         return
     names = [name for mention in one.subjects for name in mention.metrics]
+    if re.search(r"\bthan\b", one.after):
+        others = [name for mention in sentence.mentions for name in mention.metrics]
+        names = list(dict.fromkeys([*names, *others]))
     one.holds = derives(one, sentence, before, facts, names)
     one.why = "follows from the values" if one.holds else "does not follow from the values"
     if not one.holds and facts.was_given(one.numeral, names, one.words, about=one.about):

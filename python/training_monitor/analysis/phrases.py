@@ -61,6 +61,13 @@ _BEFORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
                 r"to|of|at|by|now|currently|=|:)(?:\W+(?:now|currently|already))*"
             ),
         ),
+        (
+            "delta",
+            (
+                r"\b(?:drop|decrease|increase|rise|gain|improvement|reduction|decline|change|fall)\b"
+                r"(?:(?!\b(?:from|to)\b)[^,;.])*\b(?:is|was|of)"
+            ),
+        ),
         ("delta", r"\bby"),
         ("delta", r"\b(?:up|down|off|higher|lower|above|below) by"),
         ("within", r"\b(?:within|to within)"),
@@ -375,7 +382,7 @@ def is_proposal(before: str, after: str, *, advised: bool) -> bool:
     asserted = max((found.start() for found in _ASSERTED.finditer(before)), default=-1)
     if asserted >= proposed and re.match(r"from\b", before[asserted:], _FLAGS):
         # "from 3e-4 to 1e-4": the second is the proposal.
-        return bool(re.search(r"\bto\b", before[asserted:]))
+        return bool(re.search(r"\b(?:to|with|and|using|by|at)\b|,", before[asserted:]))
     return asserted < proposed
 
 

@@ -306,8 +306,37 @@ def test_series_are_read_once_and_only_those_in_question() -> None:
 
 def test_hostile_text_takes_no_long_time(facts: Facts) -> None:
     draw = random.Random(9)
-    pieces = ["loss ", "`", "step ", "1", "0.5", ",", " to ", "-", "(", ")", "train.py", ":", "lines ", "%", "x ",
-              "\n", "|", "```", "/", "between ", "and ", "from ", "e-4", "~", ". ", "A" * 40, "1," * 30, "\x1f", "->"]  # fmt: skip
+    pieces = [
+        "loss ",
+        "`",
+        "step ",
+        "1",
+        "0.5",
+        ",",
+        " to ",
+        "-",
+        "(",
+        ")",
+        "train.py",
+        ":",
+        "lines ",
+        "%",
+        "x ",
+        "\n",
+        "|",
+        "```",
+        "/",
+        "between ",
+        "and ",
+        "from ",
+        "e-4",
+        "~",
+        ". ",
+        "A" * 40,
+        "1," * 30,
+        "\x1f",
+        "->",
+    ]
     began = time.monotonic()
     for _ in range(400):
         text = "".join(draw.choice(pieces) for _ in range(draw.randint(1, 120)))

@@ -112,10 +112,36 @@ def test_nothing_can_be_followed_or_drawn(given: str, shown: str) -> None:
 
 def test_no_mixture_of_hostile_pieces_leaves_a_live_one() -> None:
     draw = random.Random(3)
-    pieces = ["https://", "http:", "//", "evil.com", "<a href=", ">", "<", "](", "![", "[x]", ")", "\u200b",
-              "www.", "<!--", "-->", "<img ", "javascript:", "\n", " ", "a@b.org", "\uff1a", "/", "\x1b["]  # fmt: skip
+    pieces = [
+        "https://",
+        "http:",
+        "//",
+        "evil.com",
+        "<a href=",
+        ">",
+        "<",
+        "](",
+        "![",
+        "[x]",
+        ")",
+        "\u200b",
+        "www.",
+        "<!--",
+        "-->",
+        "<img ",
+        "javascript:",
+        "\n",
+        " ",
+        "a@b.org",
+        "\uff1a",
+        "/",
+        "\x1b[",
+    ]
     live = re.compile(
-        r"https?://|www\.\w|evil\.com(?!\w)|b\.org(?!\w)|<[a-zA-Z/!]|\]\(\s*h|javascript:(?=\S)|[\x00-\x09\x0b-\x1f\x7f]",
+        (
+            r"https?://|www\.\w|evil\.com(?!\w)|b\.org(?!\w)|<[a-zA-Z/!]|\]\(\s*h|"
+            r"javascript:(?=\S)|[\x00-\x09\x0b-\x1f\x7f]"
+        ),
         re.IGNORECASE,
     )
     for _ in range(10_000):
