@@ -15,7 +15,7 @@ from training_monitor.errors import TrainingMonitorError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Protocol
 
     from training_monitor.answers import Attempt, Metric, Series
@@ -29,24 +29,21 @@ if TYPE_CHECKING:
         @property
         def attempts(self) -> list[Attempt]: ...
         def metrics(self) -> list[Metric]: ...
-        def series(self, key: str, **how: Any) -> Series: ...
+        @property
+        def series(self) -> Callable[..., Series]: ...
         def findings(self) -> list[Finding]: ...
-        def system(self, metric: Any = None, **how: Any) -> Any: ...
-
-    class Hit(Protocol):
-        """A line that was found."""
-
-        path: str
-        line: int
-        text: str
+        @property
+        def system(self) -> Callable[..., Any]: ...
 
     class Code(Protocol):
         """What is asked of a snapshot."""
 
         @property
         def entries(self) -> tuple[Any, ...]: ...
-        def lines(self, path_or_id: Any, first: int = 1, last: int | None = None) -> list[str]: ...
-        def search(self, pattern: str, **how: Any) -> tuple[list[Any], bool]: ...
+        @property
+        def lines(self) -> Callable[..., list[str]]: ...
+        @property
+        def search(self) -> Callable[..., tuple[list[Any], bool]]: ...
 
 
 __all__ = ["Facts", "spoken"]
