@@ -26,7 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from training_monitor.analysis.answer import Issue, Report
+    from training_monitor.analyses import Evidence, Issue
+    from training_monitor.analysis.answer import Report
     from training_monitor.analysis.claims import Sentence
     from training_monitor.analysis.lexicon import Mention
 
@@ -60,13 +61,16 @@ _LANGUAGES = frozenset(
 )
 
 
-def ground_text(text: str, facts: Facts, *, advised: bool = False) -> Grounded:
+def ground_text(
+    text: str, facts: Facts, *, advised: bool = False, shown: tuple[float, ...] = ()
+) -> Grounded:
     """Check a text, and strike what does not hold.
 
     Args:
         text: What a model wrote.
         facts: The run and its code.
         advised: Whether all of it is advice: then only what it says of the run is checked.
+        shown: Numbers of lines of code that are cited beside it.
     """
     text = _bounded(text)
     plain = plain_text(text)
@@ -84,7 +88,7 @@ def ground_text(text: str, facts: Facts, *, advised: bool = False) -> Grounded:
         inside = [one for one in mentions.mentions if start <= one.start and one.end <= end]
         local = [_moved(one, -start) for one in inside]
         sentence = read_sentence(plain[start:end], start, local, before, advised=advised)
-        sentence.cited = tuple(value for at, value in cited if start <= at < end)
+        sentence.cited = (*shown, *(value for at, value in cited if start <= at < end))
         claims += _judged(text, sentence, before, facts)
         before = sentence
     claims.sort(key=lambda claim: (claim.start, claim.end))
@@ -98,19 +102,21 @@ def ground_report(report: Report, facts: Facts) -> tuple[Report, Grounded]:
     """
     claims: list[Claim] = []
 
-    def checked(text: str, *, advised: bool = False) -> str:
-        grounded = ground_text(text, facts, advised=advised)
+    def checked(text: str, *, advised: bool = False, shown: tuple[float, ...] = ()) -> str:
+        grounded = ground_text(text, facts, advised=advised, shown=shown)
         claims.extend(grounded.claims)
         return grounded.text
 
     def checked_issue(issue: Issue) -> Issue:
         found = [ground_evidence(one, facts) for one in issue.evidence]
         claims.extend(claim for _, many in found for claim in many)
+        evidence = tuple(one for one, _ in found if one is not None)
+        shown = tuple(number for one in evidence for number in _numbers_at(one, facts))
         return replace(
             issue,
-            title=checked(issue.title),
-            explanation=checked(issue.explanation),
-            evidence=tuple(one for one, _ in found if one is not None),
+            title=checked(issue.title, shown=shown),
+            explanation=checked(issue.explanation, shown=shown),
+            evidence=evidence,
         )
 
     summary = checked(report.summary)
@@ -118,6 +124,13 @@ def ground_report(report: Report, facts: Facts) -> tuple[Report, Grounded]:
     advice = tuple(checked(one, advised=True) for one in report.recommendations)
     whole = replace(report, summary=summary, issues=issues, recommendations=advice)
     return whole, Grounded(summary, tuple(claims))
+
+
+def _numbers_at(one: Evidence, facts: Facts) -> tuple[float, ...]:
+    """Return the numbers in the lines of code that a piece of evidence names."""
+    if one.file is None or one.line is None:
+        return ()
+    return tuple(look_up(one.file, one.line, one.last_line, (), facts).numbers)
 
 
 def _bounded(text: str) -> str:

@@ -45,6 +45,10 @@ _PROGRESS = re.compile(
     r"^\W{0,3}(?:done|complete|finished|through|of the (?:run|training|way|total|planned))",
     re.IGNORECASE,
 )
+# A factor that the code applies, which noise keeps the metric from showing exactly.
+_APPLIED = re.compile(
+    r"\b(?:multipl\w+|scal\w+|times|factor|divid\w+)\W+(?:\w+\W+){0,2}$", re.IGNORECASE
+)
 _FEW_METRICS = 20
 _PER_SECOND = re.compile(
     r"^\s*(?:tokens?|samples?|steps?|it|iter\w*|images?|examples?)\s*(?:/|per )\s*(?:s\b|sec\w*)",
@@ -69,6 +73,9 @@ def judge(sentence: Sentence, before: Sentence | None, facts: Facts) -> list[Ste
     for one in sentence.statements:
         if one.role in phrases.DERIVED:
             _judge_derived(one, sentence, before, facts)
+        applied = _APPLIED.search(one.before) and one.numeral.value in sentence.cited
+        if not one.holds and applied:
+            one.holds, one.why = True, "the code that is cited applies it"
     return list(step_verdicts(sentence, facts))
 
 

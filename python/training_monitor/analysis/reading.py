@@ -10,6 +10,7 @@ from training_monitor.analysis.binding import Binder
 from training_monitor.analysis.claims import Sentence, Statement
 from training_monitor.analysis.facts import spoken
 from training_monitor.analysis.numerals import Numeral, numerals_in
+from training_monitor.analysis.proposals import is_proposal
 from training_monitor.analysis.stepping import Place, Steps, steps_in
 
 TYPE_CHECKING = False
@@ -78,7 +79,7 @@ def read_sentence(
         left, right = binder.beside(at)
         asked = bool(_ASKED.match(text)) and text.rstrip().endswith("?")
         rest = bare[numeral.end :]
-        if asked or phrases.is_proposal(bare[: numeral.start], rest, advised=advised):
+        if asked or is_proposal(bare[: numeral.start], rest, advised=advised):
             sentence.aside.append(numeral)
             continue
         statement = Statement(

@@ -9,6 +9,7 @@ import numpy as np
 from training_monitor.analysis import phrases
 from training_monitor.analysis.lexicon import words_of
 from training_monitor.analysis.numerals import close, reading
+from training_monitor.analysis.proposals import is_proposal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ def step_verdicts(sentence: Sentence, facts: Facts) -> Iterator[StepVerdict]:
         before = sentence.text[: phrase.start]
         if phrase.total is not None:
             yield phrase.total, *_of_total(phrase.total.value, facts)
-        proposed = phrases.is_proposal(
-            before, sentence.text[phrase.end :], advised=sentence.advised
-        )
+        proposed = is_proposal(before, sentence.text[phrase.end :], advised=sentence.advised)
         proposed = proposed or bool(_AHEAD.match(sentence.text[phrase.end :]))
         for place in phrase.places:
             bound = [one for one in sentence.statements if _concerns(one, place)]
