@@ -125,7 +125,7 @@ def _wall(raw: Mapping[str, Any] | None) -> Wall | None:
     seconds = parts.pop("t", None)
     if seconds is None:
         seconds = parts.pop("total", None)
-    if seconds is None or len(seconds) != len(steps):
+    if seconds is None or len(seconds) != len(steps) or len(steps) == 0:
         return None
     return Wall(
         steps, seconds, {name: part for name, part in parts.items() if len(part) == len(steps)}

@@ -5,7 +5,7 @@ Each is imported when it is asked for; what is not there yet is left out, with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
@@ -79,7 +79,12 @@ def advisor() -> Advisor:
 
 def estimator() -> Estimator:
     """Return eta()."""
-    return Etas(_named("predict.eta", "eta"))
+    return Etas(
+        _named("predict.eta", "eta"),
+        _named("detect.headline", "understand"),
+        _named("detect.headline", "generates"),
+        _named("predict.eta", "GENERATING"),
+    )
 
 
 def machine() -> Machine:
@@ -190,13 +195,23 @@ class Etas:
     """The remaining time."""
 
     eta: Callable[..., Any]
+    understand: Callable[..., Any]
+    generates: Callable[..., bool]
+    generating: Any
 
     def __call__(
-        self, steps: Floats, seconds: Floats, *, end: float, parts: Mapping[str, Floats]
+        self,
+        steps: Floats,
+        seconds: Floats,
+        *,
+        end: float,
+        parts: Mapping[str, Floats],
+        names: Collection[str],
     ) -> Eta | None:
-        """Return seconds and intervals, from steps and times alone: a monitor sees no parts."""
+        """Return seconds and intervals, from steps, times and names: a monitor sees no parts."""
         del parts
-        said = self.eta(steps, seconds, total=end)
+        rules = self.generating if self.generates(self.understand(dict.fromkeys(names))) else None
+        said = self.eta(steps, seconds, total=end, rules=rules)
         return None if said is None else Eta(float(said.seconds), _intervals(said))
 
 
