@@ -49,7 +49,8 @@ pub struct Slowdown {
     expected: Option<f64>,
     sum: f64,
     since: i64,
-    told: bool,
+    /// The logarithm of what a step took when that was told. `None`: they are not slow.
+    told: Option<f64>,
     /// Points in a row that were in order again.
     calm: u32,
 }
@@ -67,7 +68,7 @@ impl Slowdown {
             expected: None,
             sum: 0.0,
             since: 0,
-            told: false,
+            told: None,
             calm: 0,
         }
     }
@@ -96,21 +97,30 @@ impl Slowdown {
         };
         let noise = (MAD * self.errors.median().unwrap_or(0.0)).max(LEAST_NOISE);
         let sigma = (log - expected) / noise;
-        if self.told {
-            return self.wait_for_end(point, expected, noise);
+        if let Some(told) = self.told {
+            return self.wait_for_end(point, told, expected, noise);
         }
-        if self.sum == 0.0 {
-            self.since = point.step;
-        }
-        self.sum = (self.sum + sigma.clamp(-CAP, CAP) - SLACK).max(0.0);
+        self.count(point.step, sigma);
         self.follow(log, expected, noise);
         let level = self.level.median()?;
         let is_slow = level - expected >= self.limits.ratio.ln();
         if self.sum > self.limits.bound && is_slow {
-            (self.told, self.calm) = (true, 0);
-            return Some(self.event(What::Slowdown, point, level, expected, noise));
+            return Some(self.tell(point, level, expected, noise));
         }
         None
+    }
+
+    fn count(&mut self, step: i64, sigma: f64) {
+        if self.sum == 0.0 {
+            self.since = step;
+        }
+        self.sum = (self.sum + sigma.clamp(-CAP, CAP) - SLACK).max(0.0);
+    }
+
+    fn tell(&mut self, point: Point, level: f64, before: f64, noise: f64) -> Event {
+        let event = self.event(What::Slowdown, point, level, before, noise);
+        (self.told, self.calm, self.sum) = (Some(level), 0, 0.0);
+        event
     }
 
     /// What is expected follows slowly what is in order, and what became faster at once.
@@ -129,14 +139,24 @@ impl Slowdown {
         }
     }
 
-    fn wait_for_end(&mut self, point: Point, expected: f64, noise: f64) -> Option<Event> {
+    /// Slow steps may be over, or become slower yet: then what was told is what they are held against.
+    fn wait_for_end(
+        &mut self,
+        point: Point,
+        told: f64,
+        expected: f64,
+        noise: f64,
+    ) -> Option<Event> {
         let level = self.level.median()?;
         let is_back = level - expected < self.limits.ratio.ln() / 2.0;
         self.calm = if is_back { self.calm + 1 } else { 0 };
         if self.calm < LEVEL as u32 {
-            return None;
+            self.count(point.step, (point.value.ln() - told) / noise);
+            let is_slower = level - told >= self.limits.ratio.ln();
+            return (self.sum > self.limits.bound && is_slower)
+                .then(|| self.tell(point, level, told, noise));
         }
-        (self.told, self.sum) = (false, 0.0);
+        (self.told, self.sum) = (None, 0.0);
         Some(self.event(What::UpToSpeed, point, level, expected, noise))
     }
 
