@@ -179,3 +179,63 @@ impl Slowdown {
         *self = Self::new(self.limits);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(times: impl IntoIterator<Item = f64>) -> Vec<(What, i64, f64)> {
+        let mut detector = Slowdown::new(SlowdownLimits::default());
+        (0..)
+            .zip(times)
+            .filter_map(|(step, value)| {
+                detector.push(Point {
+                    step,
+                    time: 0.0,
+                    value,
+                })
+            })
+            .map(|event| (event.what, event.at.step, event.reference))
+            .collect()
+    }
+
+    /// Times that wobble by two per cent.
+    fn times(count: usize, usual: f64) -> impl Iterator<Item = f64> {
+        (0..count).map(move |at| usual * [0.98, 1.0, 1.02, 1.01, 0.99][at % 5])
+    }
+
+    #[test]
+    fn steps_that_become_slower_yet_are_told_again_against_what_was_told() {
+        let found = told(
+            times(100, 1.0)
+                .chain(times(200, 1.3))
+                .chain(times(100, 2.6)),
+        );
+        let [
+            (What::Slowdown, first, before),
+            (What::Slowdown, second, then),
+        ] = found[..]
+        else {
+            panic!("{found:?}");
+        };
+        assert!(
+            (100..125).contains(&first) && (0.97..1.03).contains(&before),
+            "{found:?}"
+        );
+        assert!(
+            (300..325).contains(&second) && (1.2..1.35).contains(&then),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn slow_steps_that_stay_as_slow_are_told_once_and_their_end_once() {
+        let found = told(
+            times(100, 1.0)
+                .chain(times(2000, 1.4))
+                .chain(times(100, 1.0)),
+        );
+        let kinds: Vec<What> = found.iter().map(|one| one.0).collect();
+        assert_eq!(kinds, [What::Slowdown, What::UpToSpeed], "{found:?}");
+    }
+}

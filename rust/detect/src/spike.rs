@@ -323,3 +323,78 @@ impl Spike {
         *self = Self::new(self.limits);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(values: &[f64]) -> Vec<(What, i64)> {
+        let mut detector = Spike::new(SpikeLimits::default());
+        (0..)
+            .zip(values)
+            .filter_map(|(step, value)| {
+                detector.push(Point {
+                    step,
+                    time: 0.0,
+                    value: *value,
+                })
+            })
+            .map(|event| (event.what, event.at.step))
+            .collect()
+    }
+
+    /// Numbers between -1 and 1, the same every time.
+    fn wobble(count: usize) -> Vec<f64> {
+        let mut state = 7_u64;
+        (0..count)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f64 / (1_u64 << 23) as f64 - 1.0
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_loss_over_batches_of_two_sorts_has_no_spikes() {
+        let values: Vec<f64> = wobble(600)
+            .iter()
+            .enumerate()
+            .map(|(at, wobble)| if at % 5 == 3 { 4.5 } else { 2.5 } + 0.1 * wobble)
+            .collect();
+        assert_eq!(told(&values), []);
+    }
+
+    #[test]
+    fn a_jump_beyond_the_noise_of_now_is_told_although_it_was_louder_before() {
+        let mut values: Vec<f64> = wobble(300)
+            .iter()
+            .enumerate()
+            .map(|(at, wobble)| 3.0 + if at < 200 { 0.5 } else { 0.05 } * wobble)
+            .collect();
+        values[280] += 0.6;
+        assert_eq!(told(&values), [(What::Spike, 280), (What::Recovered, 282)]);
+    }
+
+    #[test]
+    fn what_jumps_now_and_then_is_still_known_at_another_level() {
+        let mut values: Vec<f64> = wobble(900)
+            .iter()
+            .map(|wobble| 2.0 + 0.05 * wobble)
+            .collect();
+        for at in (60..400).step_by(45) {
+            values[at] += 1.0;
+        }
+        for value in &mut values[450..] {
+            *value += 3.0;
+        }
+        for at in (600..700).step_by(45) {
+            values[at] += 1.0;
+        }
+        let after = told(&values)
+            .into_iter()
+            .filter(|(what, at)| *what == What::Spike && *at > 520);
+        assert_eq!(after.count(), 0, "{:?}", told(&values));
+    }
+}
