@@ -154,6 +154,8 @@ def _run(raw: Any, source: str, number: int) -> Run:
         raise TypeError("a series is no object {x: [step], y: [value]}")
     found = {str(name): _series(item) for name, item in raw["series"].items()}
     series = {name: item for name, item in found.items() if item is not None}
+    if not series:
+        raise ValueError("its series have no points")
     direction = str(raw.get("direction", "min"))
     return Run(
         id=str(raw.get("id", f"{source}/{number}")),

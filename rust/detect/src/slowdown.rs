@@ -34,6 +34,8 @@ const CAP: f64 = 4.0;
 const MAD: f64 = 1.4826;
 /// How fast the expectation follows steps that are in order.
 const FOLLOW: f64 = 0.01;
+/// What was told is told again when it is so many times worse, as a logarithm.
+const WORSE: f64 = 2.0;
 /// Steps that differ by less are alike, however steady they are: timers and schedulers do that.
 const LEAST_NOISE: f64 = 0.02;
 
@@ -151,8 +153,14 @@ impl Slowdown {
         let is_back = level - expected < self.limits.ratio.ln() / 2.0;
         self.calm = if is_back { self.calm + 1 } else { 0 };
         if self.calm < LEVEL as u32 {
-            self.count(point.step, (point.value.ln() - told) / noise);
-            let is_slower = level - told >= self.limits.ratio.ln();
+            let error = point.value.ln() - told;
+            self.count(point.step, error / noise);
+            if error.abs() < 3.0 * noise {
+                // Steps that grow longer little by little, as answers do, are told already.
+                self.told = Some(told + FOLLOW * error);
+            }
+            let is_slower = level - expected >= WORSE * (told - expected)
+                && level - told >= self.limits.ratio.ln();
             return (self.sum > self.limits.bound && is_slower)
                 .then(|| self.tell(point, level, told, noise));
         }
@@ -237,5 +245,14 @@ mod tests {
         );
         let kinds: Vec<What> = found.iter().map(|one| one.0).collect();
         assert_eq!(kinds, [What::Slowdown, What::UpToSpeed], "{found:?}");
+    }
+
+    #[test]
+    fn steps_that_grow_longer_little_by_little_are_told_a_few_times_at_most() {
+        let growing = times(3000, 1.0)
+            .enumerate()
+            .map(|(at, time)| time * (1.0 + at as f64 / 1000.0));
+        let found = told(growing);
+        assert!((1..=4).contains(&found.len()), "{found:?}");
     }
 }
