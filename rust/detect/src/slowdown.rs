@@ -249,9 +249,9 @@ mod tests {
 
     #[test]
     fn steps_that_grow_longer_little_by_little_are_told_a_few_times_at_most() {
-        let growing = times(3000, 1.0)
+        let growing = times(900, 1.0)
             .enumerate()
-            .map(|(at, time)| time * (1.0 + at as f64 / 1000.0));
+            .map(|(at, time)| time * (1.0 + at as f64 / 300.0));
         let found = told(growing);
         assert!((1..=4).contains(&found.len()), "{found:?}");
     }
