@@ -123,7 +123,7 @@ class Watched:
             steps = _whole(part.steps)
             for one in watch.feed(metric, steps, part.values, _times(clock, part.steps)):
                 # Steps may go back: the same one may have been there before.
-                here = np.flatnonzero(steps == one.step) if one.metric == metric else []
+                here = np.flatnonzero((steps == one.step) & (one.metric == metric))
                 place = before + int(here[-1]) if len(here) else fed.get(one.metric, 1) - 1
                 yield one, max(place, 0)
 
