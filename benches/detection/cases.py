@@ -11,7 +11,7 @@ import numpy as np
 
 from detection import hindsight, roles
 from detection.alarms import Places
-from detection.curves import Flags, Floats, Run, Series
+from detection.curves import Flags, Floats, Run, Series, Wall
 from detection.faults import FAULTS, Fault, Place
 from detection.labels import Label, held_out_loss
 
@@ -29,6 +29,8 @@ class Host:
     run: Run
     metric: str
     role: str
+    # How many seconds a step takes: this, times or divided by the value.
+    per: tuple[float, int] | None = None
 
     @property
     def series(self) -> Series:
@@ -134,13 +136,25 @@ def _cut(host: Host, changed: Floats, until: int) -> Run:
         for name, item in host.run.series.items()
         if name != host.metric
     }
-    series = {**others, host.metric: Series(steps, changed[:until])}
-    return replace(host.run, series=series)
+    mine = Series(steps, changed[:until])
+    wall = _clock(mine, host.per) if host.per else None
+    return replace(host.run, series={**others, host.metric: mine}, wall=wall)
+
+
+def _clock(series: Series, per: tuple[float, int]) -> Wall | None:
+    """Return the clock that such step times make; None: where steps go back there is none."""
+    ahead = np.diff(series.steps)
+    if len(ahead) == 0 or not (ahead > 0).all():
+        return None
+    usual, power = per
+    took = np.concatenate([[np.median(ahead)], ahead]) * usual * series.values**power
+    return Wall(series.steps, np.cumsum(took))
 
 
 def _hosts_of(run: Run, known: Label) -> Iterator[Host]:
-    def alone(name: str, role: str, series: Series) -> Host:
-        return Host(run.with_series({name: series}), name, role)
+    def alone(name: str, role: str, series: Series, per: tuple[float, int] | None = None) -> Host:
+        wall = _clock(series, per) if per else None
+        return Host(replace(run, series={name: series}, wall=wall), name, role, per)
 
     main = roles.train_loss(run)
     for name, series in run.series.items():
@@ -153,10 +167,11 @@ def _hosts_of(run: Run, known: Label) -> Iterator[Host]:
             yield alone(name, role, series)
     times = roles.step_times(run)
     if times is not None:
-        yield alone("step_time", "step_time", times)
-        yield alone("tokens_per_sec", "throughput", Series(times.steps, 1e6 / times.values))
-        usual = float(np.median(times.values))
-        yield alone("mfu", "mfu", Series(times.steps, 0.4 * usual / times.values))
+        steps, usual = times.steps, float(np.median(times.values))
+        yield alone("step_time", "step_time", times, (1.0, 1))
+        yield alone("tokens_per_sec", "throughput", Series(steps, 1e6 / times.values), (1e6, -1))
+        mfu = Series(steps, 0.4 * usual / times.values)
+        yield alone("mfu", "mfu", mfu, (0.4 * usual, -1))
     held = held_out_loss(run)
     twin = roles.twin_of(run, held) if held else None
     if held and twin and known.overfit is False:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,22 +90,30 @@ def sources(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def read(path: Path, *, every: int = 1) -> Iterator[Run]:
-    """Yield each `every`-th run of a file; lines that are no runs are skipped."""
+def read(
+    path: Path, *, every: int = 1, tell: Callable[[str], None] = lambda _problem: None
+) -> Iterator[Run]:
+    """Yield each `every`-th run of a file; what is no run is skipped, and `tell` hears of it."""
     opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
     source = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    with opened as lines:
-        for number, line in enumerate(lines):
-            if number % every or not line.strip():
-                continue
-            raw = json.loads(line)
-            if isinstance(raw, dict) and isinstance(raw.get("series"), dict):
-                yield _run(raw, source, number)
+    try:
+        with opened as lines:
+            for number, line in enumerate(lines):
+                if number % every or not line.strip():
+                    continue
+                try:
+                    yield _run(json.loads(line), source, number)
+                except (ValueError, TypeError, OverflowError) as error:
+                    tell(f"{path.name}, line {number + 1}: {error}")
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        tell(f"{path.name} cannot be read to its end: {error}")
 
 
-def load(folder: Path, *, every: int = 1) -> list[Run]:
+def load(
+    folder: Path, *, every: int = 1, tell: Callable[[str], None] = lambda _problem: None
+) -> list[Run]:
     """Return each `every`-th run of all files of a folder."""
-    return [run for path in sources(folder) for run in read(path, every=every)]
+    return [run for path in sources(folder) for run in read(path, every=every, tell=tell)]
 
 
 def _numbers(raw: Any) -> Floats:
@@ -114,27 +123,39 @@ def _numbers(raw: Any) -> Floats:
 def _series(raw: Mapping[str, Any]) -> Series | None:
     steps, values = _numbers(raw.get("x", [])), _numbers(raw.get("y", []))
     count = min(len(steps), len(values))
-    return Series(steps[:count], values[:count]) if count else None
+    there = np.isfinite(steps[:count])
+    if not there.any():
+        return None
+    return Series(steps[:count][there], values[:count][there])
 
 
 def _wall(raw: Mapping[str, Any] | None) -> Wall | None:
-    if not raw or "x" not in raw:
+    if not isinstance(raw, dict) or "x" not in raw:
         return None
     steps = _numbers(raw["x"])
     parts = {name: _numbers(raw[name]) for name in raw if name != "x"}
     seconds = parts.pop("t", None)
     if seconds is None:
         seconds = parts.pop("total", None)
-    if seconds is None or len(seconds) != len(steps):
+    if seconds is None or len(seconds) != len(steps) or len(steps) == 0:
         return None
     return Wall(
         steps, seconds, {name: part for name, part in parts.items() if len(part) == len(steps)}
     )
 
 
-def _run(raw: Mapping[str, Any], source: str, number: int) -> Run:
+def _run(raw: Any, source: str, number: int) -> Run:
+    """Return the run of a line; ValueError or TypeError: it is none."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("series"), dict):
+        raise TypeError(
+            "no run: an object with series {name: {x: [step], y: [value]}} is asked for"
+        )
+    if any(not isinstance(item, dict) for item in raw["series"].values()):
+        raise TypeError("a series is no object {x: [step], y: [value]}")
     found = {str(name): _series(item) for name, item in raw["series"].items()}
     series = {name: item for name, item in found.items() if item is not None}
+    if not series:
+        raise ValueError("its series have no points")
     direction = str(raw.get("direction", "min"))
     return Run(
         id=str(raw.get("id", f"{source}/{number}")),

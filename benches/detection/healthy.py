@@ -13,7 +13,17 @@ from detection.alarms import Alarm, Detector, cooled, indexes
 from detection.curves import Flags, Run, Series
 from detection.labels import Label
 
-__all__ = ["ANY", "KIND_ROLES", "Quiet", "count", "exempt_of", "heard", "score", "watched"]
+__all__ = [
+    "ANY",
+    "ANY_OF_REWARD",
+    "KIND_ROLES",
+    "Quiet",
+    "count",
+    "exempt_of",
+    "heard",
+    "score",
+    "watched",
+]
 
 # Which series a kind of alarm is counted on.
 KIND_ROLES = {
@@ -35,6 +45,9 @@ KIND_ROLES = {
 
 # Stands for a role where all series count.
 ANY = "any"
+# Stands for all kinds of alarms about rewards together.
+ANY_OF_REWARD = "any of reward"
+_OF_REWARD = frozenset(kind for kind, about in KIND_ROLES.items() if about == ("reward",))
 
 
 @dataclass(slots=True)
@@ -118,10 +131,11 @@ def count(
         if role == "loss" and name != main:
             continue
         exempt = free.get(name, np.zeros(len(series), dtype=bool))
-        for kind in detector.kinds:
-            if role not in KIND_ROLES.get(kind, ()):
-                continue
-            places = [p for p in indexes(raised, {kind}, name) if not exempt[p]]
+        asked = {kind: {kind} for kind in detector.kinds if role in KIND_ROLES.get(kind, ())}
+        if role == "reward" and asked:
+            asked[ANY_OF_REWARD] = set(_OF_REWARD)
+        for kind, kinds in asked.items():
+            places = [p for p in indexes(raised, kinds, name) if not exempt[p]]
             quiet = Quiet(
                 points=int((~exempt).sum()),
                 alarms=len(cooled(places)),

@@ -53,7 +53,8 @@ def labels_of(runs: list[Run], folder: Path) -> dict[str, Label]:
     path = folder / "labels.tsv"
     if path.is_file():
         with path.open() as lines:
-            given = {row["id"]: row for row in csv.DictReader(lines, delimiter="\t")}
+            rows = csv.DictReader(lines, delimiter="\t")
+            given = {row["id"]: row for row in rows if row.get("id")}
     return {run.id: _read(given[run.id], run) if run.id in given else label(run) for run in runs}
 
 
@@ -75,7 +76,10 @@ def label(run: Run) -> Label:
 
 def _read(row: Mapping[str, str], run: Run) -> Label:
     def number(name: str) -> float | None:
-        return float(row[name]) if row.get(name) else None
+        try:
+            return float(row[name]) if row.get(name) else None
+        except ValueError:
+            return None
 
     overfit = {"1": True, "0": False}.get(row.get("overfit", ""))
     return Label(

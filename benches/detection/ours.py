@@ -5,7 +5,7 @@ Each is imported when it is asked for; what is not there yet is left out, with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
@@ -16,9 +16,9 @@ import numpy as np
 from detection import roles
 from detection.alarms import Alarm, Detector
 from detection.churn import Machine
-from detection.curves import Floats, Run, Series
+from detection.curves import Floats, Run, Series, Wall
 from detection.final import LEVELS, Prediction, Predictor
-from detection.remaining import Estimator, Eta
+from detection.remaining import Estimator, Eta, clock_of
 from detection.stopping import GAIN, Advisor, Said, places
 
 __all__ = [
@@ -79,7 +79,12 @@ def advisor() -> Advisor:
 
 def estimator() -> Estimator:
     """Return eta()."""
-    return Etas(_named("predict.eta", "eta"))
+    return Etas(
+        _named("predict.eta", "eta"),
+        _named("detect.headline", "understand"),
+        _named("detect.headline", "generates"),
+        _named("predict.eta", "GENERATING"),
+    )
 
 
 def machine() -> Machine:
@@ -98,19 +103,29 @@ class Watched:
     def replay(self, run: Run) -> list[Alarm]:
         """Return the findings that are not ends of earlier ones."""
         return [
-            _alarm(run, finding)
-            for finding in self.findings(run)
-            if not finding.over and finding.metric in run.series
+            Alarm(one.kind, one.severity, one.metric, float(one.step), index)
+            for one, index in self._placed(run)
+            if not one.over and one.metric in run.series
         ]
 
     def findings(self, run: Run) -> list[Any]:
         """Return all that is said of a run, the ends of findings as well."""
-        watch, found = self.watch(), []
+        return [finding for finding, _ in self._placed(run)]
+
+    def _placed(self, run: Run) -> Iterator[tuple[Any, int]]:
+        """Yield what is said, with its place in the series that it is about."""
+        watch = self.watch()
         watch.knows(run.series)
-        for metric, series in _chunks(run):
-            times = _times(run, series.steps)
-            found += watch.feed(metric, _whole(series.steps), series.values, times)
-        return found
+        clock = clock_of(run)
+        fed = dict.fromkeys(run.series, 0)
+        for metric, part in _chunks(run):
+            before, fed[metric] = fed[metric], fed[metric] + len(part)
+            steps = _whole(part.steps)
+            for one in watch.feed(metric, steps, part.values, _times(clock, part.steps)):
+                # Steps may go back: the same one may have been there before.
+                here = np.flatnonzero((steps == one.step) & (one.metric == metric))
+                place = before + int(here[-1]) if len(here) else fed.get(one.metric, 1) - 1
+                yield one, max(place, 0)
 
 
 def _chunks(run: Run) -> list[tuple[str, Series]]:
@@ -121,7 +136,9 @@ def _chunks(run: Run) -> list[tuple[str, Series]]:
     edges = np.unique(sparse)[:: max(1, len(sparse) // MAX_CHUNKS)]
     parts = []
     for number, (name, series) in enumerate(run.series.items()):
-        cuts = np.searchsorted(series.steps, edges, side="right")
+        # Where steps go back, what comes again belongs to the farthest step so far.
+        farthest = np.maximum.accumulate(series.steps)
+        cuts = np.searchsorted(farthest, edges, side="right")
         bounds = [0, *cuts.tolist(), len(series)]
         for order, (low, high) in enumerate(pairwise(bounds)):
             if high > low:
@@ -135,17 +152,10 @@ def _whole(steps: Floats) -> Any:
     return np.round(steps).astype(np.int64)
 
 
-def _times(run: Run, steps: Floats) -> Floats:
-    if run.wall is None:
+def _times(clock: Wall | None, steps: Floats) -> Floats:
+    if clock is None:
         return _EPOCH + steps
-    return _EPOCH + np.interp(steps, run.wall.steps, run.wall.seconds)
-
-
-def _alarm(run: Run, finding: Any) -> Alarm:
-    steps = run.series[finding.metric].steps
-    index = int(np.searchsorted(steps, finding.step + 0.5, side="left")) - 1
-    index = min(max(index, 0), len(steps) - 1)
-    return Alarm(finding.kind, finding.severity, finding.metric, float(finding.step), index)
+    return _EPOCH + np.interp(steps, clock.steps, clock.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +200,23 @@ class Etas:
     """The remaining time."""
 
     eta: Callable[..., Any]
+    understand: Callable[..., Any]
+    generates: Callable[..., bool]
+    generating: Any
 
     def __call__(
-        self, steps: Floats, seconds: Floats, *, end: float, parts: Mapping[str, Floats]
+        self,
+        steps: Floats,
+        seconds: Floats,
+        *,
+        end: float,
+        parts: Mapping[str, Floats],
+        names: Collection[str],
     ) -> Eta | None:
-        """Return seconds and intervals, from steps and times alone: a monitor sees no parts."""
+        """Return seconds and intervals, from steps, times and names: a monitor sees no parts."""
         del parts
-        said = self.eta(steps, seconds, total=end)
+        rules = self.generating if self.generates(self.understand(dict.fromkeys(names))) else None
+        said = self.eta(steps, seconds, total=end, rules=rules)
         return None if said is None else Eta(float(said.seconds), _intervals(said))
 
 

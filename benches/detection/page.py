@@ -46,6 +46,8 @@ def _bars(results: Results) -> Iterator[str]:
         rows.append([*row, *(f"{cell(bar.read(results, name))} ({name})" for name in bar.beside)])
     yield "## Bars\n"
     yield table(("measure", ours.NAME, "floor", "", "aim", "", "specifications", "others"), rows)
+    if without := [str(row[0]) for row in rows if row[3] == "-"]:
+        yield f"No figure, as no curve here tells: {'; '.join(without)}.\n"
 
 
 def _detectors(results: Results, tested: Systems) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,11 +31,17 @@ class Estimator(Protocol):
     """What estimates the seconds from the last entry of the clock until `end`.
 
     `parts` has what of the seconds went into training, evaluation and preemptions so far, where
-    the run logged that.
+    the run logged that; `names` are the metrics that it logs.
     """
 
     def __call__(
-        self, steps: Floats, seconds: Floats, *, end: float, parts: Mapping[str, Floats]
+        self,
+        steps: Floats,
+        seconds: Floats,
+        *,
+        end: float,
+        parts: Mapping[str, Floats],
+        names: Collection[str],
     ) -> Eta | None: ...
 
 
@@ -118,7 +124,13 @@ def score_run(run: Run, estimators: Mapping[str, Estimator]) -> dict[Key, EtaErr
         for name, estimator in estimators.items():
             errors = found.setdefault((name, share, sort, run.source), EtaErrors())
             start = time.perf_counter()
-            said = estimator(wall.steps[:known], wall.seconds[:known], end=end, parts=parts)
+            said = estimator(
+                wall.steps[:known],
+                wall.seconds[:known],
+                end=end,
+                parts=parts,
+                names=run.series.keys(),
+            )
             errors.seconds += time.perf_counter() - start
             errors.asked += 1
             if said is not None and np.isfinite(said.seconds):

@@ -1,5 +1,7 @@
 """The detection bench measures detectors rightly: oracles, silence, alarms at known places."""
 
+import gzip
+import json
 import os
 import subprocess
 import sys
@@ -360,3 +362,23 @@ def test_a_sheet_shows_what_was_told_and_what_was_not(tmp_path: Path) -> None:
     assert [curve.run for curve in again] == [curve.run for curve in chosen]
     sheets.draw(chosen[:2], "overfitting", tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_is_no_run_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    good = json.dumps({"id": "good", "series": {"loss": {"x": [0, 1], "y": [2.0, "nan"]}}})
+    clock = {"wall": {"x": [], "t": []}, "series": {"loss": {"x": [0, None], "y": [1.0, 2.0]}}}
+    lines = [good, "{", '"text"', json.dumps({"series": {}}), json.dumps(clock)]
+    (tmp_path / "some.jsonl").write_text("\n".join(lines))
+    whole = gzip.compress(f"{good}\n".encode() * 1000)
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    problems: list[str] = []
+    runs = curves.load(tmp_path, tell=problems.append)
+    assert {run.id for run in runs if run.source == "some"} == {"good", "some/4"}
+    assert [len(run.series["loss"]) for run in runs if run.source == "some"] == [2, 1]
+    assert all(run.wall is None for run in runs)
+    assert [problem.split(":")[0] for problem in problems] == [
+        "cut.jsonl.gz cannot be read to its end",
+        "some.jsonl, line 2",
+        "some.jsonl, line 3",
+        "some.jsonl, line 4",
+    ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from training_monitor.detect.definition import Definition
-from training_monitor.detect.headline import choose, choose_headline, pairs, understand
+from training_monitor.detect.headline import choose, choose_headline, generates, pairs, understand
 from training_monitor.detect.meaning import KINDS, History, Meaning, infer
 from training_monitor.detect.naming import taken_apart
 from training_monitor.detect.vocabulary import GOALS, TABLE
@@ -241,3 +241,19 @@ def test_meaning_reads_as_a_sentence_part() -> None:
     assert str(infer("val_loss")) == "loss, val, less is better"
     assert str(infer("grad_norm")) == "grad norm"
     assert str(Meaning("score", None, "max")) == "score, more is better"
+
+
+@pytest.mark.parametrize(
+    ("names", "does"),
+    [
+        ("reward kl completion_length loss", True),
+        ("optim/lr reward/mean policy/entropy", True),
+        ("rollout/ep_rew_mean train/approx_kl train/entropy_loss time/fps", False),
+        ("episode_reward", False),
+        ("train/loss val/loss lr", False),
+    ],
+)
+def test_a_run_that_learns_from_what_it_writes_is_told_from_its_metrics(
+    names: str, does: bool
+) -> None:
+    assert generates(understand(dict.fromkeys(names.split()))) is does

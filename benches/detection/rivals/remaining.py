@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -16,7 +16,12 @@ _Z = {50: 0.674, 80: 1.282, 90: 1.645}
 
 
 def mean_rate(
-    steps: Floats, seconds: Floats, *, end: float, parts: Mapping[str, Floats]
+    steps: Floats,
+    seconds: Floats,
+    *,
+    end: float,
+    parts: Mapping[str, Floats],
+    names: Collection[str],
 ) -> Eta | None:
     """Take the mean seconds per step so far, with the standard error of the mean."""
     left = end - steps[-1]
@@ -30,7 +35,12 @@ def mean_rate(
 
 
 def ema_rate(
-    steps: Floats, seconds: Floats, *, end: float, parts: Mapping[str, Floats]
+    steps: Floats,
+    seconds: Floats,
+    *,
+    end: float,
+    parts: Mapping[str, Floats],
+    names: Collection[str],
 ) -> Eta | None:
     """Take a moving average of the seconds per step with smoothing 0.3, as tqdm does."""
     rate, weight = 0.0, 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from training_monitor.detect.meaning import Meaning, infer
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
     from training_monitor.detect.definition import Definition
     from training_monitor.detect.meaning import History
 
-__all__ = ["choose", "choose_headline", "pairs", "understand"]
+__all__ = ["choose", "choose_headline", "generates", "pairs", "understand"]
 
 # With fewer values than this nobody judges a run by a metric, where there is another one.
 _ENOUGH = 3
 _HELD_OUT = ("val", "test")
+# What is logged of a language model that learns from what it writes,
+_WRITES = frozenset(("kl", "entropy", "length", "reward_part", "reward_std"))
+# and what of an agent in an environment: there a step takes as long as ever.
+_EPISODES = re.compile(r"(^|[/_.])(ep|episode|episodic|rollout|env|fps)([/_.]|$)")
 
 
 def understand(
@@ -45,6 +50,13 @@ def understand(
     if headline is not None:
         meanings[headline] = replace(meanings[headline], headline=True)
     return meanings
+
+
+def generates(meanings: Mapping[str, Meaning]) -> bool:
+    """Return whether such a run writes the answers that it learns from, as GRPO does."""
+    kinds = {meaning.kind for meaning in meanings.values()}
+    plays = any(_EPISODES.search(name.lower()) for name in meanings)
+    return "reward" in kinds and bool(kinds & _WRITES) and not plays
 
 
 def _defined(meaning: Meaning, told: Iterable[Definition]) -> Meaning:

@@ -39,12 +39,14 @@ class FlatlineThresholds:
         sparse: A reward that often repeats itself, or has never moved, must stand for so many
             times as long; before that it is told as info.
         at_best: Within this share of its range from its best it is told as info only.
+        again: One that has stood before must stand for so many times the longest of these.
     """
 
     points: int = 30
     share: float = 0.01
     sparse: int = 3
     at_best: float = 0.1
+    again: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,8 @@ class RewardFlatline:
         thresholds: When it is said.
     """
 
-    __slots__ = ("_best", "_count", "_episode", "_flat", "_mean", "_metric", "_ok", "_recent",
-                 "_squares", "_ties", "_worst")  # fmt: skip
+    __slots__ = ("_best", "_count", "_episode", "_flat", "_longest", "_mean", "_metric", "_ok",
+                 "_recent", "_squares", "_ties", "_worst")  # fmt: skip
 
     def __init__(
         self,
@@ -131,7 +133,7 @@ class RewardFlatline:
         self._ok = ok = FlatlineThresholds() if thresholds is None else thresholds
         self._episode = Episode("flatline", metric, rank)
         self._recent: deque[float] = deque(maxlen=ok.points)
-        self._count = self._flat = self._ties = 0
+        self._count = self._flat = self._ties = self._longest = 0
         self._mean = self._squares = 0.0
         self._best, self._worst = -inf, inf
 
@@ -150,7 +152,7 @@ class RewardFlatline:
         # So many standard deviations lie between the ends of 30 values.
         bound = 4 * ok.share * usual
         if abs(value - recent[0]) > 2 * bound or max(recent) - min(recent) > bound:
-            self._flat = 0
+            self._longest, self._flat = max(self._longest, self._flat), 0
             return self._end(step, value, time, bound)
         self._flat += 1
         return self._say(step, value, time, usual)
@@ -172,6 +174,9 @@ class RewardFlatline:
     def _say(self, step: int, value: float, time: float, usual: float) -> list[Finding]:
         ok = self._ok
         points = ok.points + self._flat - 1
+        if self._longest and points < ok.again * (ok.points + self._longest - 1):
+            # It stood as long before, and moved again.
+            return []
         # Nothing found yet is how a sparse reward begins.
         sparse = usual == 0 or self._ties * 5 > self._count
         at_best = value >= self._best - ok.at_best * (self._best - self._worst) > self._worst

@@ -101,7 +101,7 @@ class Screening:
         found: list[Finding] = []
         place = 0
         for one in self._screen.feed(steps.tobytes(), times.tobytes(), values.tobytes()):
-            if self._standing is not None or one[0] == "not_recovered":
+            if self._standing is not None or (one[0] == "not_recovered" and not self._minor):
                 until = _place(steps, values, one[1], one[3], place)
                 found += self._back(steps[place:until], times[place:until], values[place:until])
                 place = until
@@ -192,15 +192,18 @@ class Screening:
         if what in ("recovered", "recovered_late"):
             took = f"{step - since:,} steps after its jump at {since:,}"
             return "spike", "info", f"{name} is back at {value:.4g} {took}", True
+        if what == "not_recovered" and self._minor:
+            # Norms of gradients move to other levels in runs that are well.
+            text = f"{name} stays at {value:.4g} since its jump at step {since:,}"
+            return "spike", "info", text, True
         if what == "not_recovered":
             self._standing = (reference, since)
             self._after.clear()
-            severity = "warning" if self._minor else "critical"
             text = (
                 f"{name} has not come back from its jump at step {since:,}: {value:.4g} {at}, "
                 f"{reference:.4g} before"
             )
-            return "spike", severity, text, False
+            return "spike", "critical", text, False
         if what == "divergence":
             text = (
                 f"{name} has left its best of {reference:.4g}: {value:.4g} {at}, and far above "

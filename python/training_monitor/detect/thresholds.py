@@ -90,7 +90,7 @@ class SlowdownThresholds:
     mfu_drop_warning: float = 0.15
     mfu_drop_critical: float = 0.30
     bound: float = 8.0
-    lasts_secs: float = 10.0
+    lasts_secs: float = 3.0
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -121,11 +121,10 @@ class Course:
         clock = self._clock()
         if end is None or clock is None:
             return None
+        from training_monitor.detect.headline import generates
         from training_monitor.predict.eta import GENERATING, EtaEstimator
 
-        kinds = {meaning.kind for meaning in self.meanings.values()}
-        generates = "reward" in kinds and bool(kinds & {"kl", "length"})
-        estimator = EtaEstimator(GENERATING if generates else None)
+        estimator = EtaEstimator(GENERATING if generates(self.meanings) else None)
         for name in self._evaluated():
             estimator.evaluated(self._run.series(name, rank=0, last=64).step)
         points = self._run.series(clock, rank=self._first_rank(clock), last=_PACE_POINTS)

@@ -1,8 +1,9 @@
 //! Jumps of a series, judged by its own noise.
 //!
 //! The expected value is the best of four simple predictors (medians of the last 9, 5 and 3 points, and that of 9 with
-//! the drift of the last 64 added), chosen by how well each did over the last hundred points; the noise is the median
-//! absolute error of that one. A series that jumps by itself now and then raises its own bound.
+//! the drift of the last 64 added), chosen by how well each did over the last 64 points; the noise is the median absolute
+//! error of that one. A series that jumps by itself now and then raises its own bound, and one that jumps all the time,
+//! as a loss over batches of two sorts, has a bound from its first points on: most of a tenth of its errors lie beyond it.
 
 use crate::event::{Event, Point, What};
 use crate::window::{Ring, Window, middle, newest_median};
@@ -38,10 +39,14 @@ impl Default for SpikeLimits {
 }
 
 const RECENT: usize = 9;
-const NOISE: usize = 100;
+const NOISE: usize = 64;
 const DRIFT: usize = 64;
 const HABIT: usize = 300;
 const HABIT_RANK: usize = 4;
+/// One in ten errors is larger than the tail. A jump is larger than the tail by this factor: of normal noise that asks for
+/// two sigma, of a series with two levels for more than the way from one to the other.
+const TAIL_SHARE: f64 = 0.9;
+const TAIL: f64 = 1.2;
 /// Excursions beyond this teach no more.
 const HABIT_CAP: f64 = 30.0;
 /// Before so many points nothing is known of the noise.
@@ -54,6 +59,14 @@ const BACK: usize = 5;
 /// The median absolute deviation of a normal distribution, times this, is its standard deviation.
 const MAD: f64 = 1.4826;
 const PREDICTORS: usize = 4;
+
+/// What is expected of the next point, how far off such an expectation usually is, and how far one in ten is.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    reference: f64,
+    noise: f64,
+    tail: f64,
+}
 
 /// A point that was far off, and what was expected of it.
 #[derive(Debug, Clone, Copy)]
@@ -117,11 +130,11 @@ impl Spike {
             self.learn(point.value, None);
             return None;
         };
-        let (reference, noise) = self.best(&expected);
-        let sigma = (point.value - reference) / noise;
+        let best = self.best(&expected);
+        let sigma = (point.value - best.reference) / best.noise;
         let confirmed = self.confirm(point);
         if confirmed.is_none() && self.seen >= WARM_UP {
-            self.suspect_point(point, reference, noise, sigma);
+            self.suspect_point(point, best, sigma);
         }
         let told = confirmed.or_else(|| self.suspect.filter(|s| s.age == 0 && self.is_strong(s)));
         if let Some(suspect) = told {
@@ -145,27 +158,37 @@ impl Spike {
         Some([nine, five, three, nine + drift])
     }
 
-    /// The expectation of the predictor that erred least, and its noise.
-    fn best(&self, expected: &[f64; PREDICTORS]) -> (f64, f64) {
-        let errors = self.errors.iter().map(|errors| errors.median());
-        let judged = errors
-            .zip(expected)
-            .map(|(error, expected)| (error, *expected));
-        let best = judged.min_by(|a, b| {
-            f64::total_cmp(&a.0.unwrap_or(f64::INFINITY), &b.0.unwrap_or(f64::INFINITY))
+    /// What the predictor expects that erred least.
+    fn best(&self, expected: &[f64; PREDICTORS]) -> Expected {
+        let judged = self.errors.iter().zip(expected).map(|(errors, expected)| {
+            (errors.median().unwrap_or(f64::INFINITY), errors, *expected)
         });
-        let (error, reference) = best.unwrap_or((None, f64::NAN));
-        let noise = MAD * error.unwrap_or(f64::INFINITY);
+        let best = judged.min_by(|a, b| f64::total_cmp(&a.0, &b.0));
+        let (error, tail, reference) = best.map_or(
+            (f64::INFINITY, 0.0, f64::NAN),
+            |(error, errors, reference)| {
+                let tail = errors.quantile(TAIL_SHARE).unwrap_or(0.0);
+                (error, tail, reference)
+            },
+        );
         // A constant series has no noise: then the least jump decides alone.
-        (
+        let least = (1e-12 * reference.abs()).max(f64::MIN_POSITIVE);
+        Expected {
             reference,
-            noise.max(1e-12 * reference.abs()).max(f64::MIN_POSITIVE),
-        )
+            noise: (MAD * error).max(least),
+            tail,
+        }
     }
 
-    fn suspect_point(&mut self, point: Point, reference: f64, noise: f64, sigma: f64) {
+    fn suspect_point(&mut self, point: Point, best: Expected, sigma: f64) {
+        let Expected {
+            reference,
+            noise,
+            tail,
+        } = best;
         let jump = point.value - reference;
-        if sigma <= self.limits.sigma || jump <= self.limits.least * reference.abs() {
+        let least = (self.limits.least * reference.abs()).max(TAIL * tail);
+        if sigma <= self.limits.sigma || jump <= least {
             return;
         }
         let habit = self.limits.habit * self.habits.greatest(HABIT_RANK).unwrap_or(0.0);
@@ -256,8 +279,10 @@ impl Spike {
             _ => What::RecoveredLate,
         };
         if what == What::NotRecovered {
-            // A new level: its noise is another one.
+            // A new level: its noise is another one. That it jumps now and then is how the run is.
+            let habits = std::mem::replace(&mut self.habits, Ring::new(HABIT));
             self.restart();
+            self.habits = habits;
         }
         Some(Event {
             what,
@@ -296,5 +321,80 @@ impl Spike {
     /// Forget what was: another level, or another attempt.
     pub fn restart(&mut self) {
         *self = Self::new(self.limits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(values: &[f64]) -> Vec<(What, i64)> {
+        let mut detector = Spike::new(SpikeLimits::default());
+        (0..)
+            .zip(values)
+            .filter_map(|(step, value)| {
+                detector.push(Point {
+                    step,
+                    time: 0.0,
+                    value: *value,
+                })
+            })
+            .map(|event| (event.what, event.at.step))
+            .collect()
+    }
+
+    /// Numbers between -1 and 1, the same every time.
+    fn wobble(count: usize) -> Vec<f64> {
+        let mut state = 7_u64;
+        (0..count)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f64 / (1_u64 << 23) as f64 - 1.0
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_loss_over_batches_of_two_sorts_has_no_spikes() {
+        let values: Vec<f64> = wobble(600)
+            .iter()
+            .enumerate()
+            .map(|(at, wobble)| if at % 5 == 3 { 4.5 } else { 2.5 } + 0.1 * wobble)
+            .collect();
+        assert_eq!(told(&values), []);
+    }
+
+    #[test]
+    fn a_jump_beyond_the_noise_of_now_is_told_although_it_was_louder_before() {
+        let mut values: Vec<f64> = wobble(300)
+            .iter()
+            .enumerate()
+            .map(|(at, wobble)| 3.0 + if at < 200 { 0.5 } else { 0.05 } * wobble)
+            .collect();
+        values[280] += 0.6;
+        assert_eq!(told(&values), [(What::Spike, 280), (What::Recovered, 282)]);
+    }
+
+    #[test]
+    fn what_jumps_now_and_then_is_still_known_at_another_level() {
+        let mut values: Vec<f64> = wobble(900)
+            .iter()
+            .map(|wobble| 2.0 + 0.05 * wobble)
+            .collect();
+        for at in (60..400).step_by(45) {
+            values[at] += 1.0;
+        }
+        for value in &mut values[450..] {
+            *value += 3.0;
+        }
+        for at in (600..700).step_by(45) {
+            values[at] += 1.0;
+        }
+        let after = told(&values)
+            .into_iter()
+            .filter(|(what, at)| *what == What::Spike && *at > 520);
+        assert_eq!(after.count(), 0, "{:?}", told(&values));
     }
 }

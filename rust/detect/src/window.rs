@@ -74,6 +74,13 @@ impl Window {
         middle(&self.sorted)
     }
 
+    /// The value below which this share of the others lies. `None`: there is no value.
+    pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
+        let last = self.sorted.len().checked_sub(1)?;
+        let at = (share * last as f64).round() as usize;
+        self.sorted.get(at).copied()
+    }
+
     /// The values, in no order that means something.
     pub(crate) fn values(&self) -> &[f64] {
         &self.ring

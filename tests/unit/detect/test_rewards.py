@@ -180,3 +180,10 @@ def test_a_dip_within_the_noise_of_a_reward_that_jumps_to_and_fro_is_no_drop() -
     for n in range(40, 120, 10):
         values[n : n + 3] = [500.0, 300.0, 400.0]
     assert not [one for one in fed(RewardDrop("reward"), values) if not one.over]
+
+
+def test_a_reward_that_stands_still_now_and_then_is_told_once() -> None:
+    dice = random.Random(3)
+    stretch = [1.0] * 40 + [dice.uniform(-1, 2) for _ in range(40)]
+    found = fed(RewardFlatline("reward"), [dice.uniform(-1, 2) for _ in range(60)] + stretch * 10)
+    assert len([finding for finding in found if not finding.over]) == 1, found
