@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training_monitor.analysis.bounds import Bounds, Limits
-from training_monitor.analysis.client import ModelClient
-from training_monitor.analysis.conversing import Outcome, converse
-from training_monitor.analysis.ladder import Ladder
-from training_monitor.analysis.outgoing import Outgoing
-from training_monitor.analysis.state import StateFile
+from training_monitor.analysis.model.bounds import Bounds, Limits
+from training_monitor.analysis.model.client import ModelClient
+from training_monitor.analysis.model.conversing import Outcome, converse
+from training_monitor.analysis.model.ladder import Ladder
+from training_monitor.analysis.model.outgoing import Outgoing
+from training_monitor.analysis.model.state import StateFile
 
 __all__ = ["FINAL", "Clock", "FakeToolbox", "Talk", "read_final"]
 

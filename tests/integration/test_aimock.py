@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.conversations import Talk
-from training_monitor.analysis.outgoing import read_sent
+from training_monitor.analysis.model.outgoing import read_sent
 
 OK = {"status": "critical", "summary": "loss is nan from step 3 on"}
 FIXTURES = {

@@ -15,9 +15,9 @@ import pytest
 
 from harness import tiny_model
 from harness.conversations import FakeToolbox, Talk
-from training_monitor.analysis.bounds import Limits
-from training_monitor.analysis.client import ModelError
-from training_monitor.analysis.outgoing import read_sent
+from training_monitor.analysis.model.bounds import Limits
+from training_monitor.analysis.model.client import ModelError
+from training_monitor.analysis.model.outgoing import read_sent
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from training_monitor.analysis.answer import (
 )
 from training_monitor.analysis.asking import Asking
 from training_monitor.analysis.briefing import Briefing
+from training_monitor.analysis.checking.facts import Facts
+from training_monitor.analysis.checking.grounding import ground_report, ground_text
 from training_monitor.analysis.coding import Coding
 from training_monitor.analysis.describing import CodeNotes
-from training_monitor.analysis.facts import Facts
-from training_monitor.analysis.grounding import ground_report, ground_text
 from training_monitor.analysis.history import turns
 from training_monitor.analysis.instructions import ANALYSE, ANSWER
-from training_monitor.analysis.privacy import allows
+from training_monitor.analysis.model.privacy import allows
 from training_monitor.analysis.rules import (
     issues_of,
     recommendations_of,
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from training_monitor.analysis.conversing import Outcome
-    from training_monitor.analysis.grounding import Grounded
+    from training_monitor.analysis.checking.grounding import Grounded
+    from training_monitor.analysis.model.conversing import Outcome
     from training_monitor.settings import Settings
     from training_monitor.snapshot.snapshot import Snapshot
 

@@ -6,15 +6,15 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from training_monitor.analysis.bounds import Bounds, Limits
-from training_monitor.analysis.client import open_client
-from training_monitor.analysis.conversing import Outcome, converse
 from training_monitor.analysis.instructions import NO_TOOLS, TOOLS
-from training_monitor.analysis.ladder import Ladder
-from training_monitor.analysis.outgoing import Outgoing
-from training_monitor.analysis.privacy import allows, secret_values
+from training_monitor.analysis.model.bounds import Bounds, Limits
+from training_monitor.analysis.model.client import open_client
+from training_monitor.analysis.model.conversing import Outcome, converse
+from training_monitor.analysis.model.ladder import Ladder
+from training_monitor.analysis.model.outgoing import Outgoing
+from training_monitor.analysis.model.privacy import allows, secret_values
+from training_monitor.analysis.model.state import StateFile
 from training_monitor.analysis.prompt import packed
-from training_monitor.analysis.state import StateFile
 from training_monitor.analysis.tools.beside import RunsBeside
 from training_monitor.analysis.tools.tool import Toolbox
 

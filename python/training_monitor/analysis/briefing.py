@@ -7,10 +7,10 @@ import math
 import time
 from functools import cached_property
 
-from training_monitor.analysis.digest import Digest
+from training_monitor.analysis.digest.digest import Digest
 from training_monitor.analysis.fencing import fenced
 from training_monitor.analysis.history import earlier
-from training_monitor.analysis.privacy import allows
+from training_monitor.analysis.model.privacy import allows
 from training_monitor.analysis.prompt import Section, clipped
 from training_monitor.predict.wording import duration
 from training_monitor.report.progress import progress_of

@@ -5,18 +5,18 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from training_monitor.analysis.checking.facts import Facts
+from training_monitor.analysis.checking.grounding import ground_text
 from training_monitor.analysis.describing import DESCRIBE_TOOL, CodeNotes
-from training_monitor.analysis.facts import Facts
+from training_monitor.analysis.digest.importance import by_importance
 from training_monitor.analysis.fencing import fenced
-from training_monitor.analysis.grounding import ground_text
-from training_monitor.analysis.importance import by_importance
 from training_monitor.analysis.instructions import DESCRIBE, SUMMARISE
 from training_monitor.analysis.lenient import objects_in
 from training_monitor.analysis.prompt import Section, clipped
 
 if TYPE_CHECKING:
     from training_monitor.analysis.asking import Asking
-    from training_monitor.analysis.conversing import Outcome
+    from training_monitor.analysis.model.conversing import Outcome
     from training_monitor.query import RunView
     from training_monitor.snapshot.snapshot import Snapshot
 

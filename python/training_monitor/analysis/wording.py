@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from training_monitor.analysis.claims import STRUCK
+from training_monitor.analysis.checking.claims import STRUCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

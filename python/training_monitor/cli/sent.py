@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from training_monitor.analysis.sent import Sent
+    from training_monitor.analysis.model.sent import Sent
 
 HELP = """\
 List the requests that went to a model's server: when, what for, where to,
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list, or one request; the exit status is 1 where there is none of that id."""
-    from training_monitor.analysis.sent import read_sent
+    from training_monitor.analysis.model.sent import read_sent
 
     root = arguments.root_dir
     path = newest_run(root) if arguments.run is None else find_run(arguments.run, root)

@@ -185,7 +185,7 @@ def open_analysing(
     now: float,
 ) -> Analysing | None:
     """Return what makes the analyses; None where no model is to be asked, or none can be."""
-    from training_monitor.analysis.privacy import allows
+    from training_monitor.analysis.model.privacy import allows
 
     try:
         settings = resolve({"experiment_name": os.path.basename(run_dir)})

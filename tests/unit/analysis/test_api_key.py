@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.openai_server import fails, openai_server, raw, says
-from training_monitor.analysis.client import ModelClient, ModelError
-from training_monitor.analysis.outgoing import Outgoing
+from training_monitor.analysis.model.client import ModelClient, ModelError
+from training_monitor.analysis.model.outgoing import Outgoing
 
 KEY = "sk-proj-Zk3vQ8wP1nR5tY7uJ2mB4xC6"
 MESSAGES = [{"role": "user", "content": "why?"}]

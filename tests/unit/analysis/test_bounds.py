@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.conversations import Clock
-from training_monitor.analysis.bounds import Bounds, Limits, Spent
-from training_monitor.analysis.reply import Reply
-from training_monitor.analysis.state import StateFile
+from training_monitor.analysis.model.bounds import Bounds, Limits, Spent
+from training_monitor.analysis.model.reply import Reply
+from training_monitor.analysis.model.state import StateFile
 from training_monitor.settings import resolve
 
 
@@ -73,8 +73,8 @@ def test_what_was_spent_survives_a_restart_and_is_shared(tmp_path: Path) -> None
 def test_processes_at_once_pass_no_bound(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from training_monitor.analysis.bounds import Bounds, Limits, Spent\n"
-        "from training_monitor.analysis.state import StateFile\n"
+        "from training_monitor.analysis.model.bounds import Bounds, Limits, Spent\n"
+        "from training_monitor.analysis.model.state import StateFile\n"
         "one = Bounds(Limits(calls_per_hour=50), state=StateFile(sys.argv[1]))\n"
         "print(sum(not one.take(Spent(1, 1, 1)).why for _ in range(40)))\n"
     )

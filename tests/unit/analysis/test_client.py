@@ -22,8 +22,8 @@ from harness.openai_server import (
     raw,
     says,
 )
-from training_monitor.analysis.client import ModelClient, ModelError, Reply, open_client
-from training_monitor.analysis.outgoing import Outgoing, read_sent
+from training_monitor.analysis.model.client import ModelClient, ModelError, Reply, open_client
+from training_monitor.analysis.model.outgoing import Outgoing, read_sent
 
 KEY = "sk-proj-Zk3vQ8wP1nR5tY7uJ2mB4xC6"
 MESSAGES = [{"role": "system", "content": "be short"}, {"role": "user", "content": "why? é ∆"}]

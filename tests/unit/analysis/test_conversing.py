@@ -16,8 +16,8 @@ from harness.openai_server import (
     raw,
     says,
 )
-from training_monitor.analysis.bounds import Limits
-from training_monitor.analysis.conversing import converse
+from training_monitor.analysis.model.bounds import Limits
+from training_monitor.analysis.model.conversing import converse
 
 OK = {"status": "ok", "summary": "all is well"}
 

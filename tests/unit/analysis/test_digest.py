@@ -12,8 +12,8 @@ import pytest
 
 from harness.curves import write
 from harness.recorded import record
-from training_monitor.analysis.band import band_of
-from training_monitor.analysis.digest import Digest
+from training_monitor.analysis.digest.band import band_of
+from training_monitor.analysis.digest.digest import Digest
 from training_monitor.detect.finding import Finding
 from training_monitor.judge.notes import finding_line
 from training_monitor.query import RunView

@@ -15,7 +15,7 @@ from harness import sentences
 from harness.answering import FakeRun, FakeSnapshot, digits_run, digits_snapshot
 from harness.recorder import Recorder
 from training_monitor.analysis.answer import Evidence, Issue, Report
-from training_monitor.analysis.grounding import Facts, Grounded, ground_report, ground_text
+from training_monitor.analysis.checking.grounding import Facts, Grounded, ground_report, ground_text
 
 GIVEN = [
     "Time left: 20m (18m to 25m), rate 0.12 s per step",

@@ -10,9 +10,9 @@ import pytest
 
 from harness.conversations import Clock, FakeToolbox, Talk
 from harness.openai_server import ServerReply, calls, completion, fails, openai_server, raw, says
-from training_monitor.analysis.bounds import Limits
-from training_monitor.analysis.reply import read_reply
-from training_monitor.analysis.trouble import error_of_status
+from training_monitor.analysis.model.bounds import Limits
+from training_monitor.analysis.model.reply import read_reply
+from training_monitor.analysis.model.trouble import error_of_status
 
 REPLIES = 2_500  # of each of four models
 TEXTS = [

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.conversations import Clock
-from training_monitor.analysis.ladder import Ladder
-from training_monitor.analysis.state import StateFile
-from training_monitor.analysis.trouble import ModelError
+from training_monitor.analysis.model.ladder import Ladder
+from training_monitor.analysis.model.state import StateFile
+from training_monitor.analysis.model.trouble import ModelError
 
 DAY = 86400.0
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.openai_server import calls, openai_server, says
-from training_monitor.analysis.client import ModelClient
-from training_monitor.analysis.outgoing import Outgoing, read_sent
-from training_monitor.analysis.privacy import LEVELS, PrivacyError, allows, secret_values
-from training_monitor.analysis.sent import Records, sent_of
+from training_monitor.analysis.model.client import ModelClient
+from training_monitor.analysis.model.outgoing import Outgoing, read_sent
+from training_monitor.analysis.model.privacy import LEVELS, PrivacyError, allows, secret_values
+from training_monitor.analysis.model.sent import Records, sent_of
 
 ODD = 'p"ä/ss\\w+rd %41\tx'
 PLAIN = "correct-horse-battery"

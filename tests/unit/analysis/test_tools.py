@@ -355,7 +355,7 @@ def test_a_tool_that_fails_is_told_without_its_words(
 
 
 def test_thinning_keeps_extremes_of_every_stretch() -> None:
-    from training_monitor.analysis.figures import kept
+    from training_monitor.analysis.digest.figures import kept
 
     random = np.random.default_rng(3)
     for _ in range(200):

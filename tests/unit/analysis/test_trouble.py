@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
-from training_monitor.analysis.trouble import error_of_cause, pause_of
+from training_monitor.analysis.model.trouble import error_of_cause, pause_of
 
 NOW = 1_700_000_000.0
 

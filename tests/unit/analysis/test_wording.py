@@ -8,7 +8,7 @@ import re
 import pytest
 
 from training_monitor.analysis.answer import Evidence, Issue, Report
-from training_monitor.analysis.claims import Claim, Grounded
+from training_monitor.analysis.checking.claims import Claim, Grounded
 from training_monitor.analysis.wording import (
     confirmed,
     harmless,

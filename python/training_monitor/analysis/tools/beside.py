@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from training_monitor._core import redact
-from training_monitor.analysis.band import band_of
+from training_monitor.analysis.digest.band import band_of
+from training_monitor.analysis.digest.figures import NONE, figure
+from training_monitor.analysis.digest.importance import by_importance
+from training_monitor.analysis.digest.recent import cell
 from training_monitor.analysis.fencing import quoted
-from training_monitor.analysis.figures import NONE, figure
-from training_monitor.analysis.importance import by_importance
-from training_monitor.analysis.recent import cell
 from training_monitor.analysis.tools.form import ToolError
 from training_monitor.analysis.tools.parameters import Text, Texts, Whole, made_tool
 from training_monitor.analysis.tools.sight import nearest
@@ -22,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from training_monitor.analysis.band import Band
-    from training_monitor.analysis.importance import Known
+    from training_monitor.analysis.digest.band import Band
+    from training_monitor.analysis.digest.importance import Known
     from training_monitor.analysis.tools.form import Tool
     from training_monitor.analysis.tools.sight import Sight
 

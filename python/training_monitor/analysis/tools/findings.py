@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from training_monitor._core import redact
+from training_monitor.analysis.digest.figures import figure
 from training_monitor.analysis.fencing import inert
-from training_monitor.analysis.figures import figure
 from training_monitor.analysis.tools.parameters import Flag, Text, made_tool
 from training_monitor.errors import TrainingMonitorError
 from training_monitor.foresight.course import Course

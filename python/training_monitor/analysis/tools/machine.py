@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from training_monitor.analysis.digest.figures import figure, kept
 from training_monitor.analysis.fencing import quoted
-from training_monitor.analysis.figures import figure, kept
 from training_monitor.analysis.tools.form import ToolError
 from training_monitor.analysis.tools.parameters import Text, Whole, made_tool
 from training_monitor.analysis.tools.sight import nearest

@@ -5,16 +5,16 @@ from __future__ import annotations
 from itertools import islice
 
 from training_monitor._core import redact
-from training_monitor.analysis.band import band_of
+from training_monitor.analysis.digest.band import band_of
+from training_monitor.analysis.digest.figures import NONE, figure
+from training_monitor.analysis.digest.recent import cell, recent_steps, tabled
 from training_monitor.analysis.fencing import quoted
-from training_monitor.analysis.figures import NONE, figure
-from training_monitor.analysis.recent import cell, recent_steps, tabled
 from training_monitor.analysis.tools.form import ToolError
 from training_monitor.analysis.tools.parameters import Text, Texts, Whole, made_tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.analysis.importance import Known
+    from training_monitor.analysis.digest.importance import Known
     from training_monitor.analysis.tools.form import Tool
     from training_monitor.analysis.tools.sight import Sight
 

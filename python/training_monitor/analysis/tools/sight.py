@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
+from training_monitor.analysis.digest.importance import by_importance
 from training_monitor.analysis.fencing import inert, quoted
-from training_monitor.analysis.importance import by_importance
 from training_monitor.analysis.tools.answering import Answer
 from training_monitor.analysis.tools.form import Limits, ToolError
 from training_monitor.found import read_phases
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from training_monitor.analysis.importance import Known
+    from training_monitor.analysis.digest.importance import Known
     from training_monitor.machine import Finding
     from training_monitor.query import RunView
 

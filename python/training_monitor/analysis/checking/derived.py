@@ -6,17 +6,17 @@ import re
 from itertools import combinations
 from math import isfinite
 
-from training_monitor.analysis.lexicon import SPLITS, words_of
-from training_monitor.analysis.numerals import close
-from training_monitor.analysis.truth import endpoint, fits, span_of
+from training_monitor.analysis.checking.lexicon import SPLITS, words_of
+from training_monitor.analysis.checking.numerals import close
+from training_monitor.analysis.checking.truth import endpoint, fits, span_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from training_monitor.analysis.claims import Sentence, Statement
-    from training_monitor.analysis.facts import Facts
-    from training_monitor.analysis.points import Curve
+    from training_monitor.analysis.checking.claims import Sentence, Statement
+    from training_monitor.analysis.checking.facts import Facts
+    from training_monitor.analysis.checking.points import Curve
 
 __all__ = ["derives"]
 

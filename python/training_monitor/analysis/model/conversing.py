@@ -6,22 +6,22 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from training_monitor.analysis.ladder import PACKED, RULES, TOOLS
-from training_monitor.analysis.privacy import PrivacyError
-from training_monitor.analysis.reply import json_text
-from training_monitor.analysis.transcript import Transcript
-from training_monitor.analysis.trouble import ModelError
-from training_monitor.analysis.turns import Turns
+from training_monitor.analysis.model.ladder import PACKED, RULES, TOOLS
+from training_monitor.analysis.model.privacy import PrivacyError
+from training_monitor.analysis.model.reply import json_text
+from training_monitor.analysis.model.transcript import Transcript
+from training_monitor.analysis.model.trouble import ModelError
+from training_monitor.analysis.model.turns import Turns
 from training_monitor.errors import TrainingMonitorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from training_monitor.analysis.bounds import Bounds, Conversation
-    from training_monitor.analysis.client import Gate
-    from training_monitor.analysis.ladder import Ladder
-    from training_monitor.analysis.reply import Reply
-    from training_monitor.analysis.turns import Tools
+    from training_monitor.analysis.model.bounds import Bounds, Conversation
+    from training_monitor.analysis.model.client import Gate
+    from training_monitor.analysis.model.ladder import Ladder
+    from training_monitor.analysis.model.reply import Reply
+    from training_monitor.analysis.model.turns import Tools
 
 __all__ = ["Asks", "Outcome", "converse"]
 

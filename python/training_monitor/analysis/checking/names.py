@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from training_monitor.analysis.lexicon import SPLITS, Mention, words_of
+from training_monitor.analysis.checking.lexicon import SPLITS, Mention, words_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.analysis.facts import Facts
+    from training_monitor.analysis.checking.facts import Facts
 
 __all__ = ["Names", "names_in"]
 

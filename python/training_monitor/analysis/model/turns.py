@@ -8,14 +8,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from training_monitor.analysis.reply import read_arguments, whole_text
+from training_monitor.analysis.model.reply import read_arguments, whole_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from training_monitor.analysis.bounds import Conversation
-    from training_monitor.analysis.reply import Reply, ToolCall
-    from training_monitor.analysis.transcript import Transcript
+    from training_monitor.analysis.model.bounds import Conversation
+    from training_monitor.analysis.model.reply import Reply, ToolCall
+    from training_monitor.analysis.model.transcript import Transcript
 
 __all__ = ["Tools", "Turns"]
 

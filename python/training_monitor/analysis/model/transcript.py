@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training_monitor.analysis.reply import json_text, read_arguments
+from training_monitor.analysis.model.reply import json_text, read_arguments
 
 if TYPE_CHECKING:
-    from training_monitor.analysis.reply import ToolCall
+    from training_monitor.analysis.model.reply import ToolCall
 
 __all__ = ["Transcript"]
 

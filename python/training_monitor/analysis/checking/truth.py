@@ -7,16 +7,16 @@ from math import isfinite
 
 import numpy as np
 
-from training_monitor.analysis.numerals import close, reading
+from training_monitor.analysis.checking.numerals import close, reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from training_monitor.analysis.claims import Statement
-    from training_monitor.analysis.facts import Facts
-    from training_monitor.analysis.numerals import Numeral
-    from training_monitor.analysis.points import Curve
+    from training_monitor.analysis.checking.claims import Statement
+    from training_monitor.analysis.checking.facts import Facts
+    from training_monitor.analysis.checking.numerals import Numeral
+    from training_monitor.analysis.checking.points import Curve
     from training_monitor.machine import SystemSeries
 
 __all__ = [

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from training_monitor.analysis import phrases
+from training_monitor.analysis.checking import phrases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.analysis.claims import Sentence, Statement
-    from training_monitor.analysis.lexicon import Mention
-    from training_monitor.analysis.numerals import Numeral
-    from training_monitor.analysis.stepping import Steps
+    from training_monitor.analysis.checking.claims import Sentence, Statement
+    from training_monitor.analysis.checking.lexicon import Mention
+    from training_monitor.analysis.checking.numerals import Numeral
+    from training_monitor.analysis.checking.stepping import Steps
 
 __all__ = ["Binder"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from training_monitor.analysis.numerals import NUMBER
+from training_monitor.analysis.checking.numerals import NUMBER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

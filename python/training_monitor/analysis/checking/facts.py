@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import cached_property
 from math import isfinite
 
-from training_monitor.analysis.points import Curve, sorted_curve
-from training_monitor.analysis.lexicon import Lexicon, words_of
-from training_monitor.analysis.numerals import Numeral, close, numerals_in, plain_text
+from training_monitor.analysis.checking.lexicon import Lexicon, words_of
+from training_monitor.analysis.checking.numerals import Numeral, close, numerals_in, plain_text
+from training_monitor.analysis.checking.points import Curve, sorted_curve
 from training_monitor.answers import numbers
 from training_monitor.errors import TrainingMonitorError
 

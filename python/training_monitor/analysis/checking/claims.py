@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.analysis.lexicon import Mention
-    from training_monitor.analysis.numerals import Numeral
-    from training_monitor.analysis.stepping import Place, Steps
+    from training_monitor.analysis.checking.lexicon import Mention
+    from training_monitor.analysis.checking.numerals import Numeral
+    from training_monitor.analysis.checking.stepping import Place, Steps
 
 __all__ = ["STRUCK", "Claim", "Grounded", "Sentence", "Statement"]
 

@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training_monitor.analysis.state import locked
+from training_monitor.analysis.model.state import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

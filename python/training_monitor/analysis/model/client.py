@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from training_monitor._core import redact
-from training_monitor.analysis.address import Hidden, basic, shown_address, without_login
-from training_monitor.analysis.loops import run_to_end
-from training_monitor.analysis.privacy import LEAST_SECRET_CHARS, PrivacyError
-from training_monitor.analysis.reply import Reply, ToolCall, read_reply
-from training_monitor.analysis.trouble import (
+from training_monitor.analysis.model.address import Hidden, basic, shown_address, without_login
+from training_monitor.analysis.model.loops import run_to_end
+from training_monitor.analysis.model.privacy import LEAST_SECRET_CHARS, PrivacyError
+from training_monitor.analysis.model.reply import Reply, ToolCall, read_reply
+from training_monitor.analysis.model.trouble import (
     ModelError,
     causes,
     error_of_cause,

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from training_monitor.analysis.numerals import numerals_in
+from training_monitor.analysis.checking.numerals import numerals_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.analysis.facts import Facts
+    from training_monitor.analysis.checking.facts import Facts
 
 __all__ = ["Citation", "Verdict", "citations_in", "look_up"]
 

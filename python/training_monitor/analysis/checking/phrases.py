@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from training_monitor.analysis.stepping import ABOUT
+from training_monitor.analysis.checking.stepping import ABOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from training_monitor.analysis.state import StateFile
+from training_monitor.analysis.model.state import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from training_monitor.analysis.trouble import ModelError
+    from training_monitor.analysis.model.trouble import ModelError
 
 __all__ = ["PACKED", "RULES", "TOOLS", "Ladder"]
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from math import isnan, nan
 
 from training_monitor._core import redact
+from training_monitor.analysis.digest.figures import NONE, figure, span
 from training_monitor.analysis.fencing import inert, quoted
-from training_monitor.analysis.figures import NONE, figure, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from training_monitor.analysis.importance import Known
+    from training_monitor.analysis.digest.importance import Known
     from training_monitor.answers import Step
     from training_monitor.query import RunView
 

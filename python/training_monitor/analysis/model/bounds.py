@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training_monitor.analysis.state import StateFile
+from training_monitor.analysis.model.state import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from training_monitor.analysis.reply import Reply
+    from training_monitor.analysis.model.reply import Reply
     from training_monitor.settings import Settings
 
 __all__ = ["Bounds", "Conversation", "Limits", "Spent", "Taken"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from training_monitor import _core
-from training_monitor.analysis.figures import kept, span
+from training_monitor.analysis.digest.figures import kept, span
 from training_monitor.answers import boxed, numbers
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from training_monitor.analysis.trouble import ModelError
+from training_monitor.analysis.model.trouble import ModelError
 
 __all__ = ["Reply", "ToolCall", "json_text", "read_arguments", "read_reply", "whole_text"]
 

@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from training_monitor._core import redact
-from training_monitor.analysis.privacy import PrivacyError, allows, spellings
-from training_monitor.analysis.reply import whole_text
-from training_monitor.analysis.sent import Records, Sent, read_sent, sent_of
+from training_monitor.analysis.model.privacy import PrivacyError, allows, spellings
+from training_monitor.analysis.model.reply import whole_text
+from training_monitor.analysis.model.sent import Records, Sent, read_sent, sent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

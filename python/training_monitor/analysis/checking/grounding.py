@@ -12,15 +12,15 @@ import re
 from dataclasses import replace
 from itertools import islice
 
-from training_monitor.analysis.citations import citations_in, look_up
-from training_monitor.analysis.claims import STRUCK, Claim, Grounded
-from training_monitor.analysis.evidence import ground_evidence
-from training_monitor.analysis.facts import Facts
-from training_monitor.analysis.judging import judge
-from training_monitor.analysis.names import names_in
-from training_monitor.analysis.numerals import plain_text
-from training_monitor.analysis.phrases import sentences
-from training_monitor.analysis.reading import read_sentence
+from training_monitor.analysis.checking.citations import citations_in, look_up
+from training_monitor.analysis.checking.claims import STRUCK, Claim, Grounded
+from training_monitor.analysis.checking.evidence import ground_evidence
+from training_monitor.analysis.checking.facts import Facts
+from training_monitor.analysis.checking.judging import judge
+from training_monitor.analysis.checking.names import names_in
+from training_monitor.analysis.checking.numerals import plain_text
+from training_monitor.analysis.checking.phrases import sentences
+from training_monitor.analysis.checking.reading import read_sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from training_monitor.analyses import Evidence, Issue
     from training_monitor.analysis.answer import Report
-    from training_monitor.analysis.claims import Sentence
-    from training_monitor.analysis.lexicon import Mention
+    from training_monitor.analysis.checking.claims import Sentence
+    from training_monitor.analysis.checking.lexicon import Mention
 
 __all__ = ["Claim", "Facts", "Grounded", "ground_report", "ground_text"]
 

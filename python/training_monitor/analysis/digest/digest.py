@@ -9,19 +9,19 @@ from __future__ import annotations
 from functools import cached_property
 from itertools import islice
 
-from training_monitor.analysis.band import band_of
+from training_monitor.analysis.digest.band import band_of
+from training_monitor.analysis.digest.figures import NONE, figure
+from training_monitor.analysis.digest.importance import by_importance
+from training_monitor.analysis.digest.recent import cell, recent_steps, tabled
 from training_monitor.analysis.fencing import CLOSED, OPENED, cut, inert
-from training_monitor.analysis.figures import NONE, figure
-from training_monitor.analysis.importance import by_importance
-from training_monitor.analysis.recent import cell, recent_steps, tabled
 from training_monitor.analysis.tools.machine import machine_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from training_monitor.analysis.band import Band
-    from training_monitor.analysis.importance import Known
+    from training_monitor.analysis.digest.band import Band
+    from training_monitor.analysis.digest.importance import Known
     from training_monitor.query import RunView
 
 __all__ = ["Digest"]

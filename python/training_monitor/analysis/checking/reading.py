@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from training_monitor.analysis import phrases
-from training_monitor.analysis.binding import Binder
-from training_monitor.analysis.claims import Sentence, Statement
-from training_monitor.analysis.facts import spoken
-from training_monitor.analysis.numerals import Numeral, numerals_in
-from training_monitor.analysis.proposals import is_proposal
-from training_monitor.analysis.stepping import Place, Steps, steps_in
+from training_monitor.analysis.checking import phrases
+from training_monitor.analysis.checking.binding import Binder
+from training_monitor.analysis.checking.claims import Sentence, Statement
+from training_monitor.analysis.checking.facts import spoken
+from training_monitor.analysis.checking.numerals import Numeral, numerals_in
+from training_monitor.analysis.checking.proposals import is_proposal
+from training_monitor.analysis.checking.stepping import Place, Steps, steps_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training_monitor.analysis.lexicon import Mention
+    from training_monitor.analysis.checking.lexicon import Mention
 
 __all__ = ["read_sentence"]
 

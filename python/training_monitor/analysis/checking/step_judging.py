@@ -6,18 +6,18 @@ import re
 
 import numpy as np
 
-from training_monitor.analysis import phrases
-from training_monitor.analysis.lexicon import words_of
-from training_monitor.analysis.numerals import close, reading
-from training_monitor.analysis.proposals import is_proposal
+from training_monitor.analysis.checking import phrases
+from training_monitor.analysis.checking.lexicon import words_of
+from training_monitor.analysis.checking.numerals import close, reading
+from training_monitor.analysis.checking.proposals import is_proposal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from training_monitor.analysis.claims import Sentence, Statement
-    from training_monitor.analysis.facts import Facts
-    from training_monitor.analysis.stepping import Place, Steps
+    from training_monitor.analysis.checking.claims import Sentence, Statement
+    from training_monitor.analysis.checking.facts import Facts
+    from training_monitor.analysis.checking.stepping import Place, Steps
 
 __all__ = ["StepVerdict", "step_verdicts", "totals_of"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from training_monitor.analysis import phrases
-from training_monitor.analysis.derived import derives
-from training_monitor.analysis.lexicon import words_of
-from training_monitor.analysis.numerals import close
-from training_monitor.analysis.step_judging import StepVerdict, step_verdicts, totals_of
-from training_monitor.analysis.truth import (
+from training_monitor.analysis.checking import phrases
+from training_monitor.analysis.checking.derived import derives
+from training_monitor.analysis.checking.lexicon import words_of
+from training_monitor.analysis.checking.numerals import close
+from training_monitor.analysis.checking.step_judging import StepVerdict, step_verdicts, totals_of
+from training_monitor.analysis.checking.truth import (
     bounds_hold,
     endpoint,
     fits,
@@ -21,10 +21,10 @@ from training_monitor.analysis.truth import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.analysis.claims import Sentence, Statement
-    from training_monitor.analysis.facts import Facts
-    from training_monitor.analysis.lexicon import Mention
-    from training_monitor.analysis.points import Curve
+    from training_monitor.analysis.checking.claims import Sentence, Statement
+    from training_monitor.analysis.checking.facts import Facts
+    from training_monitor.analysis.checking.lexicon import Mention
+    from training_monitor.analysis.checking.points import Curve
 
 __all__ = ["judge"]
 

@@ -8,13 +8,13 @@ from math import isnan
 import numpy as np
 
 from training_monitor.analysis.answer import Evidence
-from training_monitor.analysis.citations import look_up
-from training_monitor.analysis.claims import Claim
-from training_monitor.analysis.numerals import close
+from training_monitor.analysis.checking.citations import look_up
+from training_monitor.analysis.checking.claims import Claim
+from training_monitor.analysis.checking.numerals import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.analysis.facts import Facts
+    from training_monitor.analysis.checking.facts import Facts
 
 __all__ = ["ground_evidence"]
 

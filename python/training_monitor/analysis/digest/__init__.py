@@ -1,0 +1,1 @@
+"""The numbers of a run as compact text, the most important first."""

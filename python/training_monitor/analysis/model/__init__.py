@@ -1,0 +1,1 @@
+"""Asking a model: the client, what may leave, bounds, and a conversation within them."""
