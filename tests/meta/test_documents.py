@@ -11,10 +11,15 @@ import pytest
 
 from harness import reading
 from harness.kept_code import KeptCode
+from harness.openai_server import openai_server, says
 from meta import source
 
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "benches/README.md",
-             "docs/detection.md", "docs/tools.md"]  # fmt: skip
+             "docs/alerts.md", "docs/analysis.md", "docs/code.md", "docs/detection.md",
+             "docs/grounding.md", "docs/machine.md", "docs/nodes.md", "docs/tools.md",
+             "docs/wire.md"]  # fmt: skip
+# Examples that need a run of the one before them, in this order.
+IN_ORDER = ["README.md", "docs/nodes.md", "docs/analysis.md"]
 PATH_WORDS = re.compile(r"`((?:rust|python|tests|benches|examples|scripts)/[\w./-]+)`")
 
 
@@ -89,8 +94,8 @@ def test_tools_in_the_document_are_those_of_a_model(a_run: Path) -> None:
 
 
 def test_readme_examples_run_in_order(tmp_path: Path) -> None:
-    examples = blocks("README.md", "python")
-    assert len(examples) >= 3
+    examples = [block for name in IN_ORDER for block in blocks(name, "python")]
+    assert len(examples) >= 5
     for example in examples:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", example],
@@ -100,18 +105,22 @@ def test_readme_examples_run_in_order(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, example + done.stdout + done.stderr
     assert (tmp_path / "ai_logger" / "grpo_v2" / "training_monitor.db").exists()
-    for command in commands("README.md"):
-        words = shlex.split(command)
-        if words[0] != "training-monitor":
-            continue
-        done = subprocess.run(
-            [sys.executable, "-m", "training_monitor", *words[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, command + done.stdout + done.stderr
-        assert done.stdout
+    with openai_server([says("All is well.")]) as server:
+        environ = os.environ | {"OPENAI_BASE_URL": server.base_url}
+        for command in (*commands("README.md"), *commands("docs/analysis.md")):
+            words = shlex.split(command)
+            if words[0] != "training-monitor":
+                continue
+            done = subprocess.run(
+                [sys.executable, "-m", "training_monitor", *words[1:]],
+                cwd=tmp_path,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, command + done.stdout + done.stderr
+            assert done.stdout
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -66,8 +66,10 @@ def tell_notices(analyst: Analyst) -> None:
 
 def _settings_of(view: RunView, arguments: argparse.Namespace) -> Settings:
     recorded = view.launch.get("settings")
-    known: dict[str, Any] = recorded if isinstance(recorded, dict) else {}
+    known: dict[str, Any] = dict(recorded) if isinstance(recorded, dict) else {}
     given: dict[str, Any] = {"experiment_name": view.name}
+    if os.environ.get("OPENAI_BASE_URL"):
+        known.pop("openai_base_url", None)
     _check_address(known, arguments)
     for name in (*_MODEL, *_BOUNDS):
         flag = getattr(arguments, name, Unset(name))
@@ -84,8 +86,8 @@ def _settings_of(view: RunView, arguments: argparse.Namespace) -> Settings:
 def _check_address(known: dict[str, Any], arguments: argparse.Namespace) -> None:
     """Refuse an address that only the run names: a run of somebody else must not get the key."""
     address = known.get("openai_base_url")
-    is_given = not isinstance(arguments.openai_base_url, Unset) or any(
-        os.environ.get(name) for name in ("TM_OPENAI_BASE_URL", "OPENAI_BASE_URL")
+    is_given = not isinstance(arguments.openai_base_url, Unset) or bool(
+        os.environ.get(TABLE["openai_base_url"].variable)
     )
     if is_given or not isinstance(address, str) or secret("openai_api_key") is None:
         return
