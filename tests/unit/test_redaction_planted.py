@@ -161,7 +161,7 @@ def test_no_text_takes_much_longer_than_another(piece: str) -> None:
 )
 def test_no_end_of_a_long_secret_stays(around: str, count: int) -> None:
     text = "aB3dE6gH9j" * (count // 10)
-    if around.endswith(".abcd") and count > 16_000:
+    if ".{}." in around and count > 16_000:
         pytest.skip("no such token is that long")
     clean = _core.redact(f"x = 1\n{around.format(text)}\ny = 2\n")
     assert "aB3dE6gH9j" not in clean

@@ -363,7 +363,9 @@ def test_working_directory_that_is_gone(tmp_path: Path, root: Path) -> None:
 def test_open_run_finds_by_name_path_and_database(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tm.init("findable", root_dir=root, quiet=True, config={"lr": 0.1}):
+    with tm.init(
+        "findable", root_dir=root, quiet=True, config={"lr": 0.1}, system_interval_secs=None
+    ):
         tm.log({"loss": 1.0, "note": "hello"}, 3)
     reading.settled(root / "findable")
     monkeypatch.setenv("TM_ROOT_DIR", str(root))

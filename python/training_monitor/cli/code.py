@@ -134,7 +134,8 @@ def _print_list(code: Snapshot) -> None:
     if code.git is not None:
         words = {True: ", with changes", False: "", None: ", changes not known"}
         branch = f" on {render.safe(code.git.branch)}" if code.git.branch else ""
-        print(f"git {(code.git.commit or 'without a commit')[:12]}{branch}{words[code.git.dirty]}")
+        commit = code.git.commit[:12] if code.git.commit else "without a commit"
+        print(f"git {commit}{branch}{words[code.git.dirty]}")
     print()
     rows = [
         (entry.path, render.whole(entry.lines), render.in_bytes(entry.size))

@@ -13,7 +13,7 @@ use super::pattern::Pattern;
 
 /// A clock is read so often: a byte costs nanoseconds, or, where the automaton is large and meets something new,
 /// tens of microseconds.
-const BYTES_PER_LOOK: usize = 256;
+const BYTES_PER_LOOK: usize = 32;
 /// Of a line so much is shown, so much of it before the end of the hit.
 const SHOWN_CHARS: usize = 200;
 const SHOWN_BEFORE: usize = 140;
