@@ -73,7 +73,7 @@ def test_the_truth_about_remaining_time_starts_at_the_last_entry_of_the_clock() 
     run = Run("r", "s", "pretrain", "g", "loss", "min", series, wall)
 
     def right(
-        steps: Floats, seconds: Floats, *, end: float, parts: Mapping[str, Floats]
+        steps: Floats, seconds: Floats, *, end: float, parts: Mapping[str, Floats], **_: object
     ) -> remaining.Eta:
         left = 2 * (end - steps[-1])
         return remaining.Eta(left, {50: (0, 1), 80: (left, left), 90: (0, 2 * left)})

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import training_monitor as tm
+from harness import processes
 from harness.openai_server import OpenAIServer, ServerReply, calls, openai_server, says
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -134,6 +135,8 @@ def command(directory: Path, environ: dict[str, str], *words: str) -> str:
 def document(directory: Path, server: OpenAIServer, analysis: str, answer: str) -> str:
     """Return the page: what was found, what the model asked for and got, what it said."""
     run = tm.open_run("digits", root_dir=directory / "ai_logger")
+    # A monitor that is about to leave may be the one that writes them.
+    processes.until(lambda: len(run.analyses()) + len(run.messages()) == 3, "all is kept")
     found = [f"{one.severity}: {one.text}" for one in run.findings() if one.by == "detector"]
     return "\n".join(
         [

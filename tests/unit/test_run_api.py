@@ -219,12 +219,12 @@ def test_first_line_says_name_and_directory(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "_told_without_effect", set())
-    tm.init("told", root_dir=root, openai_model="x", sig_figs=3)
+    tm.init("told", root_dir=root, notify="x", telegram_chat=True)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
         f"training_monitor: run told -> {root / 'told'}",
-        "training_monitor: no effect in this version: openai_model, sig_figs",
+        "training_monitor: no effect in this version: notify, telegram_chat",
     ]
     tm.init("told", root_dir=root, openai_model="x")
     assert "no effect" not in capsys.readouterr().err

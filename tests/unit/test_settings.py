@@ -236,9 +236,9 @@ def test_log_files_mean_the_same_in_every_directory(
 
 def test_settings_without_effect_are_those_that_somebody_gave() -> None:
     found = resolve(
-        {"experiment_name": "run", "sig_figs": 5, "strict": True}, {"TM_PRIVACY": "off"}
+        {"experiment_name": "run", "notify": "x", "strict": True}, {"TM_TELEGRAM_CHAT": "1"}
     )
-    assert found.without_effect() == ["privacy", "sig_figs"]
+    assert found.without_effect() == ["notify", "telegram_chat"]
 
 
 @pytest.mark.parametrize(

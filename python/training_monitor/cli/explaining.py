@@ -23,15 +23,22 @@ if TYPE_CHECKING:
 __all__ = ["add_model", "analyst_of", "keep", "tell_notices"]
 
 _MODEL = ("openai_model", "openai_base_url", "reasoning_effort", "privacy", "max_prompt_len",
-          "max_conversation_history_tokens", "sig_figs", "regenerate_code_analysis")  # fmt: skip
-_BOUNDS = ("llm_calls_per_hour", "llm_tokens_per_hour", "llm_cost_per_hour", "llm_price_in",
-           "llm_price_out", "log_paths")  # fmt: skip
+          "sig_figs")  # fmt: skip
+_BOUNDS = ("max_conversation_history_tokens", "llm_calls_per_hour", "llm_tokens_per_hour",
+           "llm_cost_per_hour", "llm_price_in", "llm_price_out", "log_paths")  # fmt: skip
+# Asked for once, when the run was started.
+_NOT_KEPT = frozenset({"regenerate_code_analysis"})
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which model is asked, and how."""
     for name in _MODEL:
         add_setting(parser, TABLE[name], default=Unset(name))
+    anew = TABLE["regenerate_code_analysis"]
+    parser.add_argument(
+        "--regenerate-code-analysis", action="store_const", const=True,
+        default=Unset(anew.name), help=anew.help,
+    )  # fmt: skip
 
 
 def analyst_of(arguments: argparse.Namespace) -> tuple[str, Analyst]:
@@ -71,11 +78,11 @@ def _settings_of(view: RunView, arguments: argparse.Namespace) -> Settings:
     if os.environ.get("OPENAI_BASE_URL"):
         known.pop("openai_base_url", None)
     _check_address(known, arguments)
-    for name in (*_MODEL, *_BOUNDS):
+    for name in (*_MODEL, "regenerate_code_analysis", *_BOUNDS):
         flag = getattr(arguments, name, Unset(name))
         if not isinstance(flag, Unset):
             given[name] = flag
-        elif not os.environ.get(TABLE[name].variable) and name in known:
+        elif not os.environ.get(TABLE[name].variable) and name in known and name not in _NOT_KEPT:
             try:
                 given[name] = TABLE[name].take(known[name])
             except SettingError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 
 from training_monitor import _core
@@ -31,7 +30,6 @@ HELP = "Tell whether a run is alive, its last step, rate, backlog and last value
 _SAMPLE_SECS = 0.5
 _VALUES = 12
 _RANKS = 8
-_INDENT = 19
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +106,7 @@ def print_status(
     lines += _troubles(outline)
     print(render.heading(render.safe(outline.name)))
     for word, text in [*lines, *machine_lines]:
-        _print_line(word, render.safe(text))
+        print(f"  {word:<17}{render.safe(text)}")
     for producer in outline.producers:
         if producer["rejected"]:
             count = render.whole(producer["rejected"])
@@ -124,15 +122,6 @@ def print_status(
         if len(values) > _VALUES:
             more = f"{len(values) - _VALUES} more"
             print(f"... and {more}: training-monitor show {render.safe(outline.name)}")
-
-
-def _print_line(word: str, text: str) -> None:
-    """Print a word and what it stands for, which may take several lines; a path is never broken."""
-    room = max(render.line_chars() - _INDENT, 20)
-    first, *rest = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-    print(f"  {word:<{_INDENT - 2}}{first}")
-    for further in rest:
-        print(f"{'':<{_INDENT}}{further}")
 
 
 def _served_by(outline: Outline) -> str:
