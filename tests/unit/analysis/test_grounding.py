@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -24,7 +25,7 @@ GIVEN = [
 ]
 SAID = Path(__file__).parents[1] / "data" / "said_of_digits.txt"
 MARK = re.compile(r"([{\[])([^{}\[\]]*)[}\]]")
-CASES = 2000
+CASES = int(os.environ.get("CASES", "700"))
 
 
 @pytest.fixture(scope="module")
@@ -338,14 +339,14 @@ def test_hostile_text_takes_no_long_time(facts: Facts) -> None:
         "->",
     ]
     began = time.monotonic()
-    for _ in range(400):
+    for _ in range(100):
         text = "".join(draw.choice(pieces) for _ in range(draw.randint(1, 120)))
         grounded = ground_text(text, facts)
         assert grounded.struck <= grounded.checked
     for piece in pieces:
-        ground_text(piece * 2000, facts)
+        ground_text(piece * 500, facts)
     # Seconds; a pattern that backtracks without end takes hours.
-    assert time.monotonic() - began < 600
+    assert time.monotonic() - began < 300
 
 
 def test_a_recorded_run_is_checked_as_it_is_stored(tmp_path: Path) -> None:
