@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass
 from math import inf, isfinite, nan, sqrt
@@ -87,7 +88,7 @@ class RewardDrop:
         self._count = self._low = self._low_since = 0
         self._bin: list[float] = []
         # All bins, and how many there were at the best level.
-        self._bins: list[float] = []
+        self._bins = array("d")
         self._best_at = 0
         self._width = self._missing = 1
 
@@ -115,7 +116,7 @@ class RewardDrop:
             self._count //= 2
             self._best_at //= 2
             pairs = zip(self._bins[::2], self._bins[1::2], strict=True)
-            self._bins = [one / 2 + two / 2 for one, two in pairs]
+            self._bins = array("d", (one / 2 + two / 2 for one, two in pairs))
             self._width *= 2
             self._missing = self._width
         if self._count < _LEVEL:
