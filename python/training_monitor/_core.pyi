@@ -226,7 +226,7 @@ class Screen:
         *,
         spike: tuple[float, float, float, float, float, float] | None = None,
         divergence: tuple[float, float, float] | None = None,
-        slowdown: tuple[float, float] | None = None,
+        slowdown: tuple[float, float, float] | None = None,
     ) -> Screen: ...
     def feed(self, steps: bytes, times: bytes, values: bytes) -> list[_Noticed]: ...
 

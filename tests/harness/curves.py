@@ -60,8 +60,10 @@ class Paper:
         settings: dict[str, Any] | None = None,
         attempts: list[Attempt] | None = None,
         gpus: int = 0,
+        phase: str = "",
     ) -> None:
         """Make it of steps and values by metric; a step takes `step_secs`."""
+        self.phase = phase
         self.name = "paper"
         self.dir = self._path = "paper"
         self.config = config or {}
@@ -137,6 +139,12 @@ class _Reader:
     def counts(self) -> dict[str, Any]:
         last_time = START + self._paper.step_secs * self._last_step
         return {"last_step": self._last_step, "last_time": last_time}
+
+    def events(self, kind: str) -> list[tuple[float, str]]:
+        if kind != "phase" or not self._paper.phase:
+            return []
+        change = {"before": "WARMUP", "after": self._paper.phase, "reason": "so it is", "step": 9}
+        return [(START, json.dumps(change))]
 
     def system_latest(self) -> list[dict[str, Any]]:
         return [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training_monitor.predict.advice import CLUES
+from training_monitor.predict.advice import CLUES, advise
 from training_monitor.predict.constants import GATES, ODDS, QUANTILES, SCALES
 from training_monitor.predict.families import LEVELS, TRAITS, TRENDS
 from training_monitor.predict.forecast import Forecast, forecast
@@ -207,3 +207,47 @@ def test_a_learning_rate_that_tells_nothing_changes_nothing(rates: np.ndarray) -
     values = decays(9)
     told = seen(values, 0.5, lr=LearningRate(STEPS[:50], rates))
     assert told == seen(values, 0.5)
+
+
+def test_no_bound_is_beyond_what_the_metric_can_be() -> None:
+    accuracy = 0.95 - 0.5 * (STEPS / 10.0) ** -0.5 + np.random.default_rng(6).normal(0, 0.03, 100)
+    found = seen(np.minimum(accuracy, 1.0), 0.3, goal="max", kind="score", possible=(0.0, 1.0))
+    assert seen(np.minimum(accuracy, 1.0), 0.3, goal="max", kind="score").high_90 > 1.0
+    assert found.high_90 == 1.0
+    assert 0.0 < found.low_90 < found.value <= 1.0
+    assert bounds(found) == sorted(bounds(found))
+
+
+def blown_up(count: int = 100) -> np.ndarray:
+    """Return a cross entropy that learns for a third of the time, and then is thousands."""
+    random = np.random.default_rng(7)
+    third = count // 3
+    learns = 2.3 - 1.4 * np.arange(third) / third
+    wild = np.exp(random.normal(5.0, 1.5, count - third))
+    return np.concatenate([learns, wild])
+
+
+def test_a_curve_that_blew_up_has_no_forecast_and_no_hope() -> None:
+    values = blown_up()
+    assert forecast(STEPS, values, end=2 * END, goal="min") is None
+    assert advise(STEPS, values, end=2 * END, goal="min") is None
+    # Its end is known when it is there.
+    assert forecast(STEPS, values, end=END, goal="min") is not None
+
+
+def test_overfitting_and_noise_are_not_lost() -> None:
+    random = np.random.default_rng(8)
+    overfit = np.concatenate([np.linspace(2.3, 0.6, 40), np.linspace(0.6, 1.7, 60)])
+    for values in (overfit, random.uniform(0.0, 1.0, 100), random.normal(0.0, 1.0, 100)):
+        assert forecast(STEPS, values, end=2 * END, goal="min") is not None
+
+
+def test_no_gain_is_expected_beyond_what_is_possible() -> None:
+    values = 1.0 - 0.5 * 0.9 ** np.arange(100)
+    chosen = STEPS <= 900
+    found = advise(
+        STEPS[chosen], values[chosen], end=END, goal="max", kind="score", possible=(0.0, 1.0)
+    )
+    assert found is not None
+    assert found.p_gain == 0.0
+    assert found.expected_gain <= 1.0 - values[chosen].max()

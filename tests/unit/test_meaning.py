@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
 
 from training_monitor.detect.definition import Definition
 from training_monitor.detect.headline import choose, choose_headline, generates, pairs, understand
-from training_monitor.detect.meaning import KINDS, History, Meaning, infer
+from training_monitor.detect.meaning import KINDS, History, Meaning, infer, possible
 from training_monitor.detect.naming import taken_apart
 from training_monitor.detect.vocabulary import GOALS, TABLE
 
@@ -257,3 +258,28 @@ def test_a_run_that_learns_from_what_it_writes_is_told_from_its_metrics(
     names: str, does: bool
 ) -> None:
     assert generates(understand(dict.fromkeys(names.split()))) is does
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "bounds"),
+    [
+        ("val/accuracy", 0.1, 0.9, (0.0, 1.0)),
+        ("eval_f1", 0.0, 1.0, (0.0, 1.0)),
+        ("metrics/mAP50-95(B)", 0.1, 0.4, (0.0, 1.0)),
+        ("val_auc", 0.5, 0.7, (0.0, 1.0)),
+        ("top1", 12.0, 76.0, (0.0, 100.0)),
+        ("success_rate", 0.0, 0.3, (0.0, 1.0)),
+        ("bleu", 12.0, 31.0, (-math.inf, math.inf)),
+        ("psnr", 12.0, 31.0, (-math.inf, math.inf)),
+        ("loss", 0.3, 7.0, (0.0, math.inf)),
+        ("loss", -0.3, 7.0, (-math.inf, math.inf)),
+        ("wer", 0.1, 1.4, (0.0, math.inf)),
+        ("reward", 0.0, 1.0, (-math.inf, math.inf)),
+        ("accuracy", 90.0, 140.0, (0.0, math.inf)),
+        ("accuracy", math.nan, math.nan, (-math.inf, math.inf)),
+    ],
+)
+def test_shares_and_losses_have_bounds_as_far_as_their_values_keep_to_them(
+    name: str, low: float, high: float, bounds: tuple[float, float]
+) -> None:
+    assert possible(infer(name), low, high) == bounds

@@ -309,3 +309,23 @@ def test_names_that_come_one_by_one_mean_what_they_mean_together() -> None:
     assert one_by_one.meanings == together.meanings
     assert one_by_one.headline == together.headline
     assert sum(one.headline for one in one_by_one.meanings.values()) == 1
+
+
+@pytest.mark.parametrize("cut", [7, 250, 2000])
+@pytest.mark.parametrize("jump", [731, 900, 1337])
+def test_a_jump_of_the_learning_rate_is_placed_where_it_is_though_points_are_thinned(
+    cut: int, jump: int
+) -> None:
+    steps = np.arange(2000)
+    times = START + steps / 500
+    values = 0.01 * 0.9999**steps * np.where(steps >= jump, 40.0, 1.0)
+    watch = Watch()
+    watch.knows(["lr"])
+    found: list[Finding] = []
+    for at in range(0, 2000, cut):
+        part = slice(at, at + cut)
+        found += watch.feed("lr", steps[part], values[part], times[part])
+    assert [(it.kind, it.step, it.since, it.over) for it in found] == [
+        ("lr_jump", jump, jump, False)
+    ]
+    assert found[0].time == times[jump]

@@ -52,6 +52,20 @@ class Column:
         slots = np.floor(self.times * a_second)
         return np.flatnonzero(np.diff(slots, prepend=np.floor(last * a_second)) != 0)
 
+    def with_turns(self, chosen: NDArray[np.intp], before: float) -> NDArray[np.intp]:
+        """Return the chosen points and between two of them the first that doubles or halves.
+
+        Args:
+            chosen: Those that are looked at.
+            before: The value of the point before these; NaN: there is none.
+        """
+        former = np.concatenate(([before], self.values[:-1]))
+        with np.errstate(all="ignore"):
+            turns = (self.values >= 2 * former) | (2 * self.values <= former)
+        at = np.flatnonzero(turns & (former > 0))
+        _, first = np.unique(np.searchsorted(chosen, at), return_index=True)
+        return np.union1d(chosen, at[first])
+
     def last_time(self) -> float:
         """Return the time of the last point; NaN: there is none, or it is not known."""
         return float(self.times[-1]) if len(self.times) else np.nan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from math import isfinite
+from math import inf, isfinite
 
 from training_monitor.detect.naming import Words, taken_apart
 from training_monitor.detect.vocabulary import GOALS, HEADINGS, KINDS, QUALIFIERS, SAME, TABLE, Row
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["KINDS", "History", "Meaning", "infer", "is_open"]
+__all__ = ["KINDS", "History", "Meaning", "infer", "is_open", "possible"]
 
 # So many values tell a clock from a duration.
 _ENOUGH = 4
@@ -29,6 +29,12 @@ _EXTREMES = frozenset(("min", "max", "std", "last", "ema", "smooth"))
 _BEHIND = 6
 # Counters, where the values only rise.
 _COUNTED = frozenset(("sample", "example", "examples", "image", "images", "frame", "frames"))
+# Scores that are shares, of one or of a hundred.
+_SHARES = frozenset((
+    "accuracy", "precision", "recall", "sensitivity", "specificity", "f1", "fscore", "dice", "iou",
+    "miou", "jaccard", "auc", "auroc", "auprc", "aucpr", "prauc", "roc", "map", "ap", "ar", "tpr",
+    "tnr", "em", "ndcg", "mrr", "hit", "pass", "rate", "winrate", "correct", "top",
+))  # fmt: skip
 # Words after which "reward" is one of a pair, and more of it is not better.
 _WORSE = frozenset(("rejected", "reject", "lose", "loser", "losing"))
 
@@ -131,6 +137,25 @@ def infer(name: str, history: History | None = None) -> Meaning:
     """
     meaning = _from_name(name)
     return meaning if history is None else _corrected(meaning, history)
+
+
+def possible(meaning: Meaning, low: float, high: float) -> tuple[float, float]:
+    """Return the bounds that no value of a metric can be beyond; infinite where none is known.
+
+    Args:
+        meaning: What it is.
+        low: Its least value so far.
+        high: Its greatest.
+    """
+    if not low >= 0:
+        return -inf, inf
+    if meaning.kind in ("loss", "error"):
+        return 0.0, inf
+    if meaning.kind != "score" or _SHARES.isdisjoint(meaning.stem.split()):
+        return -inf, inf
+    if high <= 1 and meaning.unit != "%":
+        return 0.0, 1.0
+    return 0.0, 100.0 if high <= 100 else inf
 
 
 def is_open(meaning: Meaning) -> bool:

@@ -17,6 +17,10 @@ __all__ = ["LearningRate", "ScheduleThresholds"]
 _CHANGES = 20
 # So many points without a change end the warm-up.
 _STILL = 8
+# It grows without end when it has doubled so often and the newer half of that took hardly longer
+# than the older one: of a linear warm-up it takes 32 times as long.
+_DOUBLINGS = 10
+_SLOWER = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,9 @@ class LearningRate:
         thresholds: When it is said.
     """
 
-    __slots__ = ("_after", "_before", "_changes", "_jump", "_last", "_last_step", "_metric", "_ok",
-                 "_peak", "_since_jump", "_still", "_warming", "_zero", "_zeros",
-                 "_zeros_since")  # fmt: skip
+    __slots__ = ("_after", "_before", "_changes", "_count", "_doubled", "_jump", "_last",
+                 "_last_step", "_metric", "_ok", "_peak", "_restarts", "_since_jump", "_still",
+                 "_warming", "_zero", "_zeros", "_zeros_since")  # fmt: skip
 
     def __init__(
         self, metric: str, *, rank: int | None = None, thresholds: ScheduleThresholds | None = None
@@ -67,7 +71,11 @@ class LearningRate:
         self._changes: deque[float] = deque(maxlen=_CHANGES)
         self._last, self._peak = -1.0, 0.0
         self._before = self._after = 0.0
-        self._since_jump = 0
+        self._since_jump = self._count = 0
+        # Whether the jump that stands is the restart of a schedule.
+        self._restarts = False
+        # Where it had doubled: counts of points, steps and values.
+        self._doubled: deque[tuple[int, int, float]] = deque(maxlen=_DOUBLINGS + 1)
         self._last_step: int | None = None
         self._still = self._zeros = self._zeros_since = 0
         # Until it has fallen, or has stood still for a while, it is rising for the first time.
@@ -81,9 +89,14 @@ class LearningRate:
             # Behind a restart the schedule goes on from where it was then.
             self._last, self._zeros = -1.0, 0
             self._changes.clear()
+            self._doubled.clear()
+        self._count += 1
         found = self._judge_zero(step, value, time)
         if self._last >= 0:
             found += self._judge_change(step, value, time)
+        else:
+            found += self._judge_end(step, value, time)
+        found += self._judge_growth(step, value, time)
         self._last, self._last_step = value, step
         self._peak = max(self._peak, value)
         return found
@@ -131,15 +144,54 @@ class LearningRate:
         return found + judge(step, value, time)
 
     def _judge_end(self, step: int, value: float, time: float) -> list[Finding]:
-        """A rise stands until the rate is back, a fall for the twenty points that it is news."""
+        """A rise stands until it is taken back, a fall for the twenty points that it is news.
+
+        What falls with its schedule alone is as far off as it was, however low it comes; of the
+        restart of a schedule that is the way back.
+        """
         if self._jump.severity is None:
             return []
         self._since_jump += 1
-        rose = self._before > 0 and self._after > self._before
-        if value > 1.5 * self._before if rose else self._since_jump <= _CHANGES:
+        if not self._before < self._after:
+            stands = self._since_jump <= _CHANGES
+        else:
+            last = self._after if self._last < 0 else self._last
+            at_once = self._restarts or value * (self._after / self._before) ** 0.5 <= last
+            stands = value > 1.5 * self._before or not at_once
+        if stands:
             return []
         text = f"{self._metric} goes on at {value:.3g} at step {step:,}"
         return self._jump.end(step, time, text, value=value, reference=self._before)
+
+    def _judge_growth(self, step: int, value: float, time: float) -> list[Finding]:
+        """A rate that doubles again and again: by the usual warm-ups that takes ever longer."""
+        doubled = self._doubled
+        if value < self._last or value <= 0:
+            doubled.clear()
+        elif not doubled or value >= 2 * doubled[-1][2]:
+            doubled.append((self._count, step, value))
+            return self._say_growth(step, value, time)
+        return []
+
+    def _say_growth(self, step: int, value: float, time: float) -> list[Finding]:
+        if len(self._doubled) <= _DOUBLINGS or self._jump.said("warning"):
+            return []
+        half = _DOUBLINGS // 2
+        counts = [count for count, _, _ in self._doubled]
+        # Before the first doubling it may have stood still.
+        if counts[-1] - counts[half + 1] > _SLOWER * (counts[half] - counts[1]):
+            return []
+        _, since, before = self._doubled[1]
+        self._before, self._after, self._since_jump, self._restarts = before, value, 0, False
+        text = (
+            f"{self._metric} grows without end: {value:.3g} at step {step:,}, {before:.3g} at step "
+            f"{since:,}, and it doubles as fast as ever"
+        )
+        return self._jump.say(
+            "warning", step, time, text,
+            advice="A search for a learning rate looks like this; a schedule ends its warm-up.",
+            value=value, reference=before, threshold=2.0 ** (_DOUBLINGS - 1), since=since,
+        )  # fmt: skip
 
     def _judge_rise(self, step: int, value: float, time: float) -> list[Finding]:
         ok, last, peak = self._ok, self._last, self._peak
@@ -175,6 +227,7 @@ class LearningRate:
             way = "from zero"
         if not self._jump.said(severity):
             self._before, self._after, self._since_jump = last, value, 0
+            self._restarts = severity == "info"
         text = f"{self._metric} went from {last:.3g} to {value:.3g} ({way}) at step {step:,}"
         return self._jump.say(
             severity,

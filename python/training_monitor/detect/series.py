@@ -29,15 +29,22 @@ _CLOCK_RATIO = 1.3
 class Series:
     """The detectors of one metric of one rank."""
 
-    __slots__ = ("_clock", "_pushes", "_screening", "last_time")
+    __slots__ = ("_clock", "_last_value", "_pushes", "_screening", "_turns", "last_time")
 
     def __init__(
-        self, screening: Screening, pushes: Iterable[Push] = (), *, clock: Clock | None = None
+        self,
+        screening: Screening,
+        pushes: Iterable[Push] = (),
+        *,
+        clock: Clock | None = None,
+        turns: bool = False,
     ) -> None:
         self._screening = screening
         self._pushes = tuple(pushes)
         self._clock = clock
-        self.last_time = np.nan
+        # Whether jumps are to be seen where they are, though points are thinned.
+        self._turns = turns
+        self.last_time = self._last_value = np.nan
 
     def feed(self, column: Column, a_second: float, thinned_until: float) -> list[Finding]:
         """Look at new points.
@@ -51,7 +58,10 @@ class Series:
         if self._clock is not None:
             found += self._clock.feed(column, thinned_until)
         if self._pushes:
-            for at in column.thinned(self.last_time, a_second):
+            chosen = column.thinned(self.last_time, a_second)
+            if self._turns:
+                chosen = column.with_turns(chosen, self._last_value)
+            for at in chosen:
                 point = int(column.steps[at]), float(column.values[at]), float(column.times[at])
                 for push in self._pushes:
                     found += push(*point)
@@ -61,6 +71,7 @@ class Series:
         """Remember where this column ended."""
         if len(column.times) and isfinite(column.times[-1]):
             self.last_time = column.last_time()
+            self._last_value = float(column.values[-1])
 
 
 class Clock:

@@ -81,7 +81,8 @@ class SlowdownThresholds:
         mfu_drop_warning: MFU or throughput lower by this share is a warning,
         mfu_drop_critical: and by this share critical.
         bound: The bound of the CUSUM.
-        lasts_secs: What is over before is not told.
+        lasts_secs: What is over before is not told; faster steps have to last as long before slow
+            ones are held against them.
     """
 
     ratio: float = 1.1
@@ -93,9 +94,9 @@ class SlowdownThresholds:
     lasts_secs: float = 3.0
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, float, float]:
         """As the extension takes them."""
-        return (self.ratio, self.bound)
+        return (self.ratio, self.bound, self.lasts_secs)
 
 
 @dataclass(frozen=True, slots=True)

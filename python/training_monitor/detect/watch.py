@@ -197,7 +197,7 @@ class Watch:
         if is_loss and not meaning.held_out and not self._logs_times():
             clock = shared.clock(metric)
         pushes = list(self._pushes(metric, meaning, rank, shared))
-        return Series(screening, pushes, clock=clock)
+        return Series(screening, pushes, clock=clock, turns=kind == "lr")
 
     def _logs_times(self) -> bool:
         return not self._names.kinds.isdisjoint(_TIMES)

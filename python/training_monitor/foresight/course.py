@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from functools import cached_property
 
 from training_monitor.bounds import TOTAL
@@ -132,7 +133,11 @@ class Course:
             chosen = points.attempt == attempt
             estimator.push_many(points.step[chosen], points.time[chosen])
             estimator.resumed()
-        return estimator.estimate(end.steps, now=None if self.is_over else self.now)
+        found = estimator.estimate(end.steps, now=None if self.is_over else self.now)
+        if found is None or not self.is_over or found.seconds <= 0:
+            return found
+        # It has ended before: so long it would take if somebody went on with it.
+        return replace(found, confidence="low")
 
     @property
     def is_over(self) -> bool:
@@ -191,10 +196,13 @@ class Course:
         steps, values = self._points(name)
         if len(steps) < _LEAST_POINTS:
             return None
+        from training_monitor.found import read_phases
         from training_monitor.judge.prospect import prospect_of
         from training_monitor.predict.advice import Stopper
 
         end, stopper, rate = self.total(total), Stopper(), self._rate()
+        phases = read_phases(self._run._reader)
+        diverges = bool(phases) and phases[-1].after == "DIVERGING"
         found = None
         for share in _LOOKS:
             seen = max(int(share * len(steps)), _LEAST_POINTS)
@@ -205,6 +213,7 @@ class Course:
                 end=None if end is None else end.steps,
                 lr=rate,
                 stopper=stopper,
+                diverges=diverges,
             )
         return found
 

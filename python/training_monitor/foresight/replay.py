@@ -21,6 +21,7 @@ from training_monitor.judge.prospect import prospect_of
 from training_monitor.machine import Finding
 from training_monitor.predict.advice import Stopper
 from training_monitor.predict.learning_rate import LearningRate
+from training_monitor.predict.phase import Phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ class _Ahead:
             end=None if total is None else float(total.steps),
             lr=self._learning_rate(),
             stopper=self._stopper,
+            diverges=self._judge.phase is Phase.DIVERGING,
         )
         if found.advice is None:
             return []

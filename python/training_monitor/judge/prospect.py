@@ -8,9 +8,12 @@ import numpy as np
 
 from training_monitor.answers import boxed, numbers
 from training_monitor.detect.headline import choose
+from training_monitor.detect.meaning import possible
 from training_monitor.predict.advice import Stopper, advise
 from training_monitor.predict.forecast import forecast
 from training_monitor.predict.learning_rate import LearningRate
+from training_monitor.predict.past import ANY
+from training_monitor.predict.phase import Phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +93,7 @@ class Prospects:
             end=None if total is None else float(total.steps),
             lr=self._rate(judge),
             stopper=self._stopper,
+            diverges=judge.phase is Phase.DIVERGING,
         )
 
     def _rate(self, judge: Judge) -> LearningRate | None:
@@ -108,6 +112,7 @@ def prospect_of(
     end: float | None,
     lr: LearningRate | None,
     stopper: Stopper,
+    diverges: bool = False,
 ) -> Prospect:
     """Return how a metric will end, from its points so far.
 
@@ -118,10 +123,17 @@ def prospect_of(
         end: The step at which the run ends; None: not known.
         lr: The learning rate so far; None: not known.
         stopper: What was looked at before.
+        diverges: Whether the run diverges now: then nothing is said of its end.
     """
     steps, values = points
-    facts = {"end": end, "goal": meaning.goal, "kind": meaning.kind, "lr": lr}
-    advice = advise(steps, values, **facts)  # type: ignore[arg-type]
+    facts = {
+        "end": end,
+        "goal": meaning.goal,
+        "kind": meaning.kind,
+        "lr": lr,
+        "possible": _possible(meaning, values),
+    }
+    advice = None if diverges else advise(steps, values, **facts)  # type: ignore[arg-type]
     stop = False
     if advice is not None and len(steps) >= _LEAST_TO_STOP:
         stop = stopper.push(float(steps[-1]), advice.p_gain)
@@ -130,10 +142,15 @@ def prospect_of(
         goal=meaning.goal or "min",
         step=int(steps[-1]),
         value=float(values[-1]),
-        forecast=forecast(steps, values, **facts),  # type: ignore[arg-type]
+        forecast=None if diverges else forecast(steps, values, **facts),  # type: ignore[arg-type]
         advice=advice,
         stop=stop,
     )
+
+
+def _possible(meaning: Meaning, values: NDArray[np.float64]) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    return possible(meaning, float(known.min()), float(known.max())) if len(known) else ANY
 
 
 def points_of(reader: _core.RunReader, metric: str) -> Points:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from training_monitor.predict.constants import ODDS
 from training_monitor.predict.families import traits
 from training_monitor.predict.forecast import Expectation, expect
-from training_monitor.predict.past import Goal, Kind, Past, read_past
+from training_monitor.predict.past import ANY, Goal, Kind, Past, is_lost, read_past
 
 if TYPE_CHECKING:
     from training_monitor.predict.learning_rate import LearningRate
@@ -110,6 +110,7 @@ def advise(
     kind: Kind = "loss",
     gain: float = GAIN,
     lr: LearningRate | None = None,
+    possible: tuple[float, float] = ANY,
 ) -> Advice | None:
     """Estimate what the steps up to `end` still bring.
 
@@ -121,20 +122,23 @@ def advise(
         kind: What the curve is.
         gain: The share of the best value that counts as an improvement.
         lr: The learning rate so far, where it is logged.
+        possible: The least and the greatest value that it can have: none gains more.
 
     Returns:
-        None where there is nothing to say: fewer than two finite points, or none after step 0.
+        None where there is nothing to say: fewer than two finite points, none after step 0, or a
+        curve that is lost, as after a divergence.
     """
     past = read_past(steps, values, goal=goal)
-    if past is None or past.last_step <= 0.0:
+    if past is None or past.last_step <= 0.0 or is_lost(past):
         return None
     known = end is not None and bool(np.isfinite(end))
     horizon = max(float(end) / past.last_step, 1.0) if known and end is not None else DOUBLING
     ahead = expect(past, horizon, kind, lr)
     threshold = gain * abs(past.best)
-    expected = _expected(past, ahead, horizon, kind)
+    room = max(abs(possible[goal == "max"] - past.sign * past.best), 0.0)
+    expected = min(_expected(past, ahead, horizon, kind), room)
     return Advice(
-        p_gain=chance(past, ahead, horizon, kind, threshold),
+        p_gain=chance(past, ahead, horizon, kind, threshold) if threshold < room else 0.0,
         gain=gain,
         expected_gain=expected,
         expected_share=expected / abs(past.best) if past.best != 0.0 else float("nan"),

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from training_monitor.predict.constants import GATES, QUANTILES, SCALES
 from training_monitor.predict.families import LEVELS, MAX_GAIN, TRENDS, levels, traits, trends
 from training_monitor.predict.learning_rate import LearningRate, clock_of, rate_gain
-from training_monitor.predict.past import Goal, Kind, Past, read_past
+from training_monitor.predict.past import ANY, Goal, Kind, Past, is_lost, read_past
 
 __all__ = ["Forecast", "forecast"]
 
@@ -63,6 +63,7 @@ def forecast(
     goal: Goal,
     kind: Kind = "loss",
     lr: LearningRate | None = None,
+    possible: tuple[float, float] = ANY,
 ) -> Forecast | None:
     """Predict the value at step `end`.
 
@@ -73,19 +74,24 @@ def forecast(
         goal: Whether a smaller or a larger value is better.
         kind: What the curve is.
         lr: The learning rate so far, where it is logged.
+        possible: The least and the greatest value that it can have.
 
     Returns:
-        None where there is nothing to say: no end is known, fewer than two finite points, or no
-        point after step 0. Where the end has passed already, the last value.
+        None where there is nothing to say: no end is known, fewer than two finite points, no
+        point after step 0, or a curve that is lost, as after a divergence. Where the end has
+        passed already, the last value.
     """
     past = read_past(steps, values, goal=goal)
     if past is None or end is None or not np.isfinite(end) or past.last_step <= 0.0:
         return None
+    if is_lost(past) and end > past.last_step:
+        return None
     ahead = expect(past, end / past.last_step, kind, lr)
     bounds = np.sort(past.sign * (ahead.value + ahead.scale * np.array(QUANTILES[kind])))
+    bounds = np.clip(bounds, *possible)
     low_90, low_80, low_50, high_50, high_80, high_90 = (float(bound) for bound in bounds)
     return Forecast(
-        value=past.sign * ahead.value,
+        value=float(np.clip(past.sign * ahead.value, *possible)),
         low_50=low_50,
         high_50=high_50,
         low_80=low_80,

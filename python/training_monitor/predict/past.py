@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Goal", "Kind", "Past", "read_past"]
+__all__ = ["ANY", "Goal", "Kind", "Past", "is_lost", "read_past"]
 
 Goal = Literal["min", "max"]
 Kind = Literal["loss", "score", "error", "reward"]
 Array = NDArray[np.float64]
+# The bounds of a metric that has none.
+ANY = (-np.inf, np.inf)
 
 # Curves with more points than this are noisy logs of steps: they are read as medians of stretches.
 MAX_WHOLE = 1024
@@ -21,6 +23,10 @@ MAX_POINTS = 192
 MAX_READ = 4096
 # How far a point may stand from the median of its neighbours before it is pulled in, in sigma.
 SPIKE_SIGMA = 5.0
+# A curve is lost when it is worse than its best by so many times what it had gained until then, and
+# by so many times the best value, and by so many sigma. Overfitting seldom goes as far.
+LOST_GAINS, LOST_SHARE, LOST_SIGMA = 3.0, 2.0, 5.0
+LEVEL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,23 @@ def read_past(steps: ArrayLike, values: ArrayLike, *, goal: Goal) -> Past | None
         noise=noise,
         span=float(high - low),
     )
+
+
+def is_lost(past: Past) -> bool:
+    """Return whether a curve of which less is better is so far from its best that it diverged.
+
+    How it went tells nothing then of how it will go on.
+    """
+    if past.sign > 0 or past.values.size < 2 * LEVEL:
+        return False
+    levels = np.median(np.lib.stride_tricks.sliding_window_view(past.values, LEVEL), axis=1)
+    at = int(np.argmax(levels))
+    best = float(levels[at])
+    gained, lost = best - float(levels[0]), best - float(levels[-1])
+    # What is wild now would hide itself.
+    calm = past.values[: at + LEVEL]
+    noise = _noise(calm) if calm.size >= 2 * LEVEL else past.noise
+    return lost > max(LOST_GAINS * gained, LOST_SHARE * abs(best), LOST_SIGMA * noise)
 
 
 def _best_place(values: Array, goal: Goal) -> int | None:

@@ -3,6 +3,7 @@
 //! Its level, the median of five points, has been far above the best that it ever was for two dozen points, and is not on
 //! its way back. Far is by the noise, by a share of the best and by a share of what was gained so far. What comes back, as
 //! after a spike or the restart of a learning rate, falls within those points: the last quarter of them is below another.
+//! And what is no further up than its points were shortly before is noise: of many thousand points some follow each other.
 
 use crate::event::{Event, Point, What};
 use crate::window::{Ring, Window, middle};
@@ -43,6 +44,8 @@ const FALL: f64 = 0.3;
 /// and by this share of the distance: then half of it is gone in 150 points.
 const RETURN: f64 = 0.03;
 const MAD: f64 = 1.4826;
+/// Most of its points were below this quantile of them.
+const MOST: f64 = 0.9;
 
 /// Finds divergence upward.
 #[derive(Debug, Clone)]
@@ -52,6 +55,9 @@ pub struct Divergence {
     calm: Ring,
     calm_count: usize,
     calm_median: Option<f64>,
+    /// The middle of the newest points, and those before that, which come before it goes astray.
+    late: Ring,
+    values: Ring,
     new: Ring,
     levels: Ring,
     first: f64,
@@ -71,6 +77,8 @@ impl Divergence {
             calm: Ring::new(CALM),
             calm_count: 0,
             calm_median: None,
+            late: Ring::new(LEVEL / 2 + 1),
+            values: Ring::new(CALM),
             new: Ring::new(NEW),
             levels: Ring::new(HOLD),
             first: f64::NAN,
@@ -85,6 +93,7 @@ impl Divergence {
     pub fn push(&mut self, point: Point) -> Option<Event> {
         let before = self.newest.median();
         self.newest.push(point.value);
+        self.late.push(point.value);
         let level = self.newest.median()?;
         if self.newest.len() < LEVEL {
             return None;
@@ -101,11 +110,17 @@ impl Divergence {
         // The noise is asked for where it decides alone: elsewhere it would cost more than all the rest.
         let is_far = distance > least && distance > self.limits.sigma * self.noise()?;
         self.count(point.step, is_far);
+        if self.far == 0 {
+            self.values.push(self.late.in_order().next()?);
+        }
         let what = self.judge(is_far, distance)?;
         let noise = self.noise()?;
         Some(Event {
             what,
-            at: point,
+            at: Point {
+                value: level,
+                ..point
+            },
             since: self.since,
             reference: self.best,
             sigma: distance / noise.max(f64::MIN_POSITIVE),
@@ -152,8 +167,26 @@ impl Divergence {
             return None;
         }
         let fall = (FALL * self.noise()?).max(RETURN * distance);
-        self.told = self.stays(fall);
+        self.told = self.stays(fall) && self.is_above_most();
         self.told.then_some(What::Divergence)
+    }
+
+    /// Whether the levels are higher than most points of the newer half before it went astray: while it learned, the
+    /// older ones were higher anyway. Few points do not show where it is mostly.
+    fn is_above_most(&self) -> bool {
+        let before: Vec<f64> = self.values.in_order().collect();
+        if before.len() < CALM {
+            return true;
+        }
+        let mut newer = Window::new(CALM);
+        for value in before.iter().skip(before.len() / 2) {
+            newer.push(*value);
+        }
+        let level = median(&self.levels);
+        newer
+            .quantile(MOST)
+            .zip(level)
+            .is_none_or(|(most, level)| level > most)
     }
 
     /// Whether no quarter of the levels is higher than the last one by more than `bound`.
@@ -332,5 +365,42 @@ mod tests {
             *value += 2.0;
         }
         assert_eq!(events(&lost).len(), 1);
+    }
+
+    #[test]
+    fn points_anywhere_between_two_bounds_are_no_divergence_however_many_they_are() {
+        for seed in 0..2 {
+            let mut state: u64 = seed * 2 + 1;
+            let uniform: Vec<f64> = (0..300_000)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    (state >> 11) as f64 / (1_u64 << 53) as f64
+                })
+                .collect();
+            assert_eq!(events(&uniform), [], "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_it_is_the_level_and_not_a_single_point() {
+        let mut values = healthy(600, 11);
+        for (at, value) in values.iter_mut().enumerate().skip(300) {
+            *value *= if at % 4 == 0 { 0.9 } else { 3.0 };
+        }
+        let mut detector = Divergence::new(DivergenceLimits::default());
+        let told: Vec<Event> = (0..)
+            .zip(&values)
+            .filter_map(|(step, value)| {
+                detector.push(Point {
+                    step,
+                    time: 0.0,
+                    value: *value,
+                })
+            })
+            .collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].at.value > 2.0 * told[0].reference, "{told:?}");
     }
 }

@@ -3,6 +3,9 @@
 //! A CUSUM (Page, 1954) on the logarithm of the time of a step finds a change, and the median of the last nine steps
 //! has to confirm it (as FALCON verifies its change points, arXiv 2410.12588). Single long steps, which are evaluations
 //! and checkpoints, count little: they are capped, and the medians do not see them.
+//!
+//! What became faster has to last before anything is slow against it: behind a stall prefetched batches go quickly for a
+//! while. And what held for most of the run stays the usual: to go back to it is no slowdown.
 
 use crate::event::{Event, Point, What};
 use crate::window::Window;
@@ -14,6 +17,8 @@ pub struct SlowdownLimits {
     pub ratio: f64,
     /// The bound of the CUSUM.
     pub bound: f64,
+    /// So many seconds faster steps have to last before slow ones are held against them.
+    pub lasts_secs: f64,
 }
 
 impl Default for SlowdownLimits {
@@ -21,8 +26,24 @@ impl Default for SlowdownLimits {
         Self {
             ratio: 1.1,
             bound: 8.0,
+            lasts_secs: 3.0,
         }
     }
+}
+
+/// How long steps took for a part of the run.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    /// The logarithm of it.
+    log: f64,
+    points: u64,
+}
+
+/// Since when steps are faster than expected.
+#[derive(Debug, Clone, Copy)]
+struct Faster {
+    time: f64,
+    points: usize,
 }
 
 const LEVEL: usize = 9;
@@ -49,10 +70,18 @@ pub struct Slowdown {
     seen: usize,
     /// The logarithm of what a step takes. `None`: not known yet.
     expected: Option<f64>,
+    /// So many points that was expected.
+    held: u64,
+    /// `None`: steps are not faster now.
+    faster: Option<Faster>,
+    /// What steps took for more points than what is expected has held. `None`: that is what is expected.
+    usual: Option<Held>,
     sum: f64,
     since: i64,
     /// The logarithm of what a step took when that was told. `None`: they are not slow.
     told: Option<f64>,
+    /// So many points have come since.
+    slow: u64,
     /// Points in a row that were in order again.
     calm: u32,
 }
@@ -68,9 +97,13 @@ impl Slowdown {
             level: Window::new(LEVEL),
             seen: 0,
             expected: None,
+            held: 0,
+            faster: None,
+            usual: None,
             sum: 0.0,
             since: 0,
             told: None,
+            slow: 0,
             calm: 0,
         }
     }
@@ -87,14 +120,7 @@ impl Slowdown {
         }
         self.level.push(log);
         let Some(expected) = self.expected else {
-            self.base.push(log);
-            if self.base.len() == BASE {
-                self.expected = self.base.median();
-                let middle = self.expected.unwrap_or(log);
-                for known in self.base.values() {
-                    self.errors.push((known - middle).abs());
-                }
-            }
+            self.begin(log);
             return None;
         };
         let noise = (MAD * self.errors.median().unwrap_or(0.0)).max(LEAST_NOISE);
@@ -103,13 +129,31 @@ impl Slowdown {
             return self.wait_for_end(point, told, expected, noise);
         }
         self.count(point.step, sigma);
-        self.follow(log, expected, noise);
         let level = self.level.median()?;
+        self.follow(log, expected, noise);
+        self.quicken(point.time, level, expected, noise);
         let is_slow = level - expected >= self.limits.ratio.ln();
-        if self.sum > self.limits.bound && is_slow {
-            return Some(self.tell(point, level, expected, noise));
+        if self.sum <= self.limits.bound || !is_slow {
+            return None;
         }
-        None
+        if let Some(usual) = self.usual_at(level, noise) {
+            self.expect(usual);
+            return None;
+        }
+        Some(self.tell(point, level, expected, noise))
+    }
+
+    /// Learn from the first steps what they take.
+    fn begin(&mut self, log: f64) {
+        self.base.push(log);
+        if self.base.len() == BASE {
+            self.expected = self.base.median();
+            self.held = BASE as u64;
+            let middle = self.expected.unwrap_or(log);
+            for known in self.base.values() {
+                self.errors.push((known - middle).abs());
+            }
+        }
     }
 
     fn count(&mut self, step: i64, sigma: f64) {
@@ -122,23 +166,59 @@ impl Slowdown {
     fn tell(&mut self, point: Point, level: f64, before: f64, noise: f64) -> Event {
         let event = self.event(What::Slowdown, point, level, before, noise);
         (self.told, self.calm, self.sum) = (Some(level), 0, 0.0);
+        (self.slow, self.faster) = (0, None);
         event
     }
 
-    /// What is expected follows slowly what is in order, and what became faster at once.
+    /// What is expected follows slowly what is in order.
     fn follow(&mut self, log: f64, expected: f64, noise: f64) {
         let error = log - expected;
         if error.abs() < 3.0 * noise {
             self.expected = Some(expected + FOLLOW * error);
             self.errors.push(error.abs());
-        } else if let Some(level) = self
-            .level
-            .median()
-            .filter(|level| level - expected < -3.0 * noise)
-        {
-            self.expected = Some(level);
-            self.sum = 0.0;
         }
+        self.held += 1;
+        self.usual = self.usual.filter(|usual| usual.points >= self.held);
+    }
+
+    /// Steps that are faster, and stay so, are what is expected from then on.
+    fn quicken(&mut self, time: f64, level: f64, expected: f64, noise: f64) {
+        if level - expected >= -3.0 * noise {
+            self.faster = None;
+            return;
+        }
+        let faster = self.faster.get_or_insert(Faster { time, points: 0 });
+        faster.points += 1;
+        // Without times the points alone count.
+        let is_short = time - faster.time < self.limits.lasts_secs;
+        if faster.points < LEVEL || is_short {
+            return;
+        }
+        let before = Held {
+            log: expected,
+            points: self.held,
+        };
+        let usual = self.usual.unwrap_or(before);
+        self.expect(Held {
+            log: level,
+            points: 0,
+        });
+        self.usual = Some(if usual.points < before.points {
+            before
+        } else {
+            usual
+        });
+    }
+
+    fn expect(&mut self, held: Held) {
+        (self.expected, self.held) = (Some(held.log), held.points);
+        (self.usual, self.faster, self.sum) = (None, None, 0.0);
+    }
+
+    /// What held for most of the run, if that is where the level is. `None`: it is elsewhere.
+    fn usual_at(&self, level: f64, noise: f64) -> Option<Held> {
+        let room = self.limits.ratio.ln().max(3.0 * noise);
+        self.usual.filter(|usual| (level - usual.log).abs() < room)
     }
 
     /// Slow steps may be over, or become slower yet: then what was told is what they are held against.
@@ -150,7 +230,9 @@ impl Slowdown {
         noise: f64,
     ) -> Option<Event> {
         let level = self.level.median()?;
-        let is_back = level - expected < self.limits.ratio.ln() / 2.0;
+        self.slow += 1;
+        let usual = self.usual_at(level, noise);
+        let is_back = level - expected < self.limits.ratio.ln() / 2.0 || usual.is_some();
         self.calm = if is_back { self.calm + 1 } else { 0 };
         if self.calm < LEVEL as u32 {
             let error = point.value.ln() - told;
@@ -165,7 +247,17 @@ impl Slowdown {
                 .then(|| self.tell(point, level, told, noise));
         }
         (self.told, self.sum) = (None, 0.0);
-        Some(self.event(What::UpToSpeed, point, level, expected, noise))
+        if let Some(usual) = usual {
+            self.expect(usual);
+        } else if self.slow > self.held {
+            // Slow for most of the run: were they so again, that would be no news.
+            self.usual = Some(Held {
+                log: told,
+                points: self.slow,
+            });
+        }
+        let before = self.expected.unwrap_or(expected);
+        Some(self.event(What::UpToSpeed, point, level, before, noise))
     }
 
     fn event(&self, what: What, point: Point, level: f64, expected: f64, noise: f64) -> Event {
@@ -194,14 +286,12 @@ mod tests {
 
     fn told(times: impl IntoIterator<Item = f64>) -> Vec<(What, i64, f64)> {
         let mut detector = Slowdown::new(SlowdownLimits::default());
+        let mut time = 0.0;
         (0..)
             .zip(times)
             .filter_map(|(step, value)| {
-                detector.push(Point {
-                    step,
-                    time: 0.0,
-                    value,
-                })
+                time += value;
+                detector.push(Point { step, time, value })
             })
             .map(|event| (event.what, event.at.step, event.reference))
             .collect()
@@ -254,5 +344,82 @@ mod tests {
             .map(|(at, time)| time * (1.0 + at as f64 / 300.0));
         let found = told(growing);
         assert!((1..=4).contains(&found.len()), "{found:?}");
+    }
+
+    #[test]
+    fn steps_that_catch_up_behind_a_stall_are_no_new_normal() {
+        for stall in [5, 7, 9, 12, 20, 60] {
+            let found = told(
+                times(1200, 0.02)
+                    .chain([0.02 * f64::from(stall + 1)])
+                    .chain(times(stall as usize, 0.0009))
+                    .chain(times(1800, 0.02)),
+            );
+            assert_eq!(found, [], "{stall}");
+        }
+    }
+
+    #[test]
+    fn prefetched_batches_behind_evaluations_are_no_new_normal() {
+        for batches in [3, 5, 6, 8, 12, 40, 100] {
+            let rounds = (0..10).flat_map(|_| {
+                times(500, 0.2)
+                    .chain([20.0])
+                    .chain(times(batches, 0.12))
+                    .collect::<Vec<f64>>()
+            });
+            assert_eq!(told(rounds), [], "{batches}");
+        }
+    }
+
+    #[test]
+    fn what_held_for_most_of_the_run_is_no_slowdown_though_steps_were_faster_for_long() {
+        let found = told(
+            times(1000, 1.0)
+                .chain(times(300, 0.6))
+                .chain(times(500, 1.0)),
+        );
+        assert_eq!(found, []);
+        let slow = times(100, 1.0)
+            .chain(times(1000, 1.5))
+            .chain(times(60, 1.0));
+        let kinds: Vec<What> = told(slow.chain(times(500, 1.5)))
+            .iter()
+            .map(|one| one.0)
+            .collect();
+        assert_eq!(kinds, [What::Slowdown, What::UpToSpeed]);
+    }
+
+    #[test]
+    fn faster_steps_that_last_are_the_new_normal() {
+        // Slower than these, and not as slow as the first ones; and slow, when they have held longer.
+        for (quick, slow) in [(300, 0.75), (1500, 1.0)] {
+            let found = told(
+                times(1000, 1.0)
+                    .chain(times(quick, 0.5))
+                    .chain(times(100, slow)),
+            );
+            let [(What::Slowdown, at, before)] = found[..] else {
+                panic!("{found:?}");
+            };
+            let began = 1000 + quick as i64;
+            assert!((began..began + 25).contains(&at), "{found:?}");
+            assert!((0.48..0.52).contains(&before), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn without_times_nine_faster_steps_are_enough() {
+        let mut detector = Slowdown::new(SlowdownLimits::default());
+        let values = times(50, 1.0).chain(times(60, 0.5)).chain(times(30, 0.8));
+        let found: Vec<What> = (0..)
+            .zip(values)
+            .filter_map(|(step, value)| {
+                let time = f64::NAN;
+                detector.push(Point { step, time, value })
+            })
+            .map(|event| event.what)
+            .collect();
+        assert_eq!(found, [What::Slowdown]);
     }
 }

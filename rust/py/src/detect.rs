@@ -30,7 +30,7 @@ impl Screen {
     fn new(
         spike: Option<(f64, f64, f64, f64, f64, f64)>,
         divergence: Option<(f64, f64, f64)>,
-        slowdown: Option<(f64, f64)>,
+        slowdown: Option<(f64, f64, f64)>,
     ) -> Self {
         let limits = Limits {
             spike: spike.map(
@@ -48,7 +48,11 @@ impl Screen {
                 least,
                 gained,
             }),
-            slowdown: slowdown.map(|(ratio, bound)| SlowdownLimits { ratio, bound }),
+            slowdown: slowdown.map(|(ratio, bound, lasts_secs)| SlowdownLimits {
+                ratio,
+                bound,
+                lasts_secs,
+            }),
         };
         Self {
             screen: Mutex::new(tm_detect::Screen::new(limits)),

@@ -44,6 +44,22 @@ def test_learning_is_no_alarm_whatever_its_scale(seed: int, scale: float) -> Non
     assert not alarms(fed(Reward("reward"), values))
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_episodes_that_are_won_or_lost_are_no_drop_while_more_of_them_are_won(seed: int) -> None:
+    dice = random.Random(seed)
+    values = [1000.0 * (dice.random() < 0.2 + 0.6 * n / 800) for n in range(800)]
+    assert not alarms(fed(RewardDrop("reward"), values))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_episodes_of_which_far_fewer_are_won_are_a_drop(seed: int) -> None:
+    dice = random.Random(seed)
+    shares = [*(0.1 + 0.8 * n / 300 for n in range(300)), *[0.9] * 100, *[0.1] * 200]
+    values = [1000.0 * (dice.random() < share) for share in shares]
+    found = [it for it in fed(RewardDrop("reward"), values) if not it.over]
+    assert [400 < (it.step or 0) < 480 for it in found[:1]] == [True]
+
+
 def test_a_sudden_rise_is_no_alarm() -> None:
     values = [0.0 + random.Random(n).gauss(0, 0.01) for n in range(100)]
     assert not alarms(fed(Reward("reward"), values + [value + 5 for value in values]))

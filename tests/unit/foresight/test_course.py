@@ -68,6 +68,14 @@ def test_time_left_is_that_of_the_remaining_steps() -> None:
     assert Course(run, now=START + 3 * 999).eta(1500).total == 1500  # type: ignore[union-attr]
 
 
+def test_a_run_that_ended_early_has_no_time_left_that_anybody_is_sure_of() -> None:
+    config = {"max_steps": 2000}
+    eta = Course(paper(config=config, attempts=[attempt(1, 0, 1000)])).eta()
+    assert eta is not None
+    assert eta.confidence == "low"
+    assert Course(paper(config=config), now=START + 999).eta().confidence != "low"  # type: ignore[union-attr]
+
+
 def test_a_metric_that_comes_seldom_does_not_tell_the_pace() -> None:
     steps = np.arange(0, 1000, 100)
     run = Paper({"a_seldom": (steps, steps), "loss": (STEPS, falling(1000))},
@@ -100,6 +108,16 @@ def test_a_flat_metric_near_its_end_gets_the_word_to_stop_and_a_falling_one_does
     assert Course(stale).prospect().stop  # type: ignore[union-attr]
     fresh = Paper({"val/loss": (STEPS, 5 - STEPS / 500)}, config={"max_steps": 4000})
     assert not Course(fresh).prospect().stop  # type: ignore[union-attr]
+
+
+def test_nothing_is_said_of_the_end_of_a_run_that_diverges() -> None:
+    run = paper(config={"max_steps": 2000}, phase="DIVERGING")
+    found = Course(run).prospect()
+    assert found is not None
+    assert (found.forecast, found.advice, found.stop) == (None, None, False)
+    assert (
+        Course(paper(config={"max_steps": 2000}, phase="PLATEAU")).prospect().forecast is not None
+    )  # type: ignore[union-attr]
 
 
 def test_a_metric_that_is_not_there_is_named() -> None:
