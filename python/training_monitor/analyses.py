@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, TypeVar
 
     from training_monitor import _core
+
+    T = TypeVar("T", "Analysis", "Message")
 
 __all__ = [
     "JOURNAL",
@@ -114,6 +118,7 @@ class Analysis:
         requests: Requests to the server.
         prompt_tokens: What went there.
         completion_tokens: What came back.
+        privacy: What the model could see: full, no-code or numbers-only.
         seconds: How long it took.
         snapshot: The hash of the code that it is about; empty: of none.
         trouble: Why it is not made as it should have been; empty: it is.
@@ -136,6 +141,7 @@ class Analysis:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    privacy: str = "full"
     snapshot: str = ""
     trouble: str = ""
 
@@ -151,7 +157,8 @@ class Analysis:
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON has it."""
-        return asdict(self) | {"score": self.score}
+        facts: dict[str, Any] = _strict(asdict(self) | {"score": self.score})
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +173,7 @@ class Message:
         channel: Where: terminal, or telegram.
         checked: How many of its statements could be checked.
         struck: Those that did not hold.
+        privacy: What the model could see when it was said.
     """
 
     id: str
@@ -173,6 +181,7 @@ class Message:
     role: str
     text: str
     channel: str = "terminal"
+    privacy: str = "full"
     checked: int = 0
     struck: tuple[Struck, ...] = field(default=())
 
@@ -197,7 +206,7 @@ def write_down(run_dir: str, analysis: Analysis) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    line = json.dumps(analysis.to_json(), allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps(analysis.to_json(), allow_nan=False).encode() + b"\n"
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(os.path.join(run_dir, JOURNAL), flags, 0o600)
     try:
@@ -208,31 +217,56 @@ def write_down(run_dir: str, analysis: Analysis) -> None:
 
 def read_analyses(reader: _core.RunReader) -> list[Analysis]:
     """Return the analyses, the oldest first."""
-    rows = [_known(Analysis, json.loads(detail)) for _, detail in reader.events("analysis")]
-    found = [
-        Analysis(
-            **row
-            | {
-                "issues": tuple(map(_issue, row.get("issues", ()))),
-                "recommendations": tuple(row.get("recommendations", ())),
-                "struck": _all_struck(row),
-            }
-        )
-        for row in rows
-    ]
-    return sorted(found, key=lambda one: one.time)
+    return _all(reader.events("analysis"), _analysis)
 
 
 def read_messages(reader: _core.RunReader) -> list[Message]:
     """Return the conversation, the oldest first."""
-    rows = [_known(Message, json.loads(detail)) for _, detail in reader.events("message")]
-    found = [Message(**row | {"struck": _all_struck(row)}) for row in rows]
+    return _all(reader.events("message"), _message)
+
+
+def _all(events: Iterable[tuple[float, str]], made: Callable[[dict[str, Any]], T]) -> list[T]:
+    """Return what events say; one that is odd is left out, for all the others count."""
+    found: list[T] = []
+    for _, detail in events:
+        with suppress(ValueError, TypeError, AttributeError, KeyError):
+            found.append(made(json.loads(detail)))
     return sorted(found, key=lambda one: one.time)
 
 
+def _analysis(facts: dict[str, Any]) -> Analysis:
+    row = _known(Analysis, facts)
+    made = {
+        "time": float(row["time"]),
+        "issues": tuple(map(_issue, row.get("issues", ()))),
+        "recommendations": tuple(row.get("recommendations", ())),
+        "struck": _all_struck(row),
+    }
+    return Analysis(**row | made)
+
+
+def _message(facts: dict[str, Any]) -> Message:
+    row = _known(Message, facts)
+    return Message(**row | {"time": float(row["time"]), "struck": _all_struck(row)})
+
+
+def _strict(value: Any) -> Any:
+    """Return what JSON has a word for: numbers that are not finite become text."""
+    if isinstance(value, dict):
+        return {name: _strict(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(one) for one in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
+
+
 def _issue(row: Mapping[str, Any]) -> Issue:
-    evidence = tuple(Evidence(**_known(Evidence, one)) for one in row.get("evidence", ()))
+    evidence = tuple(map(_evidence, row.get("evidence", ())))
     return Issue(**_known(Issue, row) | {"evidence": evidence})
+
+
+def _evidence(row: Mapping[str, Any]) -> Evidence:
+    value = row.get("value")
+    return Evidence(**_known(Evidence, row) | {"value": None if value is None else float(value)})
 
 
 def _all_struck(row: Mapping[str, Any]) -> tuple[Struck, ...]:

@@ -86,6 +86,11 @@ def analyses(tmp_path: Path) -> list[Any]:
         return []
 
 
+def told(tmp_path: Path) -> str:
+    path = tmp_path / "root" / "run" / "training_monitor.alerts.log"
+    return path.read_text() if path.exists() else ""
+
+
 def test_a_forced_analysis_is_made_checked_and_kept(tmp_path: Path) -> None:
     with openai_server(good) as server:
         process = start(tmp_path, server)
@@ -100,7 +105,7 @@ def test_a_forced_analysis_is_made_checked_and_kept(tmp_path: Path) -> None:
     assert (line["id"], line["score"]) == (made.id, made.score)
     assert json.loads((run_dir / "metric_descriptions.json").read_text()) == {"loss": "the loss"}
     assert "train.py:5" in (run_dir / "code_summary.md").read_text()
-    assert "analysis" in (run_dir / "training_monitor.alerts.log").read_text()
+    processes.until(lambda: "analysis" in told(tmp_path), "an alert")
 
 
 def test_the_key_is_in_no_file_of_the_run(tmp_path: Path) -> None:
@@ -138,7 +143,8 @@ def test_a_server_that_refuses_ends_nothing_and_is_told_once(tmp_path: Path) -> 
     (made,) = analyses(tmp_path)
     assert (made.rung, made.trigger) == ("rules", "forced")
     assert "OPENAI_API_KEY" in made.trouble
-    log = (tmp_path / "root" / "run" / "training_monitor.alerts.log").read_text()
-    assert log.count("check OPENAI_API_KEY") == 1
+    processes.until(lambda: "check OPENAI_API_KEY" in told(tmp_path), "an alert")
+    processes.until(lambda: processes.have_left(tmp_path / "root"), "all of ours are gone")
+    assert told(tmp_path).count("check OPENAI_API_KEY") == 1
     series = tm.open_run("run", root_dir=tmp_path / "root").series("loss")
     assert len(series) == 200

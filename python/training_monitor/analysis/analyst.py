@@ -23,7 +23,8 @@ from training_monitor.analysis.coding import Coding
 from training_monitor.analysis.describing import CodeNotes
 from training_monitor.analysis.history import turns
 from training_monitor.analysis.instructions import ANALYSE, ANSWER
-from training_monitor.analysis.model.privacy import allows
+from training_monitor.analysis.model.privacy import LEVELS, allows
+from training_monitor.analysis.model.reply import whole_text
 from training_monitor.analysis.rules import (
     issues_of,
     recommendations_of,
@@ -136,14 +137,16 @@ class Analyst:
             now: Wall clock.
             channel: Where it was asked.
         """
-        look = self._look(now)
-        asked = Message(uuid.uuid4().hex, now, "user", question, channel)
-        room = self._asking.chars(self._settings.max_conversation_history_tokens)
-        said = [*look.run.messages(), asked]
+        look = self._look(now, messages=False)
+        privacy = self._settings.privacy
+        question = whole_text(question)
+        asked = Message(uuid.uuid4().hex, now, "user", question, channel, privacy)
+        level = LEVELS[LEVELS.index(privacy) :]
+        said = [*(one for one in look.run.messages() if one.privacy in level), asked]
         outcome = self._asking.ask(
             ANSWER,
             look.briefing.sections(),
-            turns(said, max(room, len(question) * 2 + 1)),
+            turns(said, self._history_chars()),
             run=look.run,
             snapshot=look.code,
             purpose="chat",
@@ -151,17 +154,25 @@ class Analyst:
         if not outcome.text.strip():
             rules = summary_of(look.briefing.progress)
             text = f"{_NO_ANSWER}: {_trouble_of(outcome)}. By the rules alone: {rules}"
-            return Answer(asked, Message(uuid.uuid4().hex, now, "assistant", text, channel))
+            answer = Message(uuid.uuid4().hex, now, "assistant", text, channel, privacy)
+            return Answer(asked, answer)
         grounded = ground_text(outcome.text.strip(), look.facts(now, given=(question,)))
         return Answer(
             asked,
             Message(
-                uuid.uuid4().hex, now, "assistant", grounded.text, channel,
+                uuid.uuid4().hex, now, "assistant", grounded.text, channel, privacy,
                 checked=grounded.checked, struck=_struck(grounded),
             ),
         )  # fmt: skip
 
-    def _look(self, now: float) -> _Look:
+    def _history_chars(self) -> int:
+        """Return the room for what was said before: half of a prompt at most."""
+        settings = self._settings
+        return self._asking.chars(
+            min(settings.max_conversation_history_tokens, settings.max_prompt_len // 2)
+        )
+
+    def _look(self, now: float, *, messages: bool = True) -> _Look:
         """Open run and code, and have the code described where that is still to be done."""
         run = RunView(self._run_dir)
         privacy = self._settings.privacy
@@ -174,10 +185,9 @@ class Analyst:
                 notes.forget()
                 self._is_anew = False
             Coding(self._asking, run, code, notes).complete(now)
-        history = self._asking.chars(self._settings.max_conversation_history_tokens)
         briefing = Briefing(
             run, notes, privacy=privacy, sig_figs=self._settings.sig_figs,
-            history_chars=history, now=now,
+            history_chars=self._history_chars(), now=now, messages=messages,
         )  # fmt: skip
         return _Look(run, code, briefing)
 
@@ -199,6 +209,7 @@ class Analyst:
             "step": look.briefing.progress.step,
             "attempt": len(look.run.attempts) or 1,
             "trigger": trigger,
+            "privacy": self._settings.privacy,
             "requests": outcome.requests,
             "prompt_tokens": outcome.prompt_tokens,
             "completion_tokens": outcome.completion_tokens,

@@ -110,7 +110,8 @@ class Asking:
         """
         all_tools = self._toolbox(run, snapshot)
         room = self.chars(self._settings.max_prompt_len) - sum(len(one["content"]) for one in said)
-        of_tools = _chars_of(all_tools.tools)
+        final = "" if final_tool is None else json.dumps(final_tool)
+        of_tools = _chars_of(all_tools.tools) + len(final)
         toolbox = all_tools if of_tools <= _MOST_OF_TOOLS * room else None
 
         def messages(with_tools: bool) -> list[dict[str, Any]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import replace
 from functools import cached_property
 
 from training_monitor.analysis.digest.digest import Digest
 from training_monitor.analysis.fencing import fenced
 from training_monitor.analysis.history import earlier
-from training_monitor.analysis.model.privacy import allows
+from training_monitor.analysis.model.privacy import LEVELS, allows
 from training_monitor.analysis.prompt import Section, clipped
 from training_monitor.predict.wording import duration
 from training_monitor.report.progress import progress_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from training_monitor.analysis.describing import CodeNotes
+    from training_monitor.machine import Finding
     from training_monitor.query import RunView
     from training_monitor.report.progress import Progress
 
@@ -50,6 +52,7 @@ class Briefing:
         privacy: full, no-code or numbers-only.
         sig_figs: Significant figures of values.
         history_chars: The room for what was said before, at most.
+        messages: Whether the conversation belongs to that.
         now: Wall clock.
     """
 
@@ -62,12 +65,14 @@ class Briefing:
         sig_figs: int,
         history_chars: int,
         now: float,
+        messages: bool = True,
     ) -> None:
         self._run = run
         self._notes = notes
         self._privacy = privacy
         self._history_chars = history_chars
         self._now = now
+        self._messages = messages
         self._digest = Digest(run, sig_figs=sig_figs, privacy=privacy, now=now)
 
     @cached_property
@@ -76,7 +81,15 @@ class Briefing:
         attempts = self._run.attempts
         is_over = bool(attempts) and attempts[-1].ended is not None
         state = "ended" if is_over else "recording"
-        return progress_of(self._run, state=state, now=self._now)
+        found = progress_of(self._run, state=state, now=self._now)
+        if allows(self._privacy, "text"):
+            return found
+        # What others than the detectors say may name files and machines.
+        return replace(
+            found,
+            findings=[_in_a_word(one) for one in found.findings],
+            past=[_in_a_word(one) for one in found.past],
+        )
 
     def sections(self) -> list[Section]:
         """Return what is told, part by part."""
@@ -128,8 +141,19 @@ class Briefing:
 
     def _before(self, most: int) -> str:
         room = min(most, self._history_chars) - _FENCE_CHARS
-        said = earlier(self._run.analyses(), self._run.messages(), max(room, 0))
+        # What was said when more could be seen may hold it.
+        levels = LEVELS[LEVELS.index(self._privacy) :]
+        analyses = [one for one in self._run.analyses() if one.privacy in levels]
+        messages = self._run.messages() if self._messages else []
+        messages = [one for one in messages if one.privacy in levels]
+        said = earlier(analyses, messages, max(room, 0))
         return fenced(said.splitlines()) if said else ""
+
+
+def _in_a_word(one: Finding) -> Finding:
+    if one.by == "detector":
+        return one
+    return replace(one, text=one.name.replace("_", " "), advice="")
 
 
 def _fenced_within(lines: list[str], most: int) -> str:

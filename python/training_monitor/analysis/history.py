@@ -46,7 +46,8 @@ def turns(messages: Iterable[Message], max_chars: int) -> list[dict[str, str]]:
     kept: list[dict[str, str]] = []
     room = max_chars
     for message in reversed(list(messages)):
-        text = clipped(message.text, int(_MOST_OF_ONE * max_chars))
+        # The last word is the question: it has all the room it needs.
+        text = clipped(message.text, int(_MOST_OF_ONE * max_chars) if kept else max_chars)
         if not text or len(text) > room:
             break
         kept.append({"role": message.role, "content": text})

@@ -31,19 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse and print; the exit status is 1 where a model was to be asked and gave nothing."""
-    from training_monitor.analyses import analysis_line, write_down
+    from training_monitor.analyses import analysis_line
     from training_monitor.analysis.wording import long_text
 
     run_dir, analyst = analyst_of(arguments)
     if analyst.is_able and sys.stderr.isatty():
         print("asking the model ...", file=sys.stderr)
     made = analyst.analyse("asked", now=time.time())
-    write_down(run_dir, made)
-    keep(run_dir, analysis_line(made))
     if arguments.json:
         render.print_json(made.to_json())
     else:
         for line in long_text(made, made.checks).splitlines():
             print(render.safe(line))
     tell_notices(analyst)
+    sys.stdout.flush()
+    keep(run_dir, analysis_line(made), made)
     return 1 if analyst.is_able and made.rung == "rules" else 0

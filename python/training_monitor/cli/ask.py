@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from training_monitor.cli import render
@@ -35,11 +36,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     run_dir, analyst = analyst_of(arguments)
     said = analyst.answer(" ".join(arguments.question), now=time.time())
-    keep(run_dir, message_line(said.question) + message_line(said.answer))
     if arguments.json:
         render.print_json(said.answer.to_json())
     else:
         for line in said.answer.text.splitlines():
             print(render.safe(line))
     tell_notices(analyst)
+    sys.stdout.flush()
+    keep(run_dir, message_line(said.question) + message_line(said.answer))
     return 0 if analyst.is_able else 1

@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
                 print()
             return 0 if analyst.is_able else 1
         said = analyst.answer(question, now=time.time())
-        keep(run_dir, message_line(said.question) + message_line(said.answer))
         _print("", said.answer.text)
         tell_notices(analyst)
+        keep(run_dir, message_line(said.question) + message_line(said.answer))
 
 
 def _print(mark: str, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from training_monitor.catalog import find_run, newest_run
@@ -11,20 +12,21 @@ from training_monitor.cli import render
 from training_monitor.cli.flags import add_setting
 from training_monitor.errors import SettingError, StoreError
 from training_monitor.query import RunView
-from training_monitor.settings import TABLE, Settings, Unset, resolve, secret
+from training_monitor.settings import TABLE, Settings, Unset, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from training_monitor.analyses import Analysis
     from training_monitor.analysis.analyst import Analyst
 
 __all__ = ["add_model", "analyst_of", "keep", "tell_notices"]
 
 _MODEL = ("openai_model", "openai_base_url", "reasoning_effort", "privacy", "max_prompt_len",
           "sig_figs")  # fmt: skip
-_BOUNDS = ("max_conversation_history_tokens", "llm_calls_per_hour", "llm_tokens_per_hour",
+_BOUNDS = ("mode", "max_conversation_history_tokens", "llm_calls_per_hour", "llm_tokens_per_hour",
            "llm_cost_per_hour", "llm_price_in", "llm_price_out", "log_paths")  # fmt: skip
 # Asked for once, when the run was started.
 _NOT_KEPT = frozenset({"regenerate_code_analysis"})
@@ -55,13 +57,16 @@ def analyst_of(arguments: argparse.Namespace) -> tuple[str, Analyst]:
     return run_dir, Analyst(run_dir, settings, impatient=True)
 
 
-def keep(run_dir: str, lines: bytes) -> None:
+def keep(run_dir: str, lines: bytes, analysis: Analysis | None = None) -> None:
     """Bring what was said into the database; where that fails it was printed all the same."""
+    from training_monitor.analyses import write_down
     from training_monitor.monitor.inbox import hand_in
 
     try:
+        if analysis is not None:
+            write_down(run_dir, analysis)
         hand_in(run_dir, lines)
-    except (OSError, StoreError) as error:
+    except (OSError, StoreError, ValueError) as error:
         print(render.safe(f"not kept with the run: {error}"), file=sys.stderr)
 
 
@@ -86,21 +91,28 @@ def _settings_of(view: RunView, arguments: argparse.Namespace) -> Settings:
             try:
                 given[name] = TABLE[name].take(known[name])
             except SettingError:
+                if name in ("mode", "privacy"):
+                    raise  # what must not leave is not guessed
                 continue  # a later version may have written it
     return resolve(given)
 
 
 def _check_address(known: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """Refuse an address that only the run names: a run of somebody else must not get the key."""
+    """Refuse an address that only the run names: somebody else may have recorded it."""
     address = known.get("openai_base_url")
     is_given = not isinstance(arguments.openai_base_url, Unset) or bool(
         os.environ.get(TABLE["openai_base_url"].variable)
     )
-    if is_given or not isinstance(address, str) or secret("openai_api_key") is None:
-        return
-    host = urlsplit(address).hostname or ""
-    if host != "localhost" and not host.startswith("127.") and host != "::1":
+    if not is_given and isinstance(address, str) and not _is_loopback(address):
         raise SettingError(
-            f"the run was recorded with openai_base_url={address!r}: to send your OPENAI_API_KEY "
-            "there, name it with --openai-base-url"
+            f"the run was recorded with openai_base_url={address!r}: to send anything there, name "
+            "it with --openai-base-url"
         )
+
+
+def _is_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from training_monitor.cli import render
 from training_monitor.cli.options import add_json, add_root_dir, add_run, number_of
 from training_monitor.cli.outline import take_outline
 from training_monitor.errors import RunDirError, StoreError
+from training_monitor.monitor.inbox import Inbox
 from training_monitor.monitor.lock import (
     UNKNOWN_PID,
     RunLock,
@@ -123,6 +125,8 @@ def _drain(run_dir: str, deadline: float, *, from_copy: bool) -> _Drained:
         ema_alpha_long=TABLE["ema_alpha_long"].from_environment(),
         from_copy=from_copy,
     )
+    inbox = Inbox(run_dir, lambda trouble: print(render.safe(trouble), file=sys.stderr))
+    inbox.take(ingest)
     status = ingest.status()
     while time.monotonic() < deadline:
         status = ingest.status()
@@ -132,6 +136,7 @@ def _drain(run_dir: str, deadline: float, *, from_copy: bool) -> _Drained:
     status = ingest.finish(max(deadline - time.monotonic(), 1.0))
     error = status["last_error"]
     if error is None:
+        inbox.close()
         try:
             write_last_manifest(run_dir)
         except (OSError, ValueError, StoreError) as problem:

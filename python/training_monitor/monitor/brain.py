@@ -84,7 +84,7 @@ class Brain:
         try:
             if self._thinking is None:
                 self._thinking = self._begin()
-            began = time.process_time()
+            began = time.thread_time()
             more = self._thinking.look(time.time())
         except StoreError as error:
             # It is being made or moved, or it is damaged and the monitor takes care of it.
@@ -93,7 +93,7 @@ class Brain:
             self._said = str(error)
             return False, _RETRY_SECS
         self._said = ""
-        used = time.process_time() - began
+        used = time.thread_time() - began
         if more:
             return True, max(_BUSY_SECS, used / _BUSY_SHARE - used)
         return False, min(max(_TICK_SECS, used / _SHARE), _LONGEST_SECS)

@@ -18,7 +18,7 @@ from training_monitor.monitor.lock import RunLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from training_monitor.monitor.journal import Journal
+    from collections.abc import Callable
 
 __all__ = ["Inbox", "hand_in"]
 
@@ -28,6 +28,8 @@ _MOST_BYTES = 4 * 2**20
 # The writer commits lines after five seconds at the latest; a slow disk takes longer.
 _DURABLE_SECS = 30.0
 _FINISH_SECS = 20.0
+# A monitor that is about to leave may have looked for the last time.
+_LEAVING_SECS = 0.5
 
 
 def hand_in(run_dir: str, lines: bytes) -> None:
@@ -43,19 +45,24 @@ def hand_in(run_dir: str, lines: bytes) -> None:
         ValueError: A line is no note.
     """
     path = _keep(run_dir, lines)
-    lock = RunLock.take(run_dir)
-    if lock is None:
-        return  # its monitor finds them
+    deadline = time.monotonic() + _LEAVING_SECS
+    while (lock := RunLock.take(run_dir)) is None:
+        if time.monotonic() > deadline:
+            return  # its monitor finds them
+        time.sleep(_LEAVING_SECS / 5)
     try:
         ingest = _core.Ingest(run_dir)
-        taken = ingest.add_system(lines)
+        troubles: list[str] = []
+        inbox = Inbox(run_dir, troubles.append)
+        inbox.take(ingest)
         error = ingest.finish(_FINISH_SECS)["last_error"]
+        if error is not None:
+            raise StoreError(f"cannot write into {run_dir!r}: {error}; it stays in {path!r}")
+        inbox.close()
     finally:
         lock.release()
-    if error is not None:
-        raise StoreError(f"cannot write into {run_dir!r}: {error}; it stays in {path!r}")
-    os.unlink(path)
-    if not taken:
+    if os.path.exists(path):
+        os.unlink(path)
         raise ValueError(f"there is what is no note in {lines[:200]!r}")
 
 
@@ -64,12 +71,12 @@ class Inbox:
 
     Args:
         run_dir: The run directory.
-        journal: The log.
+        tell: Is told what is wrong with a file.
     """
 
-    def __init__(self, run_dir: str, journal: Journal) -> None:
+    def __init__(self, run_dir: str, tell: Callable[[str], object]) -> None:
         self._directory = os.path.join(run_dir, _DIRECTORY)
-        self._journal = journal
+        self._tell = tell
         self._taken: dict[str, float] = {}
 
     def take(self, ingest: _core.Ingest) -> None:
@@ -82,6 +89,11 @@ class Inbox:
                 self._taken[name] = now if self._hand_on(name, ingest) else inf
             elif now - since > _DURABLE_SECS:
                 self._remove(name)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something lies there that was not taken."""
+        return any(name not in self._taken for name in self._names())
 
     def close(self) -> None:
         """Remove what was taken: the writer has finished, and all of it is durable."""
@@ -99,11 +111,11 @@ class Inbox:
             with open(os.path.join(self._directory, name), "rb") as file:
                 lines = file.read(_MOST_BYTES)
         except OSError as error:
-            self._journal.error(f"cannot read {name!r} in {self._directory!r}: {error}")
+            self._tell(f"cannot read {name!r} in {self._directory!r}: {error}")
             return False
         if ingest.add_system(lines):
             return True
-        self._journal.error(f"{name!r} in {self._directory!r} holds what is no note")
+        self._tell(f"{name!r} in {self._directory!r} holds what is no note")
         return False
 
     def _remove(self, name: str) -> None:

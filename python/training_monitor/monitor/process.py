@@ -124,7 +124,7 @@ class Monitor:
         self._poller = poller
         self._stuck = Stuck(run_dir, journal)
         self._mind = Mind(run_dir, journal)
-        self._inbox = Inbox(run_dir, journal)
+        self._inbox = Inbox(run_dir, journal.error)
         self._snapshotting = Snapshotting(run_dir, journal)
         self._foreground = foreground
         self._open_store = open_store
@@ -318,6 +318,8 @@ class Monitor:
             self._inbox.close()
         self._write_last_config()
         self.is_behind = bool(status["backlog_bytes"]) and not self._is_stuck
+        # What somebody handed in meanwhile is for another look.
+        self.is_behind |= self._inbox.has_more
         self._journal.info(
             f"left: {status['durable_points']} points durable, "
             f"{status['backlog_bytes']} bytes not brought home"

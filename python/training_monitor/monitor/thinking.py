@@ -155,8 +155,11 @@ class Thinking:
             now = time.time()
             alerts = [*self._telling.take((), (), self._judge, now), *self._telling.flush(now)]
             lines = b"".join(alert_line(alert, time=now) for alert in alerts)
-            if lines:
-                hand_in(self._run_dir, lines)
+            try:
+                if lines:
+                    hand_in(self._run_dir, lines)
+            except (OSError, StoreError, ValueError) as error:
+                self._journal.error(f"brain: the last alerts are not in the database: {error}")
         self._telling.close()
 
     def _learn(self) -> None:

@@ -10,6 +10,7 @@ from training_monitor.foresight.course import Course
 from training_monitor.foresight.evenly import evenly
 from training_monitor.foresight.phases import phases_of
 from training_monitor.foresight.words import eta_text, final_text, stop_text
+from training_monitor.found import read_phases
 from training_monitor.predict.wording import duration, number
 from training_monitor.report.trend import Trend, trend_of
 
@@ -36,6 +37,7 @@ _TOLD = ("loss", "score", "error", "reward", "mfu", "throughput", "step_time", "
 _WITH_TREND = ("loss", "score", "error", "reward", "mfu", "throughput", "step_time")
 _COMPARED = frozenset(("loss", "score", "error", "reward"))
 _MOST_FINDINGS = 10
+_MOST_JUDGED = 1_000_000
 _OF_PHASE = {
     "PLATEAU": "The run is on a plateau: lower the learning rate, or stop if the rest of the "
     "schedule will not help.",
@@ -257,7 +259,9 @@ def _trends(run: Recorded, names: list[str]) -> list[Trend]:
 def _findings(run: RunView) -> tuple[list[Finding], list[Finding]]:
     """Return the findings that stand, the worst first, and those that are over."""
     found = run.findings()
-    if not any(one.by == "detector" for one in found):
+    judged = any(one.by == "detector" for one in found) or bool(read_phases(run._reader))
+    # Nobody has looked at it: that is made good for where it does not take minutes.
+    if not judged and run._reader.counts()["points"] <= _MOST_JUDGED:
         found += run.replay().findings
     standing = [one for one in found if one.stands]
     past = [one for one in found if one.by == "detector" and not one.stands and not one.over]

@@ -23,6 +23,8 @@ const OUTPUT_MARK: &[u8; 22] = b"--- training_monitor: ";
 /// as a plain tree, whose name half the world uses, too.
 const CODE_STORE: &str = ".code";
 const CODE_TREE: &str = "code";
+/// What others have to say for the database: `python/training_monitor/monitor/inbox.py`.
+const INBOX: &str = ".inbox";
 
 /// What a directory holds, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,9 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
     if name == CODE_TREE {
         return code::is_tree(&entry.path());
     }
+    if name == INBOX {
+        return kind.is_dir();
+    }
     if !kind.is_file() {
         return false;
     }
@@ -123,6 +128,10 @@ fn is_ours(entry: &DirEntry, kind: FileType, is_foreign_database: bool) -> bool 
                 | ".alerts.outbox.new"
                 | ".alerts.state"
                 | ".alerts.state.new"
+                // What was said of the run: `python/training_monitor/analyses.py` and `analysis/describing.py`.
+                | "analyses.jsonl"
+                | "code_summary.md"
+                | "metric_descriptions.json"
                 // What was sent to a model, and what is remembered of it: `python/training_monitor/analysis`.
                 | "sent.jsonl"
                 | "sent.1.jsonl"
