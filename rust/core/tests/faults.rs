@@ -128,7 +128,7 @@ fn a_newer_or_foreign_database_is_refused_and_left_alone() {
     bytes[60..64].copy_from_slice(&99u32.to_be_bytes()); // user_version in the file header
     fs::write(database(&run), &bytes).unwrap();
     let message =
-        "the database has format 99, this version reads up to 3: upgrade training_monitor";
+        "the database has format 99, this version reads up to 4: upgrade training_monitor";
     let error = Ingest::start(run.path(), IngestOptions::default()).unwrap_err();
     assert!(matches!(error, StoreError::TooNew { found: 99, .. }));
     assert_eq!(error.to_string(), message);
