@@ -136,7 +136,7 @@ fn rows_end_at_the_limit_and_mistakes_are_explained() {
     for (sql, told) in [
         (
             "SELECT * FROM pointz",
-            "there are: points, raw_points, alerts, attempts",
+            "there are: points, raw_points, alerts, analyses, attempts",
         ),
         (
             "SELECT vlaue FROM points",
