@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from dataclasses import dataclass
-from math import inf, isfinite, nan, sqrt
+from math import hypot, inf, isfinite, nan, sqrt
 
 from training_monitor.detect.episode import Episode
 from training_monitor.detect.robust import Noise, median
@@ -169,7 +169,7 @@ class RewardDrop:
         first = max(0, min(first, self._count - 2 * count))
         then, then_error = self._mean(self._bins[first : first + count])
         now, now_error = self._mean(self._bins[-count:])
-        least = self._ok.errors * sqrt(then_error**2 + now_error**2)
+        least = self._ok.errors * hypot(then_error, now_error)
         return then - now > max(least, _SHOWN * (self._best - level))
 
     def _mean(self, bins: Sequence[float]) -> tuple[float, float]:
@@ -177,7 +177,8 @@ class RewardDrop:
         values = [min(max(value, self._lowest), self._highest) for value in bins]
         count = len(values)
         mean = sum(value / count for value in values)
-        variance = sum((value - mean) ** 2 for value in values) / max(count - 1, 1)
+        # Not by a power: that raises where a product is infinite.
+        variance = sum((value - mean) * (value - mean) for value in values) / max(count - 1, 1)
         return mean, sqrt(variance / count)
 
     def _say(self, severity: str, step: int, time: float, level: float) -> list[Finding]:
