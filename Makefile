@@ -29,7 +29,7 @@ test-python: .venv/.built ## Run the Python tests; T="-k name" narrows them
 ifdef T
 	@$(BIN)/python -m pytest -q $(T)
 else
-	@$(BIN)/python -m pytest -q -n 4 tests/unit tests/integration tests/meta tests/gpu
+	@$(BIN)/python -m pytest -q -n 4 --dist worksteal tests/unit tests/integration tests/meta tests/gpu
 	@$(BIN)/python -m pytest -q -n 2 tests/faults
 endif
 
