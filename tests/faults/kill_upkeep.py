@@ -37,6 +37,7 @@ DATABASE = "training_monitor.db"
 
 # The tables of the first format. The columns are those of today: their bytes say what they are.
 TO_FORMAT_1 = """
+    DROP VIEW analyses; DROP VIEW messages; DROP INDEX events_by_kind;
     DROP VIEW statistics; DROP VIEW system;
     DROP TABLE stats; DROP TABLE stats_state; DROP TABLE rollup;
     DROP TABLE system_cols; DROP TABLE system_chunks; DROP TABLE system_fresh;
